@@ -1,0 +1,68 @@
+"""The one interface behind which every phone runtime stands, on a desk and on a phone.
+
+A *runtime* can be probed without loading a model; a *session* is one loaded artifact with its
+entry points (`forward` and one `head_<cut>` per materialised cut). Adapters are small: they name
+tensors as the manifest does and move bytes; they never preprocess and never fall back in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from headtail.tensors import Array, TensorSpec
+
+__all__ = ["Capability", "Runtime", "Session"]
+
+
+@dataclass(frozen=True)
+class Capability:
+    """Whether a runtime can be used here. `reason` says why not and what to do."""
+
+    available: bool
+    version: str = ""
+    reason: str = ""
+
+
+class Session(Protocol):
+    """One loaded artifact."""
+
+    def entry_points(self) -> Sequence[str]:
+        """Names of the entry points, `forward` first."""
+        ...
+
+    def run(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
+        """Run one entry point; arrays in and out in the manifest's order, dtypes and shapes.
+
+        Raises `UnknownName` for an entry point the file lacks and `TensorMismatch` for other
+        dtypes or shapes than the entry takes.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the memory back; the session cannot be used afterwards."""
+        ...
+
+
+class Runtime(Protocol):
+    """A way to run artifacts of one format."""
+
+    name: str
+    format: str
+
+    def probe(self) -> Capability:
+        """Is it usable on this machine? Must not raise and must not load a model."""
+        ...
+
+    def load(
+        self,
+        path: Path,
+        *,
+        entries: Mapping[str, tuple[Sequence[TensorSpec], Sequence[TensorSpec]]],
+        threads: int = 1,
+    ) -> Session:
+        """Load an artifact. `entries` maps entry point -> (inputs, outputs) as the manifest lists
+        them, so that an adapter can put a runtime's own order into the manifest's order."""
+        ...

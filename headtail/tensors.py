@@ -1,0 +1,109 @@
+"""What a tensor is called, made of and shaped like: the one dtype table everybody shares.
+
+Open Inference Protocol names come from the v2 specification's table of tensor data types
+(https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from headtail.errors import TensorMismatch, UnknownName
+
+__all__ = ["DTYPES", "Array", "TensorSpec", "check_array", "oip_datatype", "dtype_of_oip"]
+
+Array = npt.NDArray[np.generic]
+
+# short name -> (numpy dtype name, Open Inference Protocol datatype)
+DTYPES: dict[str, tuple[str, str]] = {
+    "f32": ("float32", "FP32"),
+    "f16": ("float16", "FP16"),
+    "f64": ("float64", "FP64"),
+    "i8": ("int8", "INT8"),
+    "i16": ("int16", "INT16"),
+    "i32": ("int32", "INT32"),
+    "i64": ("int64", "INT64"),
+    "u8": ("uint8", "UINT8"),
+    "u16": ("uint16", "UINT16"),
+    "u32": ("uint32", "UINT32"),
+    "u64": ("uint64", "UINT64"),
+    "bool": ("bool", "BOOL"),
+}
+MAX_RANK = 16
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, dtype (a key of `DTYPES`) and static shape of one tensor; batch first."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise UnknownName("dtype", self.dtype, DTYPES)
+        if len(self.shape) > MAX_RANK or any(size < 0 for size in self.shape):
+            raise TensorMismatch(
+                f"Tensor {self.name!r} has shape {list(self.shape)}.",
+                expected=f"A shape has at most {MAX_RANK} sizes, none negative.",
+                remedy="Correct the shape.",
+            )
+
+    @property
+    def numpy_dtype(self) -> np.dtype[np.generic]:
+        """The numpy dtype, native byte order."""
+        return np.dtype(DTYPES[self.dtype][0])
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes when dense."""
+        return self.elements * self.numpy_dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.dtype}[{','.join(map(str, self.shape))}]"
+
+    @classmethod
+    def of(cls, name: str, array: Array) -> TensorSpec:
+        """The spec of an existing array."""
+        return cls(name, short_dtype(array.dtype), tuple(array.shape))
+
+
+def short_dtype(dtype: np.dtype[np.generic]) -> str:
+    """`float32` -> `f32`; raises `UnknownName` for dtypes that no runtime here speaks."""
+    for short, (numpy_name, _) in DTYPES.items():
+        if numpy_name == dtype.name:
+            return short
+    raise UnknownName("dtype", dtype.name, (numpy_name for numpy_name, _ in DTYPES.values()))
+
+
+def oip_datatype(spec: TensorSpec) -> str:
+    """The Open Inference Protocol datatype, for example `FP32`."""
+    return DTYPES[spec.dtype][1]
+
+
+def dtype_of_oip(datatype: str) -> str:
+    """`FP32` -> `f32`."""
+    for short, (_, oip) in DTYPES.items():
+        if oip == datatype:
+            return short
+    raise UnknownName("datatype", datatype, (oip for _, oip in DTYPES.values()))
+
+
+def check_array(array: Array, spec: TensorSpec) -> None:
+    """Raise `TensorMismatch` unless `array` has exactly the dtype and shape of `spec`."""
+    if array.dtype != spec.numpy_dtype or tuple(array.shape) != spec.shape:
+        raise TensorMismatch(
+            f"Tensor {spec.name!r} is {array.dtype.name}{list(array.shape)}.",
+            expected=f"It must be {spec.numpy_dtype.name}{list(spec.shape)}.",
+            remedy="Send the tensor as the manifest describes it.",
+        )
