@@ -1,0 +1,249 @@
+"""The manifest: what a bundle is, in one JSON object that every part of Headtail reads.
+
+`manifest.json` holds exactly `canonical_bytes(manifest)`: a file that parses to the same value but
+has other bytes is refused, so that no byte of it can change unnoticed. `bundle_id` is the SHA-256
+of the canonical bytes with `bundle_id` set to the empty string. Measurements (`report.json`) are
+not content and stay outside the manifest; they carry their own digest.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from headtail.errors import IntegrityFault, SchemaFault, UnknownName
+from headtail.preprocess import Preprocess
+from headtail.strictjson import canonical_bytes, from_json, parse
+from headtail.tensors import TensorSpec
+
+__all__ = [
+    "FORWARD",
+    "SCHEMA_VERSION",
+    "Agreement",
+    "Artifact",
+    "Cut",
+    "Entry",
+    "FileRecord",
+    "Manifest",
+    "QuantTable",
+    "SampleSet",
+    "Tail",
+    "head_entry",
+]
+
+SCHEMA_VERSION = 1
+FORWARD = "forward"
+MANIFEST = "manifest.json"
+MAX_MANIFEST_BYTES = 8 << 20
+_PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+
+
+def head_entry(cut: str) -> str:
+    """Entry point of the head that ends at `cut`: `head_<cut>`."""
+    return f"head_{cut}"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """Promise about one file: SHA-256 (hex) and size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry point of an artifact, with the tensors it takes and gives, in order."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one artifact compares with the fp32 PyTorch model on the evaluation set.
+
+    `top1`, `low` and `high` (Wilson 95 % interval) are None for models that do not classify.
+    SNR in dB over all outputs of a sample: mean and minimum over `n` samples.
+    """
+
+    n: int
+    top1: float | None
+    low: float | None
+    high: float | None
+    snr_db_mean: float
+    snr_db_min: float
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file per (format, precision), with several entry points that share weights.
+
+    `path` is a file, or for Core ML the `.mlpackage` folder. `verdict`: `pass`, or `poor` when the
+    file is faithful to its recipe but agrees too little with the fp32 model to be chosen unasked.
+    `dtypes` counts the weight elements the file really holds, by dtype, as the audit re-read them.
+    """
+
+    path: str
+    format: str
+    precision: str
+    bytes: int
+    entries: tuple[Entry, ...]
+    runtime: str
+    minimum_runtime: str
+    agreement: Agreement
+    verdict: str
+    dtypes: dict[str, int]
+
+    def entry(self, name: str) -> Entry:
+        """The entry point `name`; `UnknownName` lists what the file has."""
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise UnknownName(f"entry point of {self.path}", name, (e.name for e in self.entries))
+
+
+@dataclass(frozen=True)
+class QuantTable:
+    """Static ranges of one boundary tensor, from calibration: `low[i]`, `high[i]`.
+
+    One pair for a per-tensor table, or one per channel (axis 1).
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A place where the graph can be cut: the tensors that cross it, in order.
+
+    `per_tensor` and `per_channel` hold one table per boundary tensor. `wire_bytes` is the median
+    number of bytes per codec over the evaluation set, frame included. `head_flops` is the fraction
+    of the model's multiply-accumulates that the head does.
+    """
+
+    id: str
+    node: str
+    tensors: tuple[TensorSpec, ...]
+    per_tensor: tuple[QuantTable, ...]
+    per_channel: tuple[QuantTable, ...]
+    wire_bytes: dict[str, int]
+    head_flops: float
+    materialised: bool
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The whole program once; the server enters it at any cut. Batch (axis 0) is dynamic."""
+
+    program: str
+    weights: str
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Provenance of a set of real inputs: where from, how many, which seed, which exact bytes."""
+
+    source: str
+    count: int
+    seed: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """See the module docstring. `calibration` is None if nothing was calibrated."""
+
+    schema_version: int
+    bundle_id: str
+    name: str
+    task: str
+    labels: tuple[str, ...]
+    preprocess: Preprocess | None
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    artifacts: tuple[Artifact, ...]
+    cuts: tuple[Cut, ...]
+    tails: tuple[Tail, ...]
+    golden: str
+    calibration: SampleSet | None
+    evaluation: SampleSet
+    tool_versions: dict[str, str]
+    files: dict[str, FileRecord]
+
+    def sealed(self) -> Manifest:
+        """The same manifest with its `bundle_id` computed."""
+        blank = dataclasses.replace(self, bundle_id="")
+        digest = hashlib.sha256(canonical_bytes(blank)).hexdigest()
+        return dataclasses.replace(blank, bundle_id=digest)
+
+    def cut(self, cut_id: str) -> Cut:
+        """The cut `cut_id`; `UnknownName` lists what the bundle has."""
+        for cut in self.cuts:
+            if cut.id == cut_id:
+                return cut
+        raise UnknownName(f"cut of {self.name}", cut_id, (c.id for c in self.cuts))
+
+    def artifact(self, format: str, precision: str) -> Artifact:  # noqa: A002  # the field's word
+        """The artifact of a format and precision; `UnknownName` lists what the bundle has."""
+        for artifact in self.artifacts:
+            if (artifact.format, artifact.precision) == (format, precision):
+                return artifact
+        names = [f"{a.format}.{a.precision}" for a in self.artifacts]
+        raise UnknownName("artifact", f"{format}.{precision}", names)
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes, as they stand in `manifest.json`."""
+        return canonical_bytes(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """Parse and check `manifest.json`; raises `SchemaFault` or `IntegrityFault`."""
+        value = parse(data)
+        _check_version(value)
+        manifest = from_json(cls, value)
+        if manifest.to_bytes() != data or manifest.sealed() != manifest:
+            raise IntegrityFault(
+                f"{MANIFEST} does not match its own bundle_id {manifest.bundle_id[:16]!r}.",
+                file=MANIFEST,
+                expected="The id is the SHA-256 of the canonical manifest.",
+                remedy="Fetch or export the bundle again.",
+            )
+        _check_paths(manifest)
+        return manifest
+
+
+def _check_version(value: Any) -> None:
+    found = value.get("schema_version") if isinstance(value, dict) else None
+    if found != SCHEMA_VERSION:
+        newer = isinstance(found, int) and found > SCHEMA_VERSION
+        raise SchemaFault(
+            f"Schema version {found!r} is not {SCHEMA_VERSION}",
+            "$.schema_version",
+            remedy="Update Headtail to read this bundle." if newer else "Export the bundle again.",
+        )
+
+
+def _check_paths(manifest: Manifest) -> None:
+    promised = set(manifest.files)
+    for path in sorted(promised):
+        if not _PATH.fullmatch(path) or len(path) > 255:
+            raise SchemaFault(
+                f"File name {path[:80]!r} is not plain", "$.files", remedy="Export the bundle again."
+            )
+    named = [manifest.golden, *(p for t in manifest.tails for p in (t.program, t.weights))]
+    missing = [path for path in named if path not in promised]
+    missing += [
+        a.path
+        for a in manifest.artifacts
+        if not any(f == a.path or f.startswith(f"{a.path}/") for f in promised)
+    ]
+    if missing:
+        raise SchemaFault(
+            f"{missing[0]!r} has no record", "$.files", remedy="Export the bundle again."
+        )

@@ -1,0 +1,144 @@
+"""Frozen dataclasses to JSON and back; unknown or missing keys are refused as `message @ $.path`.
+
+Why not pydantic: this runs on phones, where kivy-ios has no recipe for pydantic-core.
+Supported field types: `str int float bool None`, `X | None`, `tuple[X, ...]`, `dict[str, X]` and
+nested dataclasses. Canonical bytes are UTF-8, sorted keys, no spaces, finite numbers only, so equal
+values have equal bytes (the idea of RFC 8785, https://www.rfc-editor.org/rfc/rfc8785, restricted to
+what Python's shortest float form already gives).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from typing import Any, TypeVar
+
+from headtail.errors import SchemaFault
+
+__all__ = ["canonical_bytes", "from_json", "parse", "to_json"]
+
+T = TypeVar("T")
+MAX_DEPTH = 32
+_REMEDY = "Write the file with this version of Headtail, or correct the value by hand."
+_SCALARS: dict[Any, str] = {str: "a string", int: "an integer", float: "a number", bool: "a boolean"}
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """The one byte form of a JSON value or dataclass."""
+    text = json.dumps(
+        to_json(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def to_json(value: Any) -> Any:
+    """A dataclass (or nest of them) as plain dicts, lists and scalars."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return value
+
+
+def parse(data: bytes, *, path: str = "$") -> Any:
+    """JSON text to plain values; duplicate keys, NaN and excessive nesting are refused."""
+    _check_depth(data, path)
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, item in items:
+            if key in out:
+                raise SchemaFault(f"Key {key!r} appears twice", path, remedy=_REMEDY)
+            out[key] = item
+        return out
+
+    def constant(word: str) -> Any:
+        raise SchemaFault(f"{word} is not a JSON number", path, remedy=_REMEDY)
+
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise SchemaFault(f"Not JSON: {error}", path, remedy=_REMEDY) from None
+
+
+def from_json(cls: type[T], value: Any, *, path: str = "$") -> T:
+    """Plain values to dataclass `cls`; every mismatch names its place."""
+    if not isinstance(value, dict):
+        raise SchemaFault(f"Expected an object, got {type(value).__name__}", path, remedy=_REMEDY)
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is a dataclass
+    unknown = sorted(set(value) - set(fields))
+    if unknown:
+        raise SchemaFault(f"Unknown key {unknown[0]!r}", path, remedy=_REMEDY)
+    missing = sorted(set(fields) - set(value))
+    if missing:
+        raise SchemaFault(f"Missing key {missing[0]!r}", path, remedy=_REMEDY)
+    return cls(**{n: _typed(hints[n], value[n], f"{path}.{n}") for n in fields})
+
+
+def _typed(hint: Any, value: Any, path: str) -> Any:
+    if hint is Any:
+        return value
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return _optional(hint, value, path)
+    if origin is tuple:
+        return _tuple(hint, value, path)
+    if origin is dict:
+        return _dict(hint, value, path)
+    if dataclasses.is_dataclass(hint):
+        return from_json(typing.cast(type[Any], hint), value, path=path)
+    return _scalar(hint, value, path)
+
+
+def _optional(hint: Any, value: Any, path: str) -> Any:
+    inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+    return None if value is None else _typed(inner[0], value, path)
+
+
+def _tuple(hint: Any, value: Any, path: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise SchemaFault(f"Expected a list, got {type(value).__name__}", path, remedy=_REMEDY)
+    item = typing.get_args(hint)[0]
+    return tuple(_typed(item, entry, f"{path}[{i}]") for i, entry in enumerate(value))
+
+
+def _dict(hint: Any, value: Any, path: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SchemaFault(f"Expected an object, got {type(value).__name__}", path, remedy=_REMEDY)
+    item = typing.get_args(hint)[1]
+    return {key: _typed(item, entry, f"{path}.{key}") for key, entry in value.items()}
+
+
+def _scalar(hint: Any, value: Any, path: str) -> Any:
+    # bool is a subclass of int in Python and never meant as one in JSON
+    right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value, right = float(value), True
+    if not right or (hint is float and not math.isfinite(value)):
+        raise SchemaFault(f"Expected {_SCALARS[hint]}, got {value!r}", path, remedy=_REMEDY)
+    return value
+
+
+def _check_depth(data: bytes, path: str) -> None:
+    # json.loads recurses in C; a megabyte of "[" must not reach it
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in data:
+        if in_string:
+            in_string = escaped or byte != 0x22
+            escaped = not escaped and byte == 0x5C
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    if deepest > MAX_DEPTH:
+        raise SchemaFault(f"Nested {deepest} levels deep, limit {MAX_DEPTH}", path, remedy=_REMEDY)
