@@ -1,0 +1,1 @@
+"""PyTorch to Core ML, LiteRT and ExecuTorch: capture, cut, convert, prove, pack."""

@@ -1,0 +1,182 @@
+"""`torch.export` with what everybody forgets done or refused, and the flat graph that is cut.
+
+Two captures are made of a model: one with the static shapes of the example inputs, which the phone
+formats are written from, and one with a symbolic batch axis, which the server's tail is made of.
+Both have the same operators in the same order, which `same_calls` checks.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx
+from torch.export import Dim, ExportedProgram
+
+from headtail.errors import SourceFault
+from headtail.tensors import TensorSpec
+
+__all__ = [
+    "capture",
+    "capture_batched",
+    "check_model",
+    "flat_graph",
+    "input_specs",
+    "node_spec",
+    "output_specs",
+]
+
+_DTYPES = {
+    torch.float32: "f32",
+    torch.float16: "f16",
+    torch.int32: "i32",
+    torch.int8: "i8",
+    torch.uint8: "u8",
+    torch.bool: "bool",
+}
+_MAX_BATCH = 1024
+
+
+def check_model(module: torch.nn.Module, example: Sequence[Any]) -> None:
+    """Refuse what would convert and then be wrong; raises `SourceFault`."""
+    training = [name or type(module).__name__ for name, m in module.named_modules() if m.training]
+    if training:
+        raise SourceFault(
+            f"The model is in train mode ({len(training)} modules, first {training[0]!r}).",
+            expected="Dropout and batch norm must behave as at inference.",
+            remedy="Call model.eval() before exporting, or in get_model().",
+        )
+    if not example:
+        raise SourceFault(
+            "There are no example inputs.",
+            expected="One tensor per argument of forward(), batch first.",
+            remedy="Return a tuple of tensors from get_args(), or pass inputs=(...).",
+        )
+    for index, value in enumerate(example):
+        _check_input(index, value)
+
+
+def _check_input(index: int, value: Any) -> None:
+    if not isinstance(value, torch.Tensor):
+        raise SourceFault(
+            f"Example input {index} is a {type(value).__name__}.",
+            expected="Every input is a torch.Tensor.",
+            remedy="Wrap the model so that forward() takes tensors only.",
+        )
+    if value.dtype not in _DTYPES:
+        raise SourceFault(
+            f"Example input {index} is {str(value.dtype).removeprefix('torch.')}.",
+            expected="Phone runtimes take float32, float16, int32, int8, uint8 or bool.",
+            remedy="Convert it: int64 indices to int32 (x.int()), float64 to float32 (x.float()).",
+        )
+    if not value.is_contiguous():
+        raise SourceFault(
+            f"Example input {index} is not contiguous (shape {list(value.shape)}, strides "
+            f"{list(value.stride())}).",
+            expected="Converters read row-major memory; channels-last inputs convert wrongly.",
+            remedy="Pass x.contiguous().",
+        )
+    if value.ndim == 0 or value.shape[0] != 1:
+        raise SourceFault(
+            f"Example input {index} has shape {list(value.shape)}.",
+            expected="Phones run one sample at a time: axis 0 is the batch, of size 1.",
+            remedy="Pass x[:1].",
+        )
+
+
+def capture(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> ExportedProgram:
+    """Capture with static shapes; raises `SourceFault` with the operator or line at fault."""
+    return _export(module, tuple(example), None)
+
+
+def capture_batched(
+    module: torch.nn.Module, example: Sequence[torch.Tensor]
+) -> ExportedProgram | None:
+    """Capture with a symbolic batch axis on every input, or None if the model fixes its batch."""
+    batch = Dim("batch", min=1, max=_MAX_BATCH)
+    # size 1 would be specialised; two equal rows trace the same program
+    rows = tuple(torch.cat([value, value]) for value in example)
+    try:
+        return _export(module, rows, tuple({0: batch} for _ in rows))
+    except SourceFault:
+        return None
+
+
+def _export(
+    module: torch.nn.Module, example: tuple[torch.Tensor, ...], shapes: Any
+) -> ExportedProgram:
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")  # torch's own advice to its callers' callers
+            program = torch.export.export(module, example, dynamic_shapes=shapes)
+    except Exception as error:  # noqa: BLE001  # torch.export raises what the traced code raises
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise SourceFault(
+            f"torch.export cannot capture the model: {type(error).__name__}: {reason[0][:300]}",
+            expected="forward() must be traceable with the example inputs.",
+            remedy="See https://docs.pytorch.org/docs/stable/export.html for what export takes; "
+            "rewrite the named line.",
+        ) from error
+    _check_outputs(program)
+    return program
+
+
+def _check_outputs(program: ExportedProgram) -> None:
+    spec = program.call_spec.out_spec
+    kind = spec.type if spec is not None and not spec.is_leaf() else torch.Tensor
+    flat = all(child.is_leaf() for child in spec.children()) if spec is not None else True
+    if kind not in (torch.Tensor, tuple, list) or not flat:
+        shown = getattr(kind, "__name__", str(kind))
+        keys = f" with keys {list(spec.context)}" if kind is dict and spec is not None else ""
+        raise SourceFault(
+            f"The model returns a {shown}{keys}.",
+            expected="Phone formats return tensors in a fixed order: one tensor or a flat tuple.",
+            remedy="Wrap the model so that forward() returns a tuple, for example "
+            "return out['a'], out['b'].",
+        )
+
+
+def flat_graph(program: ExportedProgram) -> fx.GraphModule:
+    """One graph of ATen calls with weights as `get_attr`, without guards, dropout or dead code."""
+    module = program.module(check_guards=False)
+    graph = module.graph
+    for node in list(graph.nodes):
+        if node.op == "call_module" or node.target is torch.ops.aten.dropout.default:
+            if node.args:
+                node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    output = next(node for node in graph.nodes if node.op == "output")
+    if isinstance(output.args[0], fx.Node):
+        output.args = ((output.args[0],),)
+    graph.set_codegen(fx.graph.CodeGen())  # plain tuple in, plain tuple out: no pytrees
+    graph.eliminate_dead_code()
+    module.recompile()
+    return module
+
+
+def input_specs(graph: fx.GraphModule) -> tuple[TensorSpec, ...]:
+    """Specs of the placeholders, in order."""
+    return tuple(node_spec(node) for node in graph.graph.nodes if node.op == "placeholder")
+
+
+def output_specs(graph: fx.GraphModule) -> tuple[TensorSpec, ...]:
+    """Specs of the outputs: `output` if there is one, else `output_0`, `output_1`, ..."""
+    output = next(node for node in graph.graph.nodes if node.op == "output")
+    specs = [node_spec(node) for node in output.args[0]]
+    names = ["output"] if len(specs) == 1 else [f"output_{i}" for i in range(len(specs))]
+    return tuple(TensorSpec(n, s.dtype, s.shape) for n, s in zip(names, specs, strict=True))
+
+
+def node_spec(node: fx.Node) -> TensorSpec:
+    """Name, dtype and shape of a graph value; raises `SourceFault` for what no runtime takes."""
+    value = node.meta["val"]
+    if value.dtype not in _DTYPES:
+        raise SourceFault(
+            f"Value {node.name!r} is {str(value.dtype).removeprefix('torch.')}.",
+            expected="Inputs, outputs and cut tensors are float32, float16, int32, int8, uint8 or "
+            "bool.",
+            remedy="Convert it inside the model, for example x.int() for an int64 arg-max.",
+        )
+    return TensorSpec(node.name, _DTYPES[value.dtype], tuple(int(size) for size in value.shape))

@@ -1,0 +1,65 @@
+"""Core ML: one ML program with a function per entry point, weights shared by content.
+
+https://apple.github.io/coremltools/docs-guides/source/multifunction-models.html (iOS 18). Each
+entry point is converted alone, compressed if asked, then merged; coremltools stores equal weights
+once. `Manifest.json` gets random identifiers from coremltools; here they are derived from the
+content instead, so that equal inputs give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from pathlib import Path
+
+import torch
+
+from exporters.target import Job
+from headtail.manifest import FORWARD
+
+__all__ = ["write"]
+
+
+def write(job: Job) -> None:
+    """Convert `job.programs` to one `.mlpackage` of the asked precision at `job.destination`."""
+    import coremltools as ct
+
+    from quantizers import coreml_backend, recipe
+
+    asked = recipe.recipe(job.precision)
+    half = asked.weights == "f16" or asked.activations == "f16"
+    described = ct.utils.MultiFunctionDescriptor()
+    for name, path in job.programs.items():
+        program = torch.export.load(path).run_decompositions({})
+        model = ct.convert(
+            program,
+            convert_to="mlprogram",
+            minimum_deployment_target=ct.target.iOS18,
+            compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+            skip_model_load=True,
+        )
+        if asked.weights == "i8":
+            model = coreml_backend.quantize_model(model, asked)
+        single = job.scratch / f"{job.precision}.{name}.mlpackage"
+        model.save(str(single))
+        described.add_function(str(single), "main", name)
+    described.default_function_name = FORWARD
+    ct.utils.save_multifunction(described, str(job.destination))
+    _settle_identifiers(job.destination)
+    for name in job.programs:
+        shutil.rmtree(job.scratch / f"{job.precision}.{name}.mlpackage")
+
+
+def _settle_identifiers(package: Path) -> None:
+    manifest = package / "Manifest.json"
+    content = json.loads(manifest.read_text())
+    renamed = {
+        old: str(uuid.uuid5(uuid.NAMESPACE_URL, item["path"])).upper()
+        for old, item in content["itemInfoEntries"].items()
+    }
+    content["itemInfoEntries"] = {
+        renamed[old]: item for old, item in sorted(content["itemInfoEntries"].items())
+    }
+    content["rootModelIdentifier"] = renamed[content["rootModelIdentifier"]]
+    manifest.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")

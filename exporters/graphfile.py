@@ -1,0 +1,289 @@
+"""A captured program on disk without pickle, which can be entered at any cut.
+
+`torch.export.save` writes pickled sample inputs into its archive, and a server must be able to load
+a stranger's bundle. So a tail is two files: `program.json`, the flat list of ATen calls in
+topological order, and `weights.safetensors`. Reading resolves names in `torch.ops.aten` only, and
+refuses operators that write to their arguments or reach the file system; no code is executed.
+
+    {"schema_version": 1, "inputs": [...], "outputs": [...], "weights": [...],
+     "calls": [{"name": "conv2d", "op": "aten.conv2d.default", "args": [...], "kwargs": {...}}]}
+
+An argument is a JSON scalar, a list, or an object with one key: `{"value": name}` (the result of
+another call, an input or a weight), `{"dtype": "float32"}`, `{"memory_format": "..."}`,
+`{"float": "inf"}`. The pseudo operator `batch` is the batch size, wherever the program is entered.
+ATen: https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compiler_ir.html
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import fx
+
+from headtail.errors import BundleMismatch, SchemaFault, SourceFault
+from headtail.strictjson import canonical_bytes, from_json, parse
+from headtail.tensorfile import read_tensors, write_tensors
+
+__all__ = ["TailProgram"]
+
+SCHEMA_VERSION = 1
+MAX_PROGRAM_BYTES = 64 << 20
+_BATCH = "batch"
+_REMEDY = "Export the bundle again with this version of Headtail."
+# Arithmetic on sizes, which torch.export leaves as Python operators.
+_SIZE_OPERATORS: dict[str, Callable[..., Any]] = {
+    "getitem": operator.getitem,
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "floordiv": operator.floordiv,
+    "neg": operator.neg,
+}
+_FORBIDDEN = frozenset({"from_file", "_assert_async", "set_data", "_cudnn_init_dropout_state"})
+_ATEN = re.compile(r"aten\.([A-Za-z0-9_]+)\.([A-Za-z0-9_]+)")
+# Assertions about shapes that capture leaves behind: they compute nothing.
+_NO_EFFECT = re.compile(r"aten\.(_assert\w*|sym_constrain\w*)\.")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operator call; `args` and `kwargs` in the encoding of the module docstring."""
+
+    name: str
+    op: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProgramFile:
+    """`program.json`."""
+
+    schema_version: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    weights: tuple[str, ...]
+    calls: tuple[Call, ...]
+
+
+class TailProgram:
+    """A program of ATen calls with its weights (float32 tensors, shared by all entered modules)."""
+
+    def __init__(self, program: ProgramFile, weights: Mapping[str, torch.Tensor]) -> None:
+        self._program = program
+        self._weights = dict(weights)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the model's own inputs, in order."""
+        return self._program.inputs
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the values the program returns, in order."""
+        return self._program.outputs
+
+    @classmethod
+    def of(cls, graph_module: fx.GraphModule) -> TailProgram:
+        """From a flat graph of ATen calls (`exporters.capture.flat_graph`)."""
+        return cls(*_encode(graph_module))
+
+    def write(self, program_path: Path, weights_path: Path) -> None:
+        """Write both files; same program, same bytes."""
+        program_path.write_bytes(canonical_bytes(self._program))
+        arrays = {name: tensor.detach().numpy() for name, tensor in self._weights.items()}
+        write_tensors(weights_path, arrays)
+
+    @classmethod
+    def read(cls, program_path: Path, weights_path: Path) -> TailProgram:
+        """Read both files; raises `SchemaFault` for anything but plain ATen calls."""
+        if program_path.stat().st_size > MAX_PROGRAM_BYTES:
+            raise SchemaFault(
+                f"The program has more than {MAX_PROGRAM_BYTES} bytes", "$", remedy=_REMEDY
+            )
+        program = from_json(ProgramFile, parse(program_path.read_bytes()))
+        if program.schema_version != SCHEMA_VERSION:
+            raise SchemaFault(
+                f"Schema version {program.schema_version} is not {SCHEMA_VERSION}",
+                "$.schema_version",
+                remedy=_REMEDY,
+            )
+        arrays = read_tensors(weights_path)
+        missing = sorted(set(program.weights) ^ set(arrays))
+        if missing:
+            raise SchemaFault(f"Weight {missing[0]!r} is in one file only", "$.weights", remedy=_REMEDY)
+        # copied: the views of a file are read-only, which torch cannot express
+        weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        return cls(program, weights)
+
+    def enter(self, boundary: Sequence[str]) -> torch.nn.Module:
+        """The part of the program that follows `boundary`, as a module over those values.
+
+        `boundary` names model inputs or results of calls; the module takes them in that order
+        (batch first, any batch size) and returns the program's outputs as a tuple. Raises
+        `BundleMismatch` if the outputs cannot be computed from the boundary alone.
+        """
+        calls = {call.name: call for call in self._program.calls}
+        order = self._needed(boundary, calls)
+        graph, root = fx.Graph(), torch.nn.Module()
+        made = {name: graph.placeholder(_attribute(name)) for name in boundary}
+        for name in order:
+            if name in self._weights:
+                root.register_buffer(_attribute(name), self._weights[name])
+                made[name] = graph.get_attr(_attribute(name))
+            else:
+                made[name] = _insert(graph, calls[name], made, boundary[0])
+        graph.output(tuple(made[name] for name in self._program.outputs))
+        graph.lint()
+        return fx.GraphModule(root, graph).eval()
+
+    def _needed(self, boundary: Sequence[str], calls: Mapping[str, Call]) -> list[str]:
+        wanted, stack = set[str](), list(self._program.outputs)
+        while stack:
+            name = stack.pop()
+            if name in wanted or name in boundary:
+                continue
+            wanted.add(name)
+            if name in calls:
+                stack.extend(_references((calls[name].args, calls[name].kwargs)))
+            elif name not in self._weights:
+                self._refuse(boundary, name)
+        weights = [name for name in self._program.weights if name in wanted]
+        return weights + [call.name for call in self._program.calls if call.name in wanted]
+
+    def _refuse(self, boundary: Sequence[str], name: str) -> None:
+        raise BundleMismatch(
+            f"The outputs need {name!r}, which is not among the boundary tensors {list(boundary)}.",
+            held={"inputs": list(self._program.inputs)},
+            expected="A boundary names every value that the rest of the program uses.",
+            remedy="Use a cut of this bundle's manifest.",
+        )
+
+
+def _attribute(name: str) -> str:
+    """A Python identifier for a graph value; torch names are identifiers but for dots."""
+    return re.sub(r"\W", "_", name)
+
+
+def _insert(graph: fx.Graph, call: Call, made: Mapping[str, fx.Node], first: str) -> fx.Node:
+    if call.op == _BATCH:
+        return graph.call_function(torch.ops.aten.sym_size.int, (made[first], 0))
+    args = tuple(_decode(arg, made) for arg in call.args)
+    kwargs = {key: _decode(arg, made) for key, arg in call.kwargs.items()}
+    return graph.call_function(_resolve(call.op), args, kwargs)
+
+
+def _resolve(op: str) -> Callable[..., Any]:
+    if op in _SIZE_OPERATORS:
+        return _SIZE_OPERATORS[op]
+    match = _ATEN.fullmatch(op)
+    packet = getattr(torch.ops.aten, match[1], None) if match and match[1] not in _FORBIDDEN else None
+    overload = getattr(packet, match[2], None) if match and packet is not None else None
+    if not isinstance(overload, torch._ops.OpOverload) or overload._schema.is_mutable:
+        raise SchemaFault(f"Operator {op!r} may not stand in a program", "$.calls", remedy=_REMEDY)
+    return overload
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        if set(value) == {"value"}:
+            return [value["value"]]
+        return [name for item in value.values() for name in _references(item)]
+    if isinstance(value, (list, tuple)):
+        return [name for item in value for name in _references(item)]
+    return []
+
+
+def _decode(value: Any, made: Mapping[str, fx.Node]) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_decode(item, made) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind, inner = next(iter(value.items())) if len(value) == 1 else ("", None)
+    if kind == "value" and inner in made:
+        return made[inner]
+    if kind == "float" and inner in ("inf", "-inf", "nan"):
+        return float(inner)
+    if kind in ("dtype", "memory_format") and isinstance(inner, str):
+        found = getattr(torch, inner, None)
+        if isinstance(found, (torch.dtype, torch.memory_format)):
+            return found
+    raise SchemaFault(f"Argument {value!r} is not understood", "$.calls", remedy=_REMEDY)
+
+
+def _encode(graph_module: fx.GraphModule) -> tuple[ProgramFile, dict[str, torch.Tensor]]:
+    inputs: list[str] = []
+    weights: dict[str, torch.Tensor] = {}
+    calls: list[Call] = []
+    outputs: tuple[str, ...] = ()
+    for node in graph_module.graph.nodes:
+        if node.op == "placeholder":
+            inputs.append(node.name)
+        elif node.op == "get_attr":
+            weights[node.name] = _weight(graph_module, str(node.target))
+        elif node.op == "output":
+            outputs = tuple(out.name for out in node.args[0])
+        elif not _NO_EFFECT.match(str(node.target)):
+            calls.append(_encode_call(node))
+    program = ProgramFile(SCHEMA_VERSION, tuple(inputs), outputs, tuple(sorted(weights)), tuple(calls))
+    return program, weights
+
+
+def _weight(module: torch.nn.Module, target: str) -> torch.Tensor:
+    value: Any = module
+    for part in target.split("."):
+        value = getattr(value, part)
+    if not isinstance(value, torch.Tensor):
+        raise SourceFault(
+            f"Attribute {target!r} of the graph is a {type(value).__name__}.",
+            expected="A tail holds tensors and ATen calls only.",
+            remedy="Rewrite the model without control-flow operators such as torch.cond.",
+        )
+    return value.detach().contiguous()
+
+
+def _encode_call(node: fx.Node) -> Call:
+    if _is_batch(node):
+        return Call(node.name, _BATCH, (), {})
+    names = {function: name for name, function in _SIZE_OPERATORS.items()}
+    op = names.get(node.target) if callable(node.target) else None  # type: ignore[arg-type]
+    args = tuple(_encode_value(arg, node) for arg in node.args)
+    kwargs = {key: _encode_value(arg, node) for key, arg in node.kwargs.items() if key != "device"}
+    return Call(node.name, op or str(node.target), args, kwargs)
+
+
+def _is_batch(node: fx.Node) -> bool:
+    """Is it the size of axis 0, in a program captured with a symbolic batch?"""
+    value = node.meta.get("val")
+    return (
+        node.target is torch.ops.aten.sym_size.int
+        and isinstance(value, torch.SymInt)
+        and node.args[1] == 0
+    )
+
+
+def _encode_value(value: Any, node: fx.Node) -> Any:
+    if isinstance(value, fx.Node):
+        return {"value": value.name}
+    if isinstance(value, (list, tuple)):
+        return [_encode_value(item, node) for item in value]
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
+    if isinstance(value, torch.memory_format):
+        return {"memory_format": str(value).removeprefix("torch.")}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise SourceFault(
+        f"Node {node.name!r} ({node.target}) has an argument of type {type(value).__name__}.",
+        expected="A tail holds tensors, numbers, strings, dtypes and lists of them.",
+        remedy="Rewrite that part of the model, or export it without cuts.",
+    )

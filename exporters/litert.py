@@ -1,0 +1,57 @@
+"""LiteRT (TFLite): litert-torch writes one file with a signature per entry point.
+
+https://github.com/google-ai-edge/litert-torch. Quantized files are made from the float file, which
+is Google's recommended order; see `quantizers.litert_backend`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from exporters.target import Job
+from headtail.errors import ConversionFailed
+
+__all__ = ["write"]
+
+
+def write(job: Job) -> None:
+    """Convert `job.programs` to one `.tflite` of the asked precision at `job.destination`."""
+    from quantizers import litert_backend, recipe
+
+    float_file = job.scratch / "float.tflite"
+    if not float_file.exists():
+        _write_float(job, float_file)
+    asked = recipe.recipe(job.precision)
+    if asked.name == "fp32":
+        job.destination.write_bytes(float_file.read_bytes())
+        return
+    samples = _calibration(job) if asked.needs_calibration else {}
+    litert_backend.quantize_file(float_file, job.destination, asked, samples)
+
+
+def _write_float(job: Job, path: Path) -> None:
+    import litert_torch
+
+    converter = None
+    for name, program_path in job.programs.items():
+        program = torch.export.load(program_path)
+        arguments, _ = program.example_inputs
+        module = program.module(check_guards=False)
+        add = converter.signature if converter is not None else litert_torch.signature
+        converter = add(name, module, arguments)
+    if converter is None:
+        raise ConversionFailed(
+            "There is no program to convert.",
+            expected="At least the entry point forward.",
+            remedy="Report this with the command you typed.",
+        )
+    converter.convert().export(str(path))
+
+
+def _calibration(job: Job) -> dict[str, list[list[object]]]:
+    from exporters.exchange import read_samples
+
+    samples = read_samples(job.calibration, job.inputs)
+    return {name: [list(sample) for sample in samples] for name in job.programs}

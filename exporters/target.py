@@ -1,0 +1,67 @@
+"""The table of target formats, and the one interface behind which each converter stands.
+
+A format is a module in this folder with a function `write(job)`; the table below names it, so that
+naming a format imports nothing. Conversions run in processes of their own (`exporters.worker`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headtail.errors import UnknownName
+from headtail.tensors import TensorSpec
+
+__all__ = ["TARGETS", "Job", "Target", "target"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One format: file suffix, the module that writes it, the runtime that proves it.
+
+    `fp32_gate_db` is the SNR in dB that every fp32 artifact must reach on every real input.
+    """
+
+    format: str
+    suffix: str
+    module: str
+    minimum_runtime: str
+    fp32_gate_db: float
+
+    def writer(self) -> Callable[[Job], None]:
+        """The function that converts; imports the converter."""
+        write: Callable[[Job], None] = importlib.import_module(self.module).write
+        return write
+
+
+@dataclass(frozen=True)
+class Job:
+    """One conversion: exported programs in, one artifact with several entry points out.
+
+    `programs` maps entry point -> `.pt2` (temporary, made by this machine a moment ago);
+    `inputs` are the model's inputs; `calibration` is a tensor file with `<sample>.<input name>`.
+    """
+
+    precision: str
+    programs: Mapping[str, Path]
+    inputs: tuple[TensorSpec, ...]
+    calibration: Path | None
+    destination: Path
+    scratch: Path
+
+
+# Core ML's gate is lower because its converter folds batch norms in another order of operations.
+TARGETS: dict[str, Target] = {
+    "litert": Target("litert", "tflite", "exporters.litert", "ai-edge-litert>=2.0", 90.0),
+    "executorch": Target("executorch", "pte", "exporters.executorch", "executorch>=1.5,<1.7", 90.0),
+    "coreml": Target("coreml", "mlpackage", "exporters.coreml", "iOS18/macOS15", 60.0),
+}
+
+
+def target(format: str) -> Target:  # noqa: A002  # the field's word
+    """Look a format up; `UnknownName` lists what exists."""
+    if format not in TARGETS:
+        raise UnknownName("format", format, TARGETS)
+    return TARGETS[format]
