@@ -1,0 +1,141 @@
+"""LiteRT: quantizes a float `.tflite` after conversion, with ai-edge-quantizer's own defaults.
+
+https://github.com/google-ai-edge/ai-edge-quantizer. Min-max ranges; `w8` dequantizes weights before
+float arithmetic, `w8a8` computes in integers, `fp16` stores weights of convolutions and matrix
+products in half precision and computes in what the runtime chooses. Inputs and outputs stay float32
+in every recipe: `w8a8` files begin with QUANTIZE and end with DEQUANTIZE, so that one manifest
+describes them all. Operators that the quantizer does not know stay float; `quantizers.audit` says
+which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from headtail.errors import ConversionFailed, UsageFault
+from headtail.tensors import Array
+from quantizers import litert_file, support
+from quantizers.recipe import Recipe
+
+__all__ = ["HONOURS", "quantize_file"]
+
+HONOURS = frozenset({"fp32", "fp16", "w8", "w8a8"})
+
+# The operators that ai-edge-quantizer can give half-precision weights.
+_HALF = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP")
+
+
+def quantize_file(
+    source: Path,
+    destination: Path,
+    recipe: Recipe,
+    calibration: Mapping[str, Sequence[Sequence[Array]]],
+) -> None:
+    """Write `source`, a float file with one or more signatures, to `destination` by `recipe`.
+
+    `calibration` maps each signature to its samples, each one array per input in order; it is read
+    only if the recipe needs it. Raises `UsageFault` for a recipe this format does not honour or a
+    signature without samples, `ConversionFailed` if signatures that share a weight disagree on it.
+    """
+    support.require("litert", recipe)
+    if recipe.name == "fp32":
+        shutil.copyfile(source, destination)
+        return
+    with _quiet():
+        from ai_edge_quantizer import quantizer
+
+        tool = quantizer.Quantizer(str(source))
+        _rules(tool, recipe)
+        ranges = _calibrate(tool, source, calibration) if recipe.needs_calibration else None
+        result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    data = litert_file.compact(bytes(result.quantized_model))
+    _check_shared_weights(litert_file.open_model(data), source)
+    destination.write_bytes(data)
+
+
+def _rules(tool: Any, recipe: Recipe) -> None:
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.qtyping import TFLOperationName as Operation
+
+    everything = Operation.ALL_SUPPORTED
+    if recipe.weights == "f16":
+        for name in _HALF:
+            tool.add_weight_only_config(
+                ".*", Operation(name), 16, algorithm_key=AlgorithmName.FLOAT_CASTING
+            )
+    elif recipe.activations == "i8":
+        tool.add_static_config(".*", everything, activation_num_bits=8, weight_num_bits=8)
+        for end in (Operation.INPUT, Operation.OUTPUT):
+            tool.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    else:
+        tool.add_weight_only_config(".*", everything, 8)
+
+
+def _calibrate(
+    tool: Any, source: Path, calibration: Mapping[str, Sequence[Sequence[Array]]]
+) -> Any:
+    names = _input_names(source)
+    for signature in names:
+        if not calibration.get(signature):
+            raise UsageFault(
+                f"Signature {signature!r} of {source.name} has no calibration samples.",
+                expected="Every entry point is calibrated on the same real inputs.",
+                remedy="Pass samples for it; a head takes the same ones as forward.",
+            )
+    data = {
+        signature: [dict(zip(inputs, sample, strict=True)) for sample in calibration[signature]]
+        for signature, inputs in names.items()
+    }
+    return tool.calibrate(data, num_threads=1)
+
+
+def _input_names(source: Path) -> dict[str, list[str]]:
+    """Signature -> names of its inputs in the order of the model's arguments."""
+    model, _ = litert_file.read(source)
+    found = {}
+    for signature in model.signatureDefs or []:
+        names = [item.name.decode() for item in signature.inputs]
+        # litert-torch names positional arguments args_0, args_1, ... and lists them in any order
+        numbered = {f"args_{i}" for i in range(len(names))} == set(names)
+        order = [f"args_{i}" for i in range(len(names))] if numbered else names
+        found[signature.signatureKey.decode()] = order
+    return found
+
+
+def _check_shared_weights(model: Any, source: Path) -> None:
+    """One stored integer cannot mean two values: tensors on one buffer need one scale."""
+    first: dict[int, tuple[Any, ...]] = {}
+    for _, tensor in litert_file.tensors(model):
+        buffer = model.buffers[tensor.buffer]
+        if not buffer.offset and buffer.data is None:
+            continue
+        meaning = (tensor.type, *litert_file.quantization(tensor))
+        if first.setdefault(tensor.buffer, meaning) != meaning:
+            raise ConversionFailed(
+                f"{tensor.name.decode()[:80]!r} shares its weights in {source.name} with a tensor "
+                "of another dtype or scale.",
+                expected="Entry points that share a weight are quantized alike.",
+                remedy="Calibrate every entry point on the same samples in the same order.",
+            )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the tool's progress bars and its note that shared weights are written once more.
+
+    Whether those agree is not left to the note: `_check_shared_weights` compares them.
+    """
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
