@@ -2,8 +2,10 @@
 
 `manifest.json` holds exactly `canonical_bytes(manifest)`: a file that parses to the same value but
 has other bytes is refused, so that no byte of it can change unnoticed. `bundle_id` is the SHA-256
-of the canonical bytes with `bundle_id` set to the empty string. Measurements (`report.json`) are
-not content and stay outside the manifest; they carry their own digest.
+of the canonical bytes with `bundle_id` set to the empty string. That much holds in every schema
+version, so a changed byte (`IntegrityFault`) is told from a newer schema (`SchemaFault`) before any
+other key is looked at. Measurements (`report.json`) are not content and stay outside the manifest;
+they carry their own digest.
 """
 
 from __future__ import annotations
@@ -32,12 +34,17 @@ __all__ = [
     "SampleSet",
     "Tail",
     "head_entry",
+    "is_plain_path",
 ]
 
 SCHEMA_VERSION = 1
 FORWARD = "forward"
 MANIFEST = "manifest.json"
+REPORT = "report.json"
+REPORT_HTML = "report.html"
+RESERVED = frozenset({MANIFEST, REPORT, REPORT_HTML, "signature"})  # never in `files`
 MAX_MANIFEST_BYTES = 8 << 20
+MAX_PATH = 255
 _PATH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
 
 
@@ -204,22 +211,44 @@ class Manifest:
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
         """Parse and check `manifest.json`; raises `SchemaFault` or `IntegrityFault`."""
-        value = parse(data)
+        value = _check_seal(data)
         _check_version(value)
         manifest = from_json(cls, value)
-        if manifest.to_bytes() != data or manifest.sealed() != manifest:
-            raise IntegrityFault(
-                f"{MANIFEST} does not match its own bundle_id {manifest.bundle_id[:16]!r}.",
-                file=MANIFEST,
-                expected="The id is the SHA-256 of the canonical manifest.",
-                remedy="Fetch or export the bundle again.",
-            )
+        if manifest.to_bytes() != data:  # such as 1 where the schema says 1.0
+            raise _broken_seal(manifest.bundle_id)
         _check_paths(manifest)
         return manifest
 
 
-def _check_version(value: Any) -> None:
-    found = value.get("schema_version") if isinstance(value, dict) else None
+def is_plain_path(path: str) -> bool:
+    """Whether a bundle may hold a file of this relative path: ASCII letters, digits, `._-`, `/`."""
+    return len(path) <= MAX_PATH and _PATH.fullmatch(path) is not None
+
+
+def _check_seal(data: bytes) -> dict[str, Any]:
+    try:
+        value = parse(data)
+        blank = canonical_bytes({**value, "bundle_id": ""})
+        whole = hashlib.sha256(blank).hexdigest() == value["bundle_id"]
+        if whole and canonical_bytes(value) == data:
+            return dict(value)
+    except (SchemaFault, TypeError, KeyError, ValueError) as error:
+        # ValueError: numbers and strings that have no canonical form (1e999, a lone surrogate)
+        raise _broken_seal(f"({error})") from None
+    raise _broken_seal(str(value["bundle_id"]))
+
+
+def _broken_seal(bundle_id: str) -> IntegrityFault:
+    return IntegrityFault(
+        f"{MANIFEST} does not match its own bundle_id {bundle_id[:200]}.",
+        file=MANIFEST,
+        expected="The id is the SHA-256 of the canonical manifest.",
+        remedy="Fetch or export the bundle again.",
+    )
+
+
+def _check_version(value: dict[str, Any]) -> None:
+    found = value.get("schema_version")
     if found != SCHEMA_VERSION:
         newer = isinstance(found, int) and found > SCHEMA_VERSION
         raise SchemaFault(
@@ -231,11 +260,17 @@ def _check_version(value: Any) -> None:
 
 def _check_paths(manifest: Manifest) -> None:
     promised = set(manifest.files)
+    seen: set[str] = set(RESERVED)
     for path in sorted(promised):
-        if not _PATH.fullmatch(path) or len(path) > 255:
+        folders = [path[:i] for i, letter in enumerate(path) if letter == "/"]
+        # two names that differ in case are one file on macOS and Windows
+        if not is_plain_path(path) or path.lower() in seen or promised.intersection(folders):
             raise SchemaFault(
-                f"File name {path[:80]!r} is not plain", "$.files", remedy="Export the bundle again."
+                f"File name {path[:80]!r} is not plain, reserved or clashes with another",
+                "$.files",
+                remedy="Export the bundle again.",
             )
+        seen.add(path.lower())
     named = [manifest.golden, *(p for t in manifest.tails for p in (t.program, t.weights))]
     missing = [path for path in named if path not in promised]
     missing += [
