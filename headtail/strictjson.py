@@ -22,8 +22,14 @@ __all__ = ["canonical_bytes", "from_json", "parse", "to_json"]
 
 T = TypeVar("T")
 MAX_DEPTH = 32
+MAX_WHOLE = 1 << 53  # largest range in which every integer is a float too
 _REMEDY = "Write the file with this version of Headtail, or correct the value by hand."
-_SCALARS: dict[Any, str] = {str: "a string", int: "an integer", float: "a number", bool: "a boolean"}
+_SCALARS: dict[Any, str] = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "a boolean",
+}
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -118,7 +124,7 @@ def _dict(hint: Any, value: Any, path: str) -> dict[str, Any]:
 def _scalar(hint: Any, value: Any, path: str) -> Any:
     # bool is a subclass of int in Python and never meant as one in JSON
     right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and type(value) is int and abs(value) <= MAX_WHOLE:
         value, right = float(value), True
     if not right or (hint is float and not math.isfinite(value)):
         raise SchemaFault(f"Expected {_SCALARS[hint]}, got {value!r}", path, remedy=_REMEDY)
