@@ -1,0 +1,31 @@
+"""The bundle: one folder `NAME.bundle/` that holds everything about one exported model.
+
+    reading.py       Bundle: the manifest and where its files lie
+    verifying.py     every file against its promise; which one changed
+    opening.py       open_bundle: a folder, or a .zip unpacked for as long as it is used
+    staging.py       write beside the destination, fsync, rename: all or nothing
+    writing.py       BundleWriter: files in, sealed bundle out
+    transport.py     the same bundle as one stored .zip; unpacking that trusts nothing
+    measurements.py  report.json and report.html, sealed apart from the content
+
+`report.*` are measurements of a bundle, not part of it: they have their own digest, may be written
+again, and do not travel in the .zip, so that equal content has equal bytes.
+"""
+
+from headtail.bundle.measurements import read_report, write_report
+from headtail.bundle.opening import open_bundle
+from headtail.bundle.reading import Bundle
+from headtail.bundle.transport import pack_zip, unpack_zip
+from headtail.bundle.verifying import verify_files
+from headtail.bundle.writing import BundleWriter
+
+__all__ = [
+    "Bundle",
+    "BundleWriter",
+    "open_bundle",
+    "pack_zip",
+    "read_report",
+    "unpack_zip",
+    "verify_files",
+    "write_report",
+]

@@ -1,0 +1,108 @@
+"""report.json and report.html: what was measured about a bundle, sealed but not part of it.
+
+    report.json = canonical {"bundle_id", "html_sha256", "report": {...}, "sha256"}
+
+`sha256` is the SHA-256 of the same canonical bytes with `sha256` set to the empty string, the way
+`bundle_id` seals the manifest. `bundle_id` binds the report to one content, `html_sha256` the page
+to the report. The seal finds accidents and edits; it is no signature.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from headtail.bundle.reading import Bundle, read_limited
+from headtail.errors import HeadtailError, IntegrityFault, UsageFault
+from headtail.manifest import REPORT, REPORT_HTML
+from headtail.report_html import to_html
+from headtail.strictjson import canonical_bytes, parse
+
+__all__ = ["read_report", "write_report"]
+
+MAX_REPORT_BYTES = 8 << 20
+KEYS = {"bundle_id", "html_sha256", "report", "sha256"}
+
+
+def write_report(bundle: Bundle, report: dict[str, Any]) -> None:
+    """Write `report` (see `headtail.report.Report`) and its page into the bundle's folder.
+
+    Each file is replaced atomically. A crash between the two leaves a page that does not fit its
+    report, which `read_report` refuses by name. Raises `SchemaFault` if `report` does not fit.
+    """
+    page = to_html(report, bundle.manifest).encode()
+    envelope = {
+        "bundle_id": bundle.manifest.bundle_id,
+        "html_sha256": hashlib.sha256(page).hexdigest(),
+        "report": report,
+    }
+    data = canonical_bytes({**envelope, "sha256": _seal(envelope)})
+    if max(len(data), len(page)) > MAX_REPORT_BYTES:
+        raise UsageFault(
+            f"The report has {len(data)} bytes, its page {len(page)}.",
+            expected=f"At most {MAX_REPORT_BYTES} bytes each.",
+            remedy="Report fewer rows.",
+        )
+    _replace(bundle.path / REPORT_HTML, page)
+    _replace(bundle.path / REPORT, data)
+
+
+def read_report(bundle: Bundle) -> dict[str, Any] | None:
+    """The report, or None if the bundle has none; `IntegrityFault` if one byte of it changed."""
+    present = [rel for rel in (REPORT, REPORT_HTML) if os.path.lexists(bundle.path / rel)]
+    if not present:
+        return None
+    if len(present) == 1:
+        absent = REPORT if present == [REPORT_HTML] else REPORT_HTML
+        raise _fault(absent, f"is missing beside {present[0]}")
+    envelope = _envelope(read_limited(bundle.path, REPORT, limit=MAX_REPORT_BYTES))
+    if envelope["bundle_id"] != bundle.manifest.bundle_id:
+        raise _fault(REPORT, f"is about bundle {str(envelope['bundle_id'])[:16]}")
+    page = read_limited(bundle.path, REPORT_HTML, limit=MAX_REPORT_BYTES)
+    if hashlib.sha256(page).hexdigest() != envelope["html_sha256"]:
+        raise _fault(REPORT_HTML, "is not the page that was written with the report")
+    report: dict[str, Any] = envelope["report"]
+    return report
+
+
+def _envelope(data: bytes) -> dict[str, Any]:
+    try:
+        value = parse(data)
+        canonical = canonical_bytes(value) == data
+    except (HeadtailError, ValueError) as error:  # ValueError: 1e999 or a lone surrogate
+        raise _fault(REPORT, f"is not canonical JSON ({error})") from None
+    if not canonical or not isinstance(value, dict) or set(value) != KEYS:
+        raise _fault(REPORT, f"is not canonical JSON with the keys {sorted(KEYS)}")
+    if not isinstance(value["report"], dict) or value["sha256"] != _seal(value):
+        raise _fault(REPORT, "does not match its own SHA-256")
+    return value
+
+
+def _seal(envelope: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_bytes({**envelope, "sha256": ""})).hexdigest()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.chmod(0o644)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fault(rel: str, what: str) -> IntegrityFault:
+    return IntegrityFault(
+        f"{rel} {what}.",
+        file=rel,
+        expected="The report is sealed and belongs to this very bundle.",
+        remedy=f"Delete {REPORT} and {REPORT_HTML}, then run `headtail verify` on the bundle.",
+    )

@@ -1,0 +1,44 @@
+"""Every file of a bundle against the manifest: nothing changed, nothing missing, nothing more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from headtail.bundle.measurements import read_report
+from headtail.bundle.reading import Bundle, check_file, integrity, read_limited
+from headtail.manifest import MANIFEST, MAX_MANIFEST_BYTES, REPORT, REPORT_HTML
+
+__all__ = ["verify_files"]
+
+OWN_SEAL = {MANIFEST, REPORT, REPORT_HTML}  # not in `files`, checked by other means
+
+
+def verify_files(bundle: Bundle) -> None:
+    """Raise `IntegrityFault`, whose `file` names the culprit, unless the folder is exactly the
+    bundle: manifest and every promised file byte for byte, a sealed report or none, nothing else.
+    """
+    manifest = bundle.manifest
+    data = read_limited(bundle.path, MANIFEST, limit=MAX_MANIFEST_BYTES)
+    if data != manifest.to_bytes():
+        raise integrity(MANIFEST, "changed after it was read", "It stays as it was opened.")
+    promised = set(manifest.files)
+    folders = {rel[:i] for rel in promised for i, letter in enumerate(rel) if letter == "/"}
+    for rel in _entries(bundle.path, folders):
+        if rel not in promised and rel not in OWN_SEAL:
+            raise integrity(rel, "is in the folder", "The manifest does not promise it.")
+    for rel, record in sorted(manifest.files.items()):
+        check_file(bundle.path, rel, record)
+    read_report(bundle)
+
+
+def _entries(root: Path, folders: set[str], prefix: str = "") -> Iterator[str]:
+    """Everything in the tree that is not one of the promised `folders`, links not followed."""
+    with os.scandir(root / prefix) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            rel = f"{prefix}{entry.name}"
+            if rel in folders and entry.is_dir(follow_symlinks=False):
+                yield from _entries(root, folders, f"{rel}/")
+            else:
+                yield rel
