@@ -1,8 +1,8 @@
 """Real inputs from which activation ranges are taken, with their provenance.
 
 `crops` makes many inputs of a few photos: random-resized crops as in Szegedy et al., "Going deeper
-with convolutions", section 6, https://arxiv.org/abs/1409.4842, here with 35 to 100 % of the area and
-without flips. Same photos and seed, same crops.
+with convolutions", section 6, https://arxiv.org/abs/1409.4842, here with 35 to 100 % of the area
+and without flips. Same photos and seed, same crops.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ class CalibrationSet:
     provenance: SampleSet
 
 
-def from_arrays(
-    samples: Iterable[Sequence[Array]], *, source: str, seed: int
-) -> CalibrationSet:
+def from_arrays(samples: Iterable[Sequence[Array]], *, source: str, seed: int) -> CalibrationSet:
     """Check the samples and hash the exact stream: dtype, shape and bytes of every array in order.
 
     Raises `UsageFault` for no samples, for a value that is not finite, and for samples whose
@@ -144,9 +142,7 @@ def crops(
     return made
 
 
-def _window(
-    width: int, height: int, generator: np.random.Generator
-) -> tuple[int, int, int, int]:
+def _window(width: int, height: int, generator: np.random.Generator) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of a random window; the largest allowed one if none fits."""
     low, high = (math.log(ratio) for ratio in ASPECT)
     for _ in range(_TRIES):

@@ -82,7 +82,7 @@ def compact(data: bytes) -> bytes:
 
 
 def _pack(model: Any) -> bytearray:
-    import flatbuffers
+    import flatbuffers  # type: ignore[import-untyped]  # ships no types
 
     class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]  # an untyped base
         """Writes a numpy vector that it has written before as a reference to the first one."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headtail.errors import ConversionFailed, UsageFault
 from headtail.manifest import FORWARD
@@ -105,7 +105,7 @@ def _match(flat: Mapping[str, fx.GraphModule]) -> dict[str, list[tuple[str, ...]
         if lost:
             raise ConversionFailed(
                 f"Entry point {name!r} returns {lost[0].name!r}, which {FORWARD!r} never computes.",
-                expected=f"A head is a part of {FORWARD!r}: the same operators, weights and inputs.",
+                expected=f"A head is a part of {FORWARD!r}: same operators, weights and inputs.",
                 remedy="Cut the head out of the graph that forward was exported from.",
             )
         found[name] = [_names(known[digest]) for digest in wanted]
@@ -113,7 +113,7 @@ def _match(flat: Mapping[str, fx.GraphModule]) -> dict[str, list[tuple[str, ...]
 
 
 def _names(node: fx.Node) -> tuple[str, ...]:
-    """Its own name; a batch norm is folded into the convolution before it, which takes its place."""
+    """Its own name; a batch norm is folded into the convolution before it, which replaces it."""
     folded = node.all_input_nodes[:1] if "batch_norm" in str(node.target) else []
     return (node.name, *(source.name for source in folded))
 
@@ -166,8 +166,8 @@ def _counterpart(quantized: fx.GraphModule, names: Sequence[str]) -> fx.Node:
         )
     for user in node.users:
         if "quantize_per_tensor" in str(user.target):
-            return next(iter(user.users))
-    return node
+            return cast("fx.Node", next(iter(user.users)))
+    return cast("fx.Node", node)
 
 
 def _cut(quantized: fx.GraphModule, wanted: Sequence[fx.Node]) -> fx.GraphModule:

@@ -1,0 +1,109 @@
+"""What a file on disk really holds: weight elements and activations by dtype, operators left float.
+
+The counts come from re-reading the artifact, never from what the quantizer said it did.
+
+*Weights* are constant tensors of rank one or more that hold values of the model: floating point, or
+integers that the format marks as quantized. Biases count; scales, zero points, shapes, axes and
+paddings do not. A weight that several entry points share counts once, a copy of it counts again.
+*Activations* and *float operators* are those of the entry point `forward`; quantize and dequantize
+operators are not counted, nor is a weight's own dequantization.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headtail.errors import GateFailed, IntegrityFault, UnknownName
+from headtail.tensors import DTYPES
+from quantizers.recipe import Recipe
+
+__all__ = ["Audit", "audit"]
+
+# Of the weight elements; the rest are biases and what a stack cannot quantize.
+LEAST_WEIGHTS = 0.90
+# Of the activation tensors; float inputs, outputs and layout changes beside them are normal.
+LEAST_ACTIVATIONS = 0.50
+_SHOWN_OPERATORS = 6
+
+_READERS = {
+    "coreml": "quantizers.audit_coreml",
+    "executorch": "quantizers.audit_executorch",
+    "litert": "quantizers.audit_litert",
+}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Counts by dtype (keys of `headtail.tensors.DTYPES`, or the format's own name for others)."""
+
+    weight_elements: dict[str, int]
+    activation_tensors: dict[str, int]
+    float_ops: dict[str, int]
+
+    def sentence(self, recipe: Recipe) -> str:
+        """`asked w8a8, got 99.5 % int8 weights, 96.0 % int8 activations; float ops: softmax x3`."""
+        share = _share(self.weight_elements, recipe.weights)
+        parts = [f"{_percent(share)} {_word(recipe.weights)} weights"]
+        if recipe.activation_mode == "static":
+            share = _share(self.activation_tensors, recipe.activations)
+            parts.append(f"{_percent(share)} {_word(recipe.activations)} activations")
+        text = f"asked {recipe.name}, got {', '.join(parts)}"
+        return f"{text}; {self._floats()}" if recipe.activation_mode == "static" else text
+
+    def check(self, recipe: Recipe) -> None:
+        """Raise `GateFailed` if the file does not hold what `recipe` asked for."""
+        weights = _share(self.weight_elements, recipe.weights)
+        activations = _share(self.activation_tensors, recipe.activations)
+        static = recipe.activation_mode == "static"
+        if weights >= LEAST_WEIGHTS and (not static or activations >= LEAST_ACTIVATIONS):
+            return
+        also = f" and {LEAST_ACTIVATIONS:.0%} of the activations" if static else ""
+        raise GateFailed(
+            f"The file is not {recipe.name}: {self.sentence(recipe)}.",
+            expected=f"At least {LEAST_WEIGHTS:.0%} of the weight elements{also} as asked.",
+            remedy="Choose a precision this model can have in this format, or another format; "
+            "operators that the stack cannot quantize stay float.",
+        )
+
+    def _floats(self) -> str:
+        if not self.float_ops:
+            return "no float ops"
+        most = sorted(self.float_ops.items(), key=lambda item: (-item[1], item[0]))
+        shown = ", ".join(f"{name} x{count}" for name, count in most[:_SHOWN_OPERATORS])
+        more = len(most) - _SHOWN_OPERATORS
+        return f"float ops: {shown}" + (f" and {more} more kinds" if more > 0 else "")
+
+
+def audit(path: Path, format: str) -> Audit:  # noqa: A002  # the field's word
+    """Re-read the artifact at `path` and count; `IntegrityFault` if it cannot be parsed."""
+    if format not in _READERS:
+        raise UnknownName("format", format, _READERS)
+    reader = importlib.import_module(_READERS[format])
+    try:
+        found: Audit = reader.read(path)
+    except IntegrityFault:
+        raise
+    except Exception as error:  # parsers of broken files raise anything
+        raise IntegrityFault(
+            f"{path.name} cannot be read as {format} ({type(error).__name__}: {error}).",
+            file=path.name,
+            expected=f"A complete {format} file.",
+            remedy="Export or fetch it again.",
+        ) from error
+    return found
+
+
+def _share(counts: Mapping[str, int], dtype: str) -> float:
+    total = sum(counts.values())
+    return counts.get(dtype, 0) / total if total else 0.0
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _word(dtype: str) -> str:
+    return DTYPES[dtype][0]

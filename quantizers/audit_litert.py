@@ -1,0 +1,106 @@
+"""Counts what a `.tflite` file holds; definitions in `quantizers.audit`."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from headtail.errors import IntegrityFault
+from headtail.manifest import FORWARD
+from quantizers import litert_file
+from quantizers.audit import Audit
+
+__all__ = ["read"]
+
+_NAMES = {
+    "FLOAT32": "f32", "FLOAT16": "f16", "FLOAT64": "f64", "INT8": "i8", "INT16": "i16",
+    "INT32": "i32", "INT64": "i64", "UINT8": "u8", "UINT16": "u16", "UINT32": "u32",
+    "UINT64": "u64", "BOOL": "bool",
+}  # fmt: skip
+_FLOATS = ("f16", "f32", "f64")
+_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+
+
+def read(path: Path) -> Audit:
+    """Parse the file and count."""
+    data = path.read_bytes()
+    if data[4:8] != b"TFL3":
+        raise IntegrityFault(
+            f"{path.name} does not carry the mark TFL3.",
+            file=path.name,
+            expected="A LiteRT file has it at byte 4.",
+            remedy="Export or fetch it again.",
+        )
+    model = litert_file.open_model(data)
+    subgraph = model.subgraphs[_forward(model)]
+    return Audit(_weights(model), _activations(model, subgraph), _float_ops(model, subgraph))
+
+
+def _forward(model: Any) -> int:
+    for signature in model.signatureDefs or []:
+        if signature.signatureKey.decode() == FORWARD:
+            return int(signature.subgraphIndex)
+    return 0
+
+
+def _dtype(tensor: Any) -> str:
+    from ai_edge_litert.tools.flatbuffer_utils import type_to_name
+
+    name = str(type_to_name(tensor.type))
+    return _NAMES.get(name, name.lower())
+
+
+def _is_constant(model: Any, tensor: Any) -> bool:
+    buffer = model.buffers[tensor.buffer]
+    return bool(buffer.offset) or (buffer.data is not None and len(buffer.data) > 0)
+
+
+def _weights(model: Any) -> dict[str, int]:
+    """By buffer, so that a shared one counts once."""
+    seen: dict[int, tuple[str, int]] = {}
+    for _, tensor in litert_file.tensors(model):
+        shape = [] if tensor.shape is None else [int(size) for size in tensor.shape]
+        if not shape or not _is_constant(model, tensor):
+            continue
+        dtype = _dtype(tensor)
+        if dtype in _FLOATS or litert_file.quantization(tensor)[0]:
+            seen[tensor.buffer] = (dtype, math.prod(shape))
+    counts = Counter[str]()
+    for dtype, elements in seen.values():
+        counts[dtype] += elements
+    return dict(sorted(counts.items()))
+
+
+def _activations(model: Any, subgraph: Any) -> dict[str, int]:
+    unpacked = {
+        int(output)
+        for op in subgraph.operators
+        if _name(model, op) == "DEQUANTIZE"
+        and _is_constant(model, subgraph.tensors[int(op.inputs[0])])
+        for output in op.outputs
+    }
+    used = {int(i) for op in subgraph.operators for i in (*op.inputs, *op.outputs) if i >= 0}
+    counts = Counter(
+        _dtype(subgraph.tensors[i])
+        for i in used - unpacked
+        if not _is_constant(model, subgraph.tensors[i])
+    )
+    return dict(sorted(counts.items()))
+
+
+def _float_ops(model: Any, subgraph: Any) -> dict[str, int]:
+    counts = Counter(
+        _name(model, op).lower()
+        for op in subgraph.operators
+        if _name(model, op) not in _CONVERSIONS
+        and any(_dtype(subgraph.tensors[int(i)]) in _FLOATS for i in op.outputs)
+    )
+    return dict(sorted(counts.items()))
+
+
+def _name(model: Any, op: Any) -> str:
+    from ai_edge_litert.tools.flatbuffer_utils import opcode_to_name
+
+    return str(opcode_to_name(model, op.opcodeIndex))
