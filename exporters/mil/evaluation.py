@@ -70,7 +70,7 @@ class Function:
 
         `inputs` come in program order; their shapes and categories must be the declared ones.
         """
-        with torch.inference_mode():
+        with torch.no_grad():
             values = dict(self._decoded())
             for (name, declared), tensor in zip(self.code.inputs, inputs, strict=True):
                 values[name] = self._settle(f"input {name!r}", tensor, declared, mode)

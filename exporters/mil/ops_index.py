@@ -97,3 +97,39 @@ def _indices(a: Arguments, size: int) -> torch.Tensor:
     if indices.numel() and (indices.min() < lowest or indices.max() >= size):
         raise ValueError(f"indices reach from {indices.min()} to {indices.max()} for size {size}")
     return torch.where(indices < 0, indices + size, indices)
+
+
+@operation("crop", required="x crop_height crop_width")
+def crop(a: Arguments) -> torch.Tensor:
+    """iOS15.image_resizing.crop: what to cut off before and after the last two axes."""
+    (top, bottom), (left, right) = a.integers("crop_height"), a.integers("crop_width")
+    x = a.tensor("x")
+    return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
+
+
+@operation(
+    "topk",
+    required="x",
+    optional={
+        "k": 1,
+        "axis": -1,
+        "ascending": False,
+        "sort": True,
+        "return_indices": True,
+        "output_indices_dtype": "int32",
+    },
+)
+def topk(a: Arguments) -> tuple[torch.Tensor, ...]:
+    """iOS17.tensor_operation.topk: values and their int32 positions; the order of ties is open."""
+    x, axis, k = a.tensor("x"), a.integer("axis"), a.integer("k")
+    if a.text("output_indices_dtype") not in {"int32", "uint16"}:
+        raise ValueError(f"output_indices_dtype {a.text('output_indices_dtype')!r} is unknown")
+    count = x.shape[axis] if k == -1 else k
+    values, places = x.topk(count, axis, largest=not a.flag("ascending"), sorted=a.flag("sort"))
+    return (values, places) if a.flag("return_indices") else (values,)
+
+
+@operation("argsort", required="x", optional={"axis": -1, "ascending": False})
+def argsort(a: Arguments) -> torch.Tensor:
+    """iOS15.tensor_operation.argsort: int32 positions, the largest first unless ascending."""
+    return a.tensor("x").argsort(dim=a.integer("axis"), descending=not a.flag("ascending"))

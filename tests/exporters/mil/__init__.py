@@ -1,0 +1,1 @@
+"""Tests of the Core ML reference interpreter."""
