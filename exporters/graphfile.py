@@ -118,7 +118,9 @@ class TailProgram:
         arrays = read_tensors(weights_path)
         missing = sorted(set(program.weights) ^ set(arrays))
         if missing:
-            raise SchemaFault(f"Weight {missing[0]!r} is in one file only", "$.weights", remedy=_REMEDY)
+            raise SchemaFault(
+                f"Weight {missing[0]!r} is in one file only", "$.weights", remedy=_REMEDY
+            )
         # copied: the views of a file are read-only, which torch cannot express
         weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         return cls(program, weights)
@@ -184,7 +186,9 @@ def _resolve(op: str) -> Callable[..., Any]:
     if op in _SIZE_OPERATORS:
         return _SIZE_OPERATORS[op]
     match = _ATEN.fullmatch(op)
-    packet = getattr(torch.ops.aten, match[1], None) if match and match[1] not in _FORBIDDEN else None
+    packet = (
+        getattr(torch.ops.aten, match[1], None) if match and match[1] not in _FORBIDDEN else None
+    )
     overload = getattr(packet, match[2], None) if match and packet is not None else None
     if not isinstance(overload, torch._ops.OpOverload) or overload._schema.is_mutable:
         raise SchemaFault(f"Operator {op!r} may not stand in a program", "$.calls", remedy=_REMEDY)
@@ -232,7 +236,9 @@ def _encode(graph_module: fx.GraphModule) -> tuple[ProgramFile, dict[str, torch.
             outputs = tuple(out.name for out in node.args[0])
         elif not _NO_EFFECT.match(str(node.target)):
             calls.append(_encode_call(node))
-    program = ProgramFile(SCHEMA_VERSION, tuple(inputs), outputs, tuple(sorted(weights)), tuple(calls))
+    program = ProgramFile(
+        SCHEMA_VERSION, tuple(inputs), outputs, tuple(sorted(weights)), tuple(calls)
+    )
     return program, weights
 
 

@@ -73,7 +73,9 @@ def choose_cuts(
     """
     front: list[CutPoint] = []
     # of positions with the same work and size (before and after a batch norm) the last is a whole block
-    order = sorted(enumerate(points), key=lambda item: (item[1].head_flops, item[1].elements, -item[0]))
+    order = sorted(
+        enumerate(points), key=lambda item: (item[1].head_flops, item[1].elements, -item[0])
+    )
     for _, point in order:
         useful = point.elements < input_elements and point.head_flops <= _MOST_WORK
         smaller = not front or point.elements < front[-1].elements
@@ -132,9 +134,7 @@ def _module_paths(node: fx.Node) -> list[str]:
     return [re.sub(r"^L\['self'\]\.?", "", str(path)) for path, _ in stack.values()]
 
 
-def _upstream(
-    graph: fx.GraphModule, names: Sequence[str], stop: Collection[str] = ()
-) -> set[str]:
+def _upstream(graph: fx.GraphModule, names: Sequence[str], stop: Collection[str] = ()) -> set[str]:
     by_name = {node.name: node for node in graph.graph.nodes}
     wanted, stack = set[str](), list(names)
     while stack:

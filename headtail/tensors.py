@@ -7,6 +7,7 @@ Open Inference Protocol names come from the v2 specification's table of tensor d
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,16 @@ import numpy.typing as npt
 
 from headtail.errors import TensorMismatch, UnknownName
 
-__all__ = ["DTYPES", "Array", "TensorSpec", "check_array", "oip_datatype", "dtype_of_oip"]
+__all__ = [
+    "DTYPES",
+    "Array",
+    "TensorSpec",
+    "check_array",
+    "check_arrays",
+    "dtype_of_oip",
+    "oip_datatype",
+    "short_dtype",
+]
 
 Array = npt.NDArray[np.generic]
 
@@ -107,3 +117,15 @@ def check_array(array: Array, spec: TensorSpec) -> None:
             expected=f"It must be {spec.numpy_dtype.name}{list(spec.shape)}.",
             remedy="Send the tensor as the manifest describes it.",
         )
+
+
+def check_arrays(arrays: Sequence[Array], specs: Sequence[TensorSpec]) -> None:
+    """`check_array` for a whole list; raises `TensorMismatch` for another number of arrays too."""
+    if len(arrays) != len(specs):
+        raise TensorMismatch(
+            f"{len(arrays)} tensors were given.",
+            expected=f"There must be {len(specs)}: {', '.join(map(str, specs))}.",
+            remedy="Pass one array per tensor, in that order.",
+        )
+    for array, spec in zip(arrays, specs, strict=True):
+        check_array(array, spec)

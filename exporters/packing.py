@@ -1,0 +1,255 @@
+"""Proven artifacts, tail, golden vectors and cut tables into one bundle."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import fx
+
+from exporters.capture import input_specs, output_specs
+from exporters.convert import Conversion
+from exporters.graphfile import TailProgram
+from exporters.parity import Judgement, Reference, reference
+from exporters.prove import Observation
+from exporters.source import SourceModel
+from exporters.splitting import CutPoint
+from exporters.target import Target
+from headtail import tensorfile
+from headtail.bundle import Bundle, BundleWriter
+from headtail.errors import SourceFault
+from headtail.manifest import (
+    FORWARD,
+    SCHEMA_VERSION,
+    Artifact,
+    Cut,
+    Entry,
+    Manifest,
+    QuantTable,
+    Tail,
+)
+from headtail.report import ArtifactRow
+from headtail.tensors import Array
+from headtail.wire.boundary import encode_boundary
+from headtail.wire.codecs import CODEC_IDS
+
+__all__ = ["Proof", "pack"]
+
+GOLDEN = "golden.safetensors"
+_TOOLS = (
+    "torch",
+    "executorch",
+    "coremltools",
+    "litert-torch",
+    "ai-edge-litert",
+    "numpy",
+    "headtail",
+)
+_RUNTIME_NAMES = {"coreml": "MIL reference interpreter, not Apple hardware"}
+
+
+@dataclass(frozen=True)
+class Proof:
+    """An artifact that was re-read, run and judged, with all that was seen of it."""
+
+    conversion: Conversion
+    entries: tuple[Entry, ...]
+    bytes: int
+    target: Target
+    judgement: Judgement
+    seen: Observation
+
+    @property
+    def runtime(self) -> str:
+        """Name and version of what ran it."""
+        known = _RUNTIME_NAMES.get(self.target.format)
+        return known or f"{self.target.format} {self.seen.version}"
+
+    def artifact(self) -> Artifact:
+        """Its entry in the manifest."""
+        return Artifact(
+            path=f"artifacts/{self.conversion.path.name}",
+            format=self.target.format,
+            precision=self.conversion.precision,
+            bytes=self.bytes,
+            entries=self.entries,
+            runtime=self.runtime,
+            minimum_runtime=self.target.minimum_runtime,
+            agreement=self.judgement.agreement,
+            verdict=self.judgement.verdict,
+            dtypes=self.seen.dtypes,
+        )
+
+    def row(self) -> ArtifactRow:
+        """Its line in every table."""
+        agreement, timing = self.judgement.agreement, self.seen.timings.get(FORWARD, {})
+        return ArtifactRow(
+            format=self.target.format,
+            precision=self.conversion.precision,
+            bytes=self.bytes,
+            agreement=agreement.top1,
+            n=agreement.n,
+            low=agreement.low,
+            high=agreement.high,
+            snr_db_mean=agreement.snr_db_mean,
+            snr_db_min=agreement.snr_db_min,
+            latency_ms_p50=timing.get("p50_ms"),
+            latency_ms_p90=timing.get("p90_ms"),
+            runtime=self.runtime,
+            timing_kind=timing.get("kind", ""),
+            verdict=self.judgement.verdict,
+            note=self.judgement.note,
+        )
+
+
+def pack(  # noqa: PLR0913  # everything a bundle is made of
+    source: SourceModel,
+    proofs: Sequence[Proof],
+    *,
+    destination: Path,
+    force: bool,
+    graph: fx.GraphModule,
+    tail: fx.GraphModule,
+    cuts: Sequence[CutPoint],
+    expected: Reference,
+    golden_samples: int,
+) -> Bundle:
+    """Write and publish the bundle; nothing appears at the destination unless all of it is there."""
+    with BundleWriter(destination, force=force) as writer:
+        for proof in proofs:
+            writer.add(f"artifacts/{proof.conversion.path.name}", proof.conversion.path)
+        with tempfile.TemporaryDirectory() as temporary:
+            program, weights = (
+                Path(temporary) / "program.json",
+                Path(temporary) / "weights.safetensors",
+            )
+            TailProgram.of(tail).write(program, weights)
+            _check_tail(TailProgram.read(program, weights), cuts, expected)
+            writer.add("tail/program.json", program)
+            writer.add("tail/weights.safetensors", weights)
+        golden = _golden(source, graph, cuts, expected, golden_samples)
+        writer.add(GOLDEN, tensorfile.dump(golden))
+        ranges = _ranges(source, graph, cuts, expected)
+        manifest = Manifest(
+            schema_version=SCHEMA_VERSION,
+            bundle_id="",
+            name=source.name,
+            task=source.task,
+            labels=source.labels,
+            preprocess=source.preprocess,
+            inputs=input_specs(graph),
+            outputs=output_specs(graph),
+            artifacts=tuple(proof.artifact() for proof in proofs),
+            cuts=tuple(_cut(cut, *ranges[cut.id], expected.cuts[cut.id]) for cut in cuts),
+            tails=(Tail("tail/program.json", "tail/weights.safetensors"),),
+            golden=GOLDEN,
+            calibration=source.calibration.provenance if source.calibration else None,
+            evaluation=source.evaluation.provenance,
+            tool_versions=_versions(),
+            files={},
+        )
+        return writer.publish(manifest)
+
+
+def _check_tail(program: TailProgram, cuts: Sequence[CutPoint], expected: Reference) -> None:
+    """The tail that was just read back must continue the first sample of every cut exactly."""
+    import torch
+
+    for cut in cuts:
+        module = program.enter([spec.name for spec in cut.tensors])
+        arrays = expected.cuts[cut.id][0]
+        with torch.inference_mode():
+            outputs = module(*(torch.from_numpy(array) for array in arrays))
+        for right, seen in zip(expected.outputs[0], outputs, strict=True):
+            if not np.array_equal(right, seen.numpy()):
+                raise SourceFault(
+                    f"The tail after {cut.id} does not continue the head bit for bit.",
+                    expected="Head followed by tail equals the unsplit model.",
+                    remedy="Choose other cuts with --cut; report the model.",
+                )
+
+
+def _golden(
+    source: SourceModel,
+    graph: fx.GraphModule,
+    cuts: Sequence[CutPoint],
+    expected: Reference,
+    count: int,
+) -> dict[str, Array]:
+    names = [spec.name for spec in input_specs(graph)]
+    results = [spec.name for spec in output_specs(graph)]
+    golden: dict[str, Array] = {}
+    for index, sample in enumerate(source.evaluation.samples[:count]):
+        if source.frames:
+            golden[f"frame.{index}"] = source.frames[index]
+        golden |= {f"input.{index}.{n}": a for n, a in zip(names, sample, strict=True)}
+        outputs = zip(results, expected.outputs[index], strict=True)
+        golden |= {f"output.{index}.{n}": a for n, a in outputs}
+        for cut in cuts:
+            arrays = zip(cut.tensors, expected.cuts[cut.id][index], strict=True)
+            golden |= {f"cut.{cut.id}.{index}.{spec.name}": a for spec, a in arrays}
+    return golden
+
+
+Tables = tuple[tuple[QuantTable, ...], tuple[QuantTable, ...]]
+
+
+def _ranges(
+    source: SourceModel, graph: fx.GraphModule, cuts: Sequence[CutPoint], expected: Reference
+) -> dict[str, Tables]:
+    """Static minimum and maximum of every boundary tensor, from the calibration set if there is one."""
+    seen = expected.cuts
+    if source.calibration is not None:
+        seen = reference(graph, source.calibration.samples, cuts).cuts
+    tables = {}
+    for cut in cuts:
+        tensors = [np.concatenate(arrays) for arrays in zip(*seen[cut.id], strict=True)]
+        whole = tuple(_table(tensor.reshape(1, -1)) for tensor in tensors)
+        # channels are axis 1; everything else is reduced
+        rows = [np.moveaxis(t, 1, 0).reshape(t.shape[1], -1) if t.ndim > 1 else t for t in tensors]
+        tables[cut.id] = (whole, tuple(_table(np.atleast_2d(row)) for row in rows))
+    return tables
+
+
+def _table(rows: Array) -> QuantTable:
+    low, high = rows.min(axis=1).tolist(), rows.max(axis=1).tolist()
+    return QuantTable(tuple(map(float, low)), tuple(map(float, high)))
+
+
+def _cut(
+    point: CutPoint,
+    per_tensor: tuple[QuantTable, ...],
+    per_channel: tuple[QuantTable, ...],
+    activations: Sequence[Sequence[Array]],
+) -> Cut:
+    cut = Cut(
+        id=point.id,
+        node=point.node,
+        tensors=point.tensors,
+        per_tensor=per_tensor,
+        per_channel=per_channel,
+        wire_bytes={},
+        head_flops=round(point.head_flops, 6),
+        materialised=True,
+    )
+    sizes = {
+        codec: int(statistics.median(len(encode_boundary(a, cut, codec)) for a in activations))
+        for codec in CODEC_IDS
+    }
+    return Cut(**{**vars(cut), "wire_bytes": sizes})
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for tool in _TOOLS:
+        try:
+            found[tool] = importlib.metadata.version(tool)
+        except importlib.metadata.PackageNotFoundError:
+            found[tool] = "source tree" if tool == "headtail" else "absent"
+    return found

@@ -1,0 +1,146 @@
+"""Same real inputs through PyTorch and through the artifact on disk; how far apart, and the verdict.
+
+Gates are constants with units. An artifact that is faithful to its recipe but agrees too little
+with the fp32 model is `poor`: it stays in the bundle, marked, and nothing chooses it unasked. One
+that is broken (not finite, constant, other shapes, below the fp32 gate) is `failed`: it is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import fx
+
+from exporters.splitting import CutPoint, head_graph
+from exporters.target import Target
+from headtail.manifest import FORWARD, Agreement, head_entry
+from headtail.metrics import degenerate, finite_db, snr_db, top1_agreement, wilson_interval
+from headtail.tensors import Array
+
+__all__ = ["Judgement", "Reference", "judge", "reference"]
+
+# Mean SNR over the inputs. The mean, because half-precision noise follows the activations: inputs to
+# which the model has little to say have weak logits over the same noise. The minimum is printed.
+FP16_GATE_DB = 40.0
+GOOD_TOP1 = 0.95  # agreement with the fp32 model below which a quantized classifier is poor
+GOOD_SNR_DB = 20.0  # the same for models that do not classify, mean over the inputs
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the fp32 PyTorch model says: `outputs[sample][output]`, `cuts[cut][sample][tensor]`."""
+
+    outputs: list[list[Array]]
+    cuts: dict[str, list[list[Array]]]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Verdict `pass`, `poor` or `failed`, with the figures and a sentence where there is one to say."""
+
+    agreement: Agreement
+    verdict: str
+    note: str
+
+
+def reference(
+    graph: fx.GraphModule, samples: Sequence[Sequence[Array]], cuts: Sequence[CutPoint]
+) -> Reference:
+    """Run the captured model, and its heads, on every sample."""
+    return Reference(
+        _run(graph, samples), {cut.id: _run(head_graph(graph, cut), samples) for cut in cuts}
+    )
+
+
+def _run(module: torch.nn.Module, samples: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    with torch.inference_mode():
+        return [
+            [out.numpy() for out in module(*(torch.from_numpy(array) for array in sample))]
+            for sample in samples
+        ]
+
+
+def judge(
+    target: Target,
+    precision: str,
+    expected: Reference,
+    given: Mapping[str, list[list[Array]]],
+    *,
+    classifies: bool,
+) -> Judgement:
+    """Compare `given[entry][sample][output]` with the reference; heads on the samples they have."""
+    agreement = _agreement(expected.outputs, given[FORWARD], classifies=classifies)
+    heads = {
+        cut: _snrs(outputs, given[head_entry(cut)])
+        for cut, outputs in expected.cuts.items()
+        if head_entry(cut) in given
+    }
+    verdict, note = _verdict(target, precision, agreement, heads)
+    for entry, outputs in given.items():
+        broken = _degenerate(outputs, expected, entry)
+        if broken:
+            verdict, note = "failed", f"{entry}: {broken}"
+    return Judgement(agreement, verdict, note)
+
+
+def _degenerate(outputs: list[list[Array]], expected: Reference, entry: str) -> str | None:
+    """Outputs that are constant, zero or not finite where the reference's are not."""
+    cut = entry.removeprefix(head_entry(""))
+    right = expected.outputs if entry == FORWARD else expected.cuts[cut]
+    for position in range(len(outputs[0])):
+        reason = degenerate([sample[position] for sample in outputs])
+        if reason and not degenerate([sample[position] for sample in right[: len(outputs)]]):
+            return reason
+    return None
+
+
+def _agreement(
+    expected: list[list[Array]], given: list[list[Array]], *, classifies: bool
+) -> Agreement:
+    snrs, n = _snrs(expected, given), len(given)
+    mean, low = finite_db(sum(map(finite_db, snrs)) / n), finite_db(min(snrs))
+    if not classifies:
+        return Agreement(n, None, None, None, mean, low)
+    same = top1_agreement(
+        reference=[sample[0] for sample in expected], candidate=[sample[0] for sample in given]
+    )
+    return Agreement(n, same / n, *wilson_interval(same, n), mean, low)
+
+
+def _snrs(expected: list[list[Array]], given: list[list[Array]]) -> list[float]:
+    """Per sample, the worst output's SNR in dB."""
+    pairs = zip(expected, given, strict=False)  # heads are run on the first samples only
+    return [
+        min(snr_db(reference=r, candidate=c) for r, c in zip(right, seen, strict=True))
+        for right, seen in pairs
+    ]
+
+
+def _verdict(
+    target: Target, precision: str, agreement: Agreement, heads: Mapping[str, list[float]]
+) -> tuple[str, str]:
+    if precision == "fp32":
+        return _exact(target, agreement, heads)
+    if precision == "fp16" and agreement.snr_db_mean < FP16_GATE_DB:
+        return "poor", f"SNR {agreement.snr_db_mean:.1f} dB, fp16 should reach {FP16_GATE_DB:.0f}"
+    if agreement.top1 is not None and agreement.top1 < GOOD_TOP1:
+        return "poor", f"agrees with fp32 on {agreement.top1:.3f}, good is {GOOD_TOP1}"
+    if agreement.top1 is None and agreement.snr_db_mean < GOOD_SNR_DB:
+        return "poor", f"SNR {agreement.snr_db_mean:.1f} dB, good is {GOOD_SNR_DB:.0f}"
+    return "pass", ""
+
+
+def _exact(
+    target: Target, agreement: Agreement, heads: Mapping[str, list[float]]
+) -> tuple[str, str]:
+    gate = target.fp32_gate_db
+    if agreement.snr_db_min < gate:
+        return "failed", f"SNR {agreement.snr_db_min:.1f} dB, the gate is {gate:.0f}"
+    if agreement.top1 is not None and agreement.top1 < 1:
+        return "failed", f"agrees on {agreement.top1:.3f}, fp32 must agree on every input"
+    for cut, snrs in heads.items():
+        if min(snrs) < gate:
+            return "failed", f"head at {cut}: SNR {min(snrs):.1f} dB, the gate is {gate:.0f}"
+    return "pass", ""

@@ -1,0 +1,170 @@
+"""The child process that converts or runs artifacts, so that libraries do not meet.
+
+`python -m exporters.worker REQUEST.json`: the parent (`exporters.processes`) reads one JSON event a
+line from what was standard output; everything that converters print goes to the log instead.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from headtail.errors import ConversionFailed, HeadtailError
+from headtail.manifest import Entry
+from headtail.strictjson import from_json, parse, to_json
+from headtail.tensors import TensorSpec
+
+__all__ = ["ConvertRequest", "RunRequest", "main"]
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvertRequest:
+    """Write one format in several precisions; one `converted` or `failed` event for each."""
+
+    format: str
+    precisions: tuple[str, ...]
+    destinations: tuple[str, ...]
+    programs: dict[str, str]
+    inputs: tuple[TensorSpec, ...]
+    calibration: str | None
+    scratch: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRequest:
+    """Audit one artifact, load it from disk with its runtime, run and time its entry points.
+
+    `samples` maps entry point -> how many of the samples in `inputs` to run. Outputs go to
+    `outputs` as a tensor file keyed `<entry>.<sample>.<tensor name>`.
+    """
+
+    path: str
+    format: str
+    precision: str
+    entries: tuple[Entry, ...]
+    inputs: str
+    samples: dict[str, int]
+    outputs: str
+    warmup: int
+    runs: int
+    threads: int
+
+
+def main(argv: list[str]) -> int:
+    """Run one request; the exit code is 0 even if a precision failed, since events say so."""
+    emit = _take_stdout()
+    body = parse(Path(argv[0]).read_bytes())
+    kind = body.pop("kind")
+    try:
+        if kind == "convert":
+            _convert(from_json(ConvertRequest, body), emit)
+        else:
+            emit({"event": "ran", **_run(from_json(RunRequest, body))})
+    except HeadtailError as error:
+        emit({"event": "error", **error.to_json()})
+    except Exception as error:  # noqa: BLE001  # a library may raise anything; the parent reports it
+        emit({"event": "error", **_foreign(error).to_json()})
+    return 0
+
+
+def _take_stdout() -> Emit:
+    events = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # C++ libraries print to descriptor 1 whatever sys.stdout is
+
+    def emit(event: dict[str, Any]) -> None:
+        events.write(json.dumps(event) + "\n")
+
+    return emit
+
+
+def _foreign(error: Exception) -> ConversionFailed:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return ConversionFailed(
+        f"{type(error).__name__}: {(lines or ['(no message)'])[0][:400]}",
+        expected="The library takes every operator of the model.",
+        remedy="Read the log below; rewrite the named operator, or leave this format out.",
+    )
+
+
+def _convert(request: ConvertRequest, emit: Emit) -> None:
+    import torch
+
+    from exporters.target import Job, target
+
+    torch.set_num_threads(1)
+    write = target(request.format).writer()
+    scratch = Path(request.scratch)
+    scratch.mkdir(parents=True, exist_ok=True)
+    for precision, destination in zip(request.precisions, request.destinations, strict=True):
+        emit({"event": "started", "precision": precision})
+        start = time.perf_counter()
+        job = Job(
+            precision,
+            {name: Path(path) for name, path in request.programs.items()},
+            request.inputs,
+            Path(request.calibration) if request.calibration else None,
+            Path(destination),
+            scratch,
+        )
+        try:
+            write(job)
+        except Exception as error:  # one precision must not take the others with it
+            import traceback
+
+            traceback.print_exc()
+            fault = error if isinstance(error, HeadtailError) else _foreign(error)
+            emit({"event": "failed", "precision": precision, **fault.to_json()})
+            continue
+        seconds = time.perf_counter() - start
+        emit({"event": "converted", "precision": precision, "seconds": seconds})
+
+
+def _run(request: RunRequest) -> Mapping[str, Any]:
+    from exporters.exchange import read_samples
+    from exporters.runtimes import runtime_for
+    from headtail.tensorfile import write_tensors
+    from headtail.timing import measure
+    from quantizers.audit import audit
+    from quantizers.recipe import recipe
+
+    found = audit(Path(request.path), request.format)
+    found.check(recipe(request.precision))
+    runtime = runtime_for(request.format)
+    entries = {entry.name: (entry.inputs, entry.outputs) for entry in request.entries}
+    start = time.perf_counter()
+    session = runtime.load(Path(request.path), entries=entries, threads=request.threads)
+    load_ms = (time.perf_counter() - start) * 1e3
+    samples = read_samples(Path(request.inputs), request.entries[0].inputs)
+    outputs = {}
+    timings = {}
+    for entry in request.entries:
+        for index, sample in enumerate(samples[: request.samples[entry.name]]):
+            for spec, array in zip(entry.outputs, session.run(entry.name, sample), strict=True):
+                outputs[f"{entry.name}.{index}.{spec.name}"] = array
+        if request.runs:
+            timing = measure(
+                lambda name=entry.name: session.run(name, samples[0]),  # type: ignore[misc]  # mypy cannot infer the default's type
+                warmup=request.warmup,
+                runs=request.runs,
+            )
+            timings[entry.name] = to_json(timing)
+    write_tensors(Path(request.outputs), outputs)
+    session.close()
+    return {
+        "load_ms": load_ms,
+        "timings": timings,
+        "version": runtime.probe().version,
+        "dtypes": dict(found.weight_elements),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

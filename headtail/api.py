@@ -1,0 +1,76 @@
+"""The Python façade: what the command line does, for a model that is already in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from exporters.pipeline import ExportResult
+    from exporters.verification import Verification
+    from headtail.preprocess import Preprocess
+
+__all__ = ["export", "verify"]
+
+
+def export(  # noqa: PLR0913  # the command's options, keyword-only
+    model: torch.nn.Module,
+    inputs: Sequence[torch.Tensor],
+    *,
+    output: str | Path,
+    name: str = "",
+    formats: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    cuts: Sequence[str] = (),
+    labels: Sequence[str] = (),
+    preprocess: Preprocess | None = None,
+    calibration: Iterable[Any] | None = None,
+    evaluation: Iterable[Any] | None = None,
+    force: bool = False,
+) -> ExportResult:
+    """Export a live model to a verified bundle at `output` (`NAME.bundle`).
+
+    `inputs`: one tensor per argument of forward(), batch 1, contiguous. `calibration` and
+    `evaluation` are iterables of inputs (tuples of arrays, or uint8 photos if `preprocess` is
+    given) that share nothing; without `evaluation` the example inputs are all that is compared.
+    Empty `formats`, `precisions`, `cuts` mean all formats, all precisions they honour, three cuts.
+    Raises `SourceFault` for a model that cannot be exported as given, `UsageFault` for options
+    that cannot be, `GateFailed` if nothing could be proven. Formats that fail are in
+    `result.failures`; the others are written.
+    """
+    from exporters.pipeline import ExportOptions
+    from exporters.pipeline import export as run
+    from exporters.source import from_module
+    from exporters.target import TARGETS
+
+    source = from_module(
+        model,
+        inputs,
+        name=name,
+        labels=labels,
+        preprocess=preprocess,
+        calibration=calibration,
+        evaluation=evaluation,
+    )
+    options = ExportOptions(
+        Path(output),
+        formats=tuple(formats) or tuple(TARGETS),
+        precisions=tuple(precisions),
+        cuts=tuple(cuts),
+        force=force,
+    )
+    return run(source, options)
+
+
+def verify(path: str | Path) -> Verification:
+    """Check every byte of a bundle and re-run every artifact on its golden vectors.
+
+    Raises `IntegrityFault` naming the file if a byte was changed.
+    """
+    from exporters.verification import verify_artifacts
+    from headtail.bundle import open_bundle
+
+    return verify_artifacts(open_bundle(Path(path)))

@@ -1,0 +1,65 @@
+"""`headtail export SOURCE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headtail.cli.console import Console, json_option
+
+__all__ = ["command"]
+
+
+@click.command("export")
+@click.argument("source")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.bundle to write.")
+@click.option("--name", default="", help="Name in the manifest; the source's own by default.")
+@click.option(
+    "--format", "formats", multiple=True, help="litert, executorch or coreml; repeatable."
+)
+@click.option("--precision", "precisions", multiple=True, help="See headtail list; repeatable.")
+@click.option("--cut", "cuts", multiple=True, help="Cut id or node name; repeatable.")
+@click.option("--runs", default=20, show_default=True, help="Timed runs per artifact.")
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@json_option
+def command(  # noqa: PLR0913  # one parameter per option
+    source: str,
+    output: Path | None,
+    name: str,
+    formats: tuple[str, ...],
+    precisions: tuple[str, ...],
+    cuts: tuple[str, ...],
+    runs: int,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Turn a PyTorch model into a verified bundle for phones.
+
+    SOURCE is a script (path/to/file.py) or module (package.module) that defines get_model() and
+    get_args(), or package.module:factory.
+    """
+    console = Console(as_json)
+    from exporters.pipeline import ExportOptions, export
+    from exporters.source import load_source
+    from exporters.target import TARGETS, target
+    from headtail.cli.tables import export_json, export_lines
+    from quantizers.recipe import recipe
+
+    for format_name in formats:
+        target(format_name)
+    for precision in precisions:
+        recipe(precision)
+    model = load_source(source, name=name)
+    options = ExportOptions(
+        output or Path(f"{model.name}.bundle"),
+        formats=formats or tuple(TARGETS),
+        precisions=precisions,
+        cuts=cuts,
+        force=force,
+        runs=runs,
+    )
+    result = export(model, options, progress=console)
+    console.lines(export_lines(result))
+    console.finish(export_json(result))
+    return 0 if result.complete else 1

@@ -1,0 +1,68 @@
+"""The tables and JSON objects that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from headtail.report import ArtifactRow, text, text_table
+
+if TYPE_CHECKING:
+    from exporters.pipeline import ExportResult
+    from headtail.manifest import Manifest
+
+__all__ = ["artifacts_json", "cut_lines", "export_json", "export_lines"]
+
+_SHOWN_CODECS = ("raw32", "aq8t", "aq8t+deflate", "aq4c+deflate")
+
+
+def artifacts_json(rows: Sequence[ArtifactRow]) -> list[dict[str, Any]]:
+    """One object per artifact; field names are those of `ArtifactRow`."""
+    return [vars(row) for row in rows]
+
+
+def export_lines(result: ExportResult) -> Iterator[str]:
+    """What a person wants to see after an export."""
+    yield ""
+    yield text_table(result.rows)
+    yield from (f"note: {remark}" for remark in result.remarks)
+    for failure in result.failures:
+        if failure.log:
+            yield f"\n{failure.format} {failure.precision}: last lines of its log"
+            yield failure.log
+    yield ""
+    yield from cut_lines(result.bundle.manifest)
+    yield ""
+    sample = result.bundle.manifest.evaluation
+    yield f"agreement with fp32 PyTorch on {sample.count} inputs from {sample.source}"
+    yield f"bundle {result.bundle.manifest.bundle_id[:16]} written to {result.bundle.path}"
+    yield f"next: headtail verify {result.bundle.path} · headtail serve {result.bundle.path}"
+
+
+def cut_lines(manifest: Manifest) -> Iterator[str]:
+    """The cut table: tensors, share of the work, bytes on the wire by codec."""
+    headings = ["cut", "tensors", "head work", *(f"{c} bytes" for c in _SHOWN_CODECS)]
+    body = [
+        [
+            cut.id,
+            " + ".join(str(list(spec.shape)) for spec in cut.tensors),
+            f"{cut.head_flops:.1%}",
+            *(str(cut.wire_bytes[codec]) for codec in _SHOWN_CODECS),
+        ]
+        for cut in manifest.cuts
+    ]
+    if body:
+        yield text(headings, body)
+
+
+def export_json(result: ExportResult) -> dict[str, Any]:
+    """The object that `headtail export --json` ends with."""
+    return {
+        "bundle": str(result.bundle.path),
+        "bundle_id": result.bundle.manifest.bundle_id,
+        "artifacts": artifacts_json(result.rows),
+        "failures": [vars(failure) for failure in result.failures],
+        "remarks": list(result.remarks),
+        "cuts": {cut.id: cut.wire_bytes for cut in result.bundle.manifest.cuts},
+        "seconds": result.seconds,
+    }

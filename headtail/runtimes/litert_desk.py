@@ -1,0 +1,139 @@
+"""LiteRT on a desk: `ai_edge_litert`'s interpreter, one signature per entry point.
+
+https://ai.google.dev/edge/litert/inference. XNNPACK is the interpreter's default delegate. Tensors
+are ordered by the number in their signature name (`args_0`, `output_0`), which is how litert-torch
+writes them. Fully int8 files take and give int8; the affine parameters are in the file, so the
+adapter converts at the border and the caller sees the manifest's dtypes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headtail.errors import IntegrityFault, RuntimeUnavailable, UnknownName
+from headtail.runtimes.base import Capability
+from headtail.tensors import Array, TensorSpec, check_array, check_arrays
+
+__all__ = ["LiteRTDesk"]
+
+_INSTALL = "pip install 'headtail[export]'"
+
+
+class LiteRTDesk:
+    """Runs `.tflite` files."""
+
+    name = "litert"
+    format = "litert"
+
+    def probe(self) -> Capability:
+        """Is `ai_edge_litert` installed?"""
+        if importlib.util.find_spec("ai_edge_litert") is None:
+            return Capability(False, reason=f"ai-edge-litert is not installed: {_INSTALL}")
+        return Capability(True, version=importlib.metadata.version("ai-edge-litert"))
+
+    def load(
+        self,
+        path: Path,
+        *,
+        entries: Mapping[str, tuple[Sequence[TensorSpec], Sequence[TensorSpec]]],
+        threads: int = 1,
+    ) -> LiteRTSession:
+        """Load a `.tflite`; raises `IntegrityFault` if the interpreter refuses it."""
+        capability = self.probe()
+        if not capability.available:
+            raise RuntimeUnavailable(
+                "LiteRT cannot be loaded.", expected=capability.reason, remedy=f"Run {_INSTALL}."
+            )
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            runners = {
+                name: interpreter.get_signature_runner(name)
+                for name in interpreter.get_signature_list()
+            }
+        except (ValueError, RuntimeError) as error:
+            raise IntegrityFault(
+                f"LiteRT cannot read {path.name}: {str(error).strip()[:200]}",
+                file=path.name,
+                expected="A complete .tflite file with signatures.",
+                remedy="Export the model again.",
+            ) from error
+        return LiteRTSession(path.name, interpreter, runners, entries)
+
+
+class LiteRTSession:
+    """One loaded `.tflite`."""
+
+    def __init__(
+        self,
+        file: str,
+        interpreter: Any,
+        runners: Mapping[str, Any],
+        entries: Mapping[str, tuple[Sequence[TensorSpec], Sequence[TensorSpec]]],
+    ) -> None:
+        self._file = file
+        self._interpreter: Any = interpreter  # owns the memory the runners point into
+        self._runners = dict(runners)
+        self._entries = entries
+
+    def entry_points(self) -> list[str]:
+        """Signature names, `forward` first."""
+        return sorted(self._runners, key=lambda name: (name != "forward", name))
+
+    def run(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
+        """See `Session.run`."""
+        if entry not in self._runners or entry not in self._entries:
+            raise UnknownName(f"entry point of {self._file}", entry, self._runners)
+        runner = self._runners[entry]
+        wanted, given = self._entries[entry]
+        check_arrays(inputs, wanted)
+        details = _in_order(runner.get_input_details())
+        feed = {
+            name: _quantized(array, detail)
+            for (name, detail), array in zip(details, inputs, strict=True)
+        }
+        results = runner(**feed)
+        outputs = _in_order(runner.get_output_details())
+        return [
+            _real(results[name], detail, spec)
+            for (name, detail), spec in zip(outputs, given, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Free the interpreter."""
+        self._runners.clear()
+        self._interpreter = None
+
+
+def _in_order(details: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    def number(item: tuple[str, Any]) -> tuple[int, str]:
+        digits = re.findall(r"\d+", item[0])
+        return (int(digits[-1]) if digits else 0, item[0])
+
+    return sorted(details.items(), key=number)
+
+
+def _quantized(array: Array, detail: Mapping[str, Any]) -> Array:
+    scale, zero = detail["quantization"]
+    dtype = np.dtype(detail["dtype"])
+    if array.dtype == dtype or not scale:
+        return np.ascontiguousarray(array)
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(dtype)
+
+
+def _real(array: Array, detail: Mapping[str, Any], spec: TensorSpec) -> Array:
+    scale, zero = detail["quantization"]
+    if array.dtype != spec.numpy_dtype and scale:
+        array = ((array.astype(np.float32) - zero) * np.float32(scale)).astype(spec.numpy_dtype)
+    array = array.reshape(spec.shape) if array.size == spec.elements else array
+    check_array(array, spec)
+    return array
