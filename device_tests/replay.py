@@ -1,0 +1,154 @@
+"""Golden vectors through an artifact on a target, and what became of them.
+
+No threshold is invented here. fp32 must reach the gate that its export had to pass; any other
+precision must do, on the machine kind that measured it, what its manifest recorded. Where nothing
+was recorded (heads, and other kernels than the recorded ones) figures are reported, not judged,
+except that an output that is constant, all zero or not finite fails everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from device_tests.golden import GoldenSet
+from device_tests.results import Crossed, Replayed
+from device_tests.targets.base import Call, CallResult, Job, JobResult, Target
+from headtail.bundle import Bundle
+from headtail.errors import HeadtailError
+from headtail.manifest import FORWARD, Artifact, Entry
+from headtail.metrics import degenerate, finite_db, snr_db
+from headtail.tensors import Array, check_arrays
+from headtail.timing import summarize
+
+__all__ = ["CROSS_GATE_DB", "FP32_GATE_DB", "Replays"]
+
+FP32_GATE_DB = 90.0  # minimum SNR over the samples; what an fp32 export must reach to be written
+CROSS_GATE_DB = 60.0  # fp32 on this target against fp32 on the host, minimum SNR over the samples
+# What other kernels of the same instruction family move a recorded int8 figure by; rounding of a
+# quantized activation may fall to the other side.
+RECORDED_SLACK_DB = 0.1
+
+Outputs = Sequence[Sequence[Array]]  # [sample][output]
+
+
+class Replays:
+    """Runs an artifact once per target, all entry points and samples in one job; remembers."""
+
+    def __init__(self, bundle: Bundle, target: Target, host: Target) -> None:
+        self.bundle = bundle
+        self.target = target
+        self.golden = GoldenSet(bundle)
+        self.samples = min(self.golden.count, target.golden_limit or self.golden.count)
+        self._host = host
+        self._answers: dict[tuple[str, str], JobResult | HeadtailError] = {}
+
+    def job(self, artifact: Artifact, entries: Sequence[Entry], *, samples: int) -> Job:
+        """The job that replays the first `samples` golden samples through `entries`."""
+        calls = tuple(
+            Call(entry.name, self.golden.inputs(i)) for entry in entries for i in range(samples)
+        )
+        return Job(
+            format=artifact.format,
+            model=self.bundle.artifact_path(artifact),
+            sha256=self.bundle.manifest.files[artifact.path].sha256,
+            calls=calls,
+            warmup=self.target.warmup,
+            runs=self.target.runs,
+        )
+
+    def result(self, artifact: Artifact) -> JobResult:
+        """What the target answered for the artifact."""
+        return self._run(self.target, artifact)
+
+    def replayed(self, artifact: Artifact, entry: Entry) -> Replayed:
+        """The figures and the verdict for one entry point."""
+        result = self.result(artifact)
+        calls = self._calls(result, artifact, entry)
+        outputs = [call.outputs for call in calls]
+        for arrays in outputs:
+            check_arrays(arrays, entry.outputs)
+        expected = [self.golden.expected(entry, i) for i in range(self.samples)]
+        snrs = _snrs(expected, outputs)
+        gate_db, crossed = self._gate_db(artifact, entry), self._crossed(artifact, entry, outputs)
+        timed = [ms for call in calls for ms in call.runs_ms]
+        return Replayed(
+            artifact=artifact.path,
+            format=artifact.format,
+            precision=artifact.precision,
+            entry=entry.name,
+            samples=self.samples,
+            snr_db_mean=fmean(snrs),
+            snr_db_min=min(snrs),
+            gate_db=gate_db,
+            host=crossed,
+            fault=_fault(expected, outputs, min(snrs), gate_db, crossed),
+            timing=summarize(timed, kind=result.timing_kind, warmup=self.target.warmup),
+            load_ms=result.load_ms,
+            peak_rss_kb=result.peak_rss_kb,
+        )
+
+    def _gate_db(self, artifact: Artifact, entry: Entry) -> float | None:
+        if artifact.precision == "fp32":
+            return FP32_GATE_DB
+        if entry.name == FORWARD and self.target.timing_kind == self._host.timing_kind:
+            return artifact.agreement.snr_db_min - RECORDED_SLACK_DB
+        return None
+
+    def _crossed(self, artifact: Artifact, entry: Entry, outputs: Outputs) -> Crossed | None:
+        if self.target is self._host:
+            return None
+        calls = self._calls(self._run(self._host, artifact), artifact, entry)
+        reference = [call.outputs for call in calls]
+        return Crossed(
+            snr_db_min=min(_snrs(reference, outputs)),
+            gate_db=CROSS_GATE_DB if artifact.precision == "fp32" else None,
+        )
+
+    def _run(self, target: Target, artifact: Artifact) -> JobResult:
+        key = (target.name, artifact.path)
+        if key not in self._answers:
+            try:
+                job = self.job(artifact, artifact.entries, samples=self.samples)
+                self._answers[key] = target.run(job)
+            except HeadtailError as error:
+                self._answers[key] = error
+        answer = self._answers[key]
+        if isinstance(answer, HeadtailError):
+            raise answer
+        return answer
+
+    def _calls(self, result: JobResult, artifact: Artifact, entry: Entry) -> Sequence[CallResult]:
+        start = [e.name for e in artifact.entries].index(entry.name) * self.samples
+        return result.calls[start : start + self.samples]
+
+
+def _snrs(reference: Outputs, candidate: Outputs) -> list[float]:
+    """Per sample, the worst output's SNR in dB, clamped for JSON."""
+    return [
+        min(
+            finite_db(snr_db(reference=right, candidate=seen))
+            for right, seen in zip(rights, seens, strict=True)
+        )
+        for rights, seens in zip(reference, candidate, strict=True)
+    ]
+
+
+def _fault(
+    expected: Outputs,
+    outputs: Outputs,
+    snr_db_min: float,
+    gate_db: float | None,
+    crossed: Crossed | None,
+) -> str:
+    for position in range(len(outputs[0])):
+        reason = degenerate([sample[position] for sample in outputs])
+        if reason and not degenerate([sample[position] for sample in expected]):
+            return f"output {position}: {reason}"
+    if gate_db is not None and snr_db_min < gate_db:
+        return f"SNR {snr_db_min:.1f} dB against fp32 PyTorch, the gate is {gate_db:.1f}"
+    if crossed and crossed.gate_db is not None and crossed.snr_db_min < crossed.gate_db:
+        return (
+            f"SNR {crossed.snr_db_min:.1f} dB against the host, the gate is {crossed.gate_db:.1f}"
+        )
+    return ""

@@ -1,0 +1,1 @@
+"""Programs that run on a target, one per runtime; nothing else is pushed there."""
