@@ -74,7 +74,7 @@ def read_limited(folder: Path, rel: str, *, limit: int) -> bytes:
     if size > limit:
         raise integrity(rel, f"has {size} bytes", f"At most {limit} bytes are read.")
     with open_regular(folder, rel) as file:
-        return file.read(limit)
+        return file.read(size)  # not read(limit), which would allocate the limit
 
 
 def check_file(folder: Path, rel: str, record: FileRecord) -> None:
