@@ -1,0 +1,200 @@
+"""Boundary tensors to bytes and back: one table of versioned codec ids, numpy and zlib only.
+
+    raw32               float32, little endian                      exact
+    raw16               float16, little endian                      2^-11 relative
+    aq{2,3,4,5,6,8}t    affine codes, one range per tensor          half a step
+    aq{2,3,4,5,6,8}c    the same, one range per channel (axis 1)    half a step
+    ...+deflate         any of them through raw deflate             no further loss
+
+Affine codes: q = round((x - low) / (high - low) * (2^bits - 1)), clipped to [0, 2^bits - 1]; x' =
+low + q * (high - low) / (2^bits - 1). Ranges are static, from calibration, and stand in the
+manifest (`QuantTable`); nothing about them is sent. `low == high` codes to 0 and decodes to `low`.
+
+Codes are packed densely, least significant bit first: code i takes bits [i*bits, (i+1)*bits) of the
+stream, bit k of the stream is bit k%8 of byte k//8, and the last byte is padded with zeros. Packing
+comes before compression, and zlib's run-length strategy finds what is left as well as zstd does;
+zlib is on every phone (https://www.rfc-editor.org/rfc/rfc1951, https://zlib.net/manual.html).
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from headtail.errors import TensorMismatch, UnknownName, UsageFault, WireFault
+from headtail.manifest import QuantTable
+from headtail.tensors import Array, TensorSpec
+
+__all__ = ["CODEC_IDS", "Codec", "codec"]
+
+Codes = npt.NDArray[np.uint8]
+
+AFFINE_BITS = (2, 3, 4, 5, 6, 8)
+DEFLATE = "+deflate"
+_LEVEL = 6
+_RAW_WINDOW = -15  # 32 KiB window, no zlib header
+
+
+@dataclass(frozen=True)
+class Codec:
+    """One codec. `bits` per value; `per` is `t` (tensor), `c` (channel) or empty (no ranges)."""
+
+    id: str
+    bits: int
+    per: str
+    deflate: bool
+
+    def encode(self, array: Array, table: QuantTable | None) -> bytes:
+        """float32 array of any shape -> payload; `table` is needed by affine codecs.
+
+        Raises `TensorMismatch` for another dtype and for values that are not finite, which no
+        range can hold.
+        """
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise TensorMismatch(
+                f"A boundary tensor is {array.dtype.name}{list(array.shape)}, "
+                f"finite: {bool(np.isfinite(array).all())}.",
+                expected="Codecs take finite float32 values.",
+                remedy="Check the head's output; run the model whole if it overflows.",
+            )
+        if self.per:
+            packed = pack(self._quantize(array, table), self.bits)
+        else:
+            packed = array.astype(f"<f{self.bits // 8}").tobytes()
+        if not self.deflate:
+            return packed
+        machine = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW_WINDOW, 9, zlib.Z_RLE)
+        return machine.compress(packed) + machine.flush()
+
+    def decode(self, payload: bytes, spec: TensorSpec, table: QuantTable | None) -> Array:
+        """Payload -> float32 array of the spec's shape; raises `WireFault` for any other length."""
+        size = self.packed_bytes(spec)
+        packed = _inflate(payload, size) if self.deflate else payload
+        if len(packed) != size:
+            raise WireFault(
+                f"{spec.name!r} came as {len(packed)} bytes of {self.id}.",
+                expected=f"{spec} takes {size}.",
+                remedy="Encode the tensor with the codec named in the frame.",
+            )
+        if not self.per:
+            values = np.frombuffer(packed, f"<f{self.bits // 8}").astype(np.float32)
+            return values.reshape(spec.shape)
+        codes = unpack(packed, self.bits, spec.elements).reshape(spec.shape)
+        low, step = self._grid(spec, table)
+        restored: Array = (low + codes.astype(np.float32) * step).astype(np.float32)
+        return restored
+
+    def packed_bytes(self, spec: TensorSpec) -> int:
+        """Size before deflate."""
+        return (spec.elements * self.bits + 7) // 8
+
+    def error_bound(self, table: QuantTable | None) -> float:
+        """Largest |x - x'| for x inside its range, in the units of x; infinite for `raw16`."""
+        if not self.per:
+            return 0.0 if self.bits == 32 else float("inf")  # noqa: PLR2004  # float32 is exact
+        low, high = _range(self, table)
+        return float((high - low).max()) / (2**self.bits - 1) / 2
+
+    def _quantize(self, array: Array, table: QuantTable | None) -> Codes:
+        low, step = self._grid(TensorSpec.of("boundary", array), table)
+        top = np.float32(2**self.bits - 1)
+        scaled = np.divide(array - low, step, out=np.zeros_like(array), where=step > 0)
+        codes: Codes = np.clip(np.rint(scaled), 0, top).astype(np.uint8)
+        return codes
+
+    def _grid(self, spec: TensorSpec, table: QuantTable | None) -> tuple[Array, Array]:
+        low, high = _range(self, table)
+        step = (high - low) / np.float32(2**self.bits - 1)
+        if self.per == "t":
+            if low.size != 1:
+                raise _mismatched(self, spec, low.size, 1)
+            return low.reshape(()), step.reshape(())
+        channels = spec.shape[1] if len(spec.shape) > 1 else 1
+        if low.size != channels:
+            raise _mismatched(self, spec, low.size, channels)
+        shape = (1, channels) + (1,) * (len(spec.shape) - 2) if len(spec.shape) > 1 else (1,)
+        return low.reshape(shape), step.reshape(shape)
+
+
+def _range(codec_: Codec, table: QuantTable | None) -> tuple[Array, Array]:
+    if table is None:
+        raise UsageFault(
+            f"Codec {codec_.id} was used without a table of ranges.",
+            expected="Affine codecs take their ranges from the manifest's cut.",
+            remedy="Pass the cut's table, or use raw32 or raw16.",
+        )
+    return np.asarray(table.low, np.float32), np.asarray(table.high, np.float32)
+
+
+def _mismatched(codec_: Codec, spec: TensorSpec, found: int, wanted: int) -> TensorMismatch:
+    return TensorMismatch(
+        f"The table for {codec_.id} has {found} ranges.",
+        expected=f"{spec} takes {wanted}.",
+        remedy="Use the table of this cut and tensor.",
+    )
+
+
+def _inflate(payload: bytes, size: int) -> bytes:
+    """At most `size` bytes are ever made: a deflate bomb ends as a wrong length."""
+    machine = zlib.decompressobj(_RAW_WINDOW)
+    try:
+        data = machine.decompress(payload, size + 1)
+    except zlib.error as error:
+        raise WireFault(
+            f"The payload is not deflate data ({error}).",
+            expected="Raw deflate, without a zlib header.",
+            remedy="Encode the tensor with the codec named in the frame.",
+        ) from None
+    if len(data) > size or not machine.eof or machine.unused_data:
+        raise WireFault(
+            f"The payload holds {'more' if len(data) > size else 'other'} than its tensor.",
+            expected=f"Exactly {size} bytes after inflating, and nothing behind them.",
+            remedy="Encode the tensor with the codec named in the frame.",
+        )
+    return data
+
+
+def pack(codes: Codes, bits: int) -> bytes:
+    """Dense little-endian bit packing of uint8 codes below 2^bits."""
+    flat = codes.reshape(-1)
+    if bits == 8:  # noqa: PLR2004  # a code is a byte already
+        return flat.tobytes()
+    lanes = np.unpackbits(flat[:, None], axis=1, count=bits, bitorder="little")
+    return np.packbits(lanes.reshape(-1), bitorder="little").tobytes()
+
+
+def unpack(packed: bytes, bits: int, count: int) -> Codes:
+    """The inverse of `pack`; bits after the last code must be zero, or `WireFault`."""
+    stream = np.frombuffer(packed, np.uint8)
+    if bits == 8:  # noqa: PLR2004
+        return stream
+    lanes = np.unpackbits(stream, bitorder="little")
+    if lanes[count * bits :].any():
+        raise WireFault(
+            "The padding after the last code is not zero.",
+            expected="A packed stream ends in zero bits.",
+            remedy="Pack the codes as the codec table says.",
+        )
+    rows = lanes[: count * bits].reshape(count, bits)
+    return np.packbits(rows, axis=1, bitorder="little").reshape(-1)
+
+
+def _table() -> dict[str, Codec]:
+    plain = [Codec("raw32", 32, "", False), Codec("raw16", 16, "", False)]
+    plain += [Codec(f"aq{b}{per}", b, per, False) for b in AFFINE_BITS for per in "tc"]
+    squeezed = [Codec(c.id + DEFLATE, c.bits, c.per, True) for c in plain]
+    return {c.id: c for c in (*plain, *squeezed)}
+
+
+_CODECS = _table()
+CODEC_IDS = tuple(_CODECS)
+
+
+def codec(id: str) -> Codec:  # noqa: A002  # the table's word
+    """Look a codec up; `UnknownName` lists what exists."""
+    if id not in _CODECS:
+        raise UnknownName("codec", id, _CODECS)
+    return _CODECS[id]
