@@ -31,6 +31,7 @@ from headtail.tensors import Array, TensorSpec
 __all__ = ["CODEC_IDS", "Codec", "codec"]
 
 Codes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 
 AFFINE_BITS = (2, 3, 4, 5, 6, 8)
 DEFLATE = "+deflate"
@@ -84,7 +85,7 @@ class Codec:
             return values.reshape(spec.shape)
         codes = unpack(packed, self.bits, spec.elements).reshape(spec.shape)
         low, step = self._grid(spec, table)
-        restored: Array = (low + codes.astype(np.float32) * step).astype(np.float32)
+        restored: Floats = low + codes.astype(np.float32) * step
         return restored
 
     def packed_bytes(self, spec: TensorSpec) -> int:
@@ -101,11 +102,11 @@ class Codec:
     def _quantize(self, array: Array, table: QuantTable | None) -> Codes:
         low, step = self._grid(TensorSpec.of("boundary", array), table)
         top = np.float32(2**self.bits - 1)
-        scaled = np.divide(array - low, step, out=np.zeros_like(array), where=step > 0)
-        codes: Codes = np.clip(np.rint(scaled), 0, top).astype(np.uint8)
-        return codes
+        values = array.astype(np.float32, copy=False)
+        scaled = np.divide(values - low, step, out=np.zeros_like(values), where=step > 0)
+        return np.clip(np.rint(scaled), 0, top).astype(np.uint8)
 
-    def _grid(self, spec: TensorSpec, table: QuantTable | None) -> tuple[Array, Array]:
+    def _grid(self, spec: TensorSpec, table: QuantTable | None) -> tuple[Floats, Floats]:
         low, high = _range(self, table)
         step = (high - low) / np.float32(2**self.bits - 1)
         if self.per == "t":
@@ -119,7 +120,7 @@ class Codec:
         return low.reshape(shape), step.reshape(shape)
 
 
-def _range(codec_: Codec, table: QuantTable | None) -> tuple[Array, Array]:
+def _range(codec_: Codec, table: QuantTable | None) -> tuple[Floats, Floats]:
     if table is None:
         raise UsageFault(
             f"Codec {codec_.id} was used without a table of ranges.",

@@ -60,7 +60,7 @@ class SplitParameters:
 
 
 def server_times(parameters: Mapping[str, Scalar]) -> dict[str, float]:
-    """The server's own times in ms from response parameters: `decode_ms`, `queue_ms`, `compute_ms`."""
+    """The server's times in ms from response parameters: decode_ms, queue_ms, compute_ms."""
     return {
         key.removeprefix(PREFIX): float(parameters[key])
         for key in REPLY_KEYS
