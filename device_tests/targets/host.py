@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 
-from device_tests.targets.base import FormatSupport, Job, JobResult, TargetFacts
+from device_tests.targets.base import FormatSupport, Job, JobResult, Target, TargetFacts
 from device_tests.targets.process import run_job
 
 __all__ = ["HostTarget", "open_target"]
@@ -25,7 +25,7 @@ NO_COREML = (
 )
 
 
-def open_target(name: str) -> HostTarget:
+def open_target(name: str) -> Target:
     """The host; its name is always `host`."""
     return HostTarget(name)
 
@@ -34,7 +34,7 @@ class HostTarget:
     """See `device_tests.targets.base.Target`."""
 
     timing_kind = "host"
-    golden_limit = None
+    golden_limit: int | None = None
     warmup = 1
     runs = 5
 

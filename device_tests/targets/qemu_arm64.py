@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from device_tests.cpus import CPUS
 from device_tests.sysroot import Sysroot, cache_folder, ensure_sysroot, recipe_for
-from device_tests.targets.base import FormatSupport, Job, JobResult, TargetFacts
+from device_tests.targets.base import FormatSupport, Job, JobResult, Target, TargetFacts
 from device_tests.targets.host import NO_COREML, HostTarget
 from device_tests.targets.process import run_job
 from headtail.errors import MissingDependency
@@ -30,7 +30,7 @@ NO_EXECUTORCH = (
 )
 
 
-def open_target(name: str) -> QemuTarget:
+def open_target(name: str) -> Target:
     """The core `name` of `device_tests.cpus.CPUS`."""
     return QemuTarget(name)
 
@@ -39,7 +39,7 @@ class QemuTarget:
     """See `device_tests.targets.base.Target`."""
 
     timing_kind = "emulated"
-    golden_limit = 2  # EfficientNet-Lite0 in fp32 takes seconds per picture here
+    golden_limit: int | None = 2  # EfficientNet-Lite0 in fp32 takes seconds per picture here
     warmup = 0
     runs = 1
 
