@@ -1,0 +1,129 @@
+"""The Open Inference Protocol v2 over HTTP: health, metadata, inference.
+
+Source: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+and Triton's binary tensor extension,
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md.
+A model's version is its bundle id. Handlers only move bytes; `inference.py` has the meaning.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+import headtail
+from companion_server.bodies import read_body
+from companion_server.inference import RawRequest, infer
+from companion_server.problems import NotReady, problem
+from companion_server.store import BundleStore, StoredBundle
+from companion_server.tails import TailExecutor
+from headtail.tensors import TensorSpec, oip_datatype
+from headtail.wire.boundary import INPUT_NAME
+from headtail.wire.codecs import CODEC_IDS
+
+__all__ = ["EXTENSIONS", "router"]
+
+EXTENSIONS = ("binary_tensor_data", "split/1")
+PLATFORM = "pytorch_export"
+_MODEL = "/v2/models/{model}"
+_VERSION = "/v2/models/{model}/versions/{version}"
+_INFER_STATUSES: dict[int | str, dict[str, Any]] = {
+    status: {} for status in (400, 404, 409, 413, 422, 503, 504)
+}
+
+
+def router(store: BundleStore, tails: TailExecutor, *, max_body_bytes: int) -> APIRouter:
+    """The routes over a store and the executor of its tails."""
+    routes = APIRouter(tags=["open inference protocol v2"])
+    _health(routes, tails)
+    _models(routes, store, tails)
+
+    async def answer(request: Request, model: str, version: str = "") -> Response:
+        arrived = time.perf_counter()
+        tails.check_ready()
+        store.versions(model)  # an unknown model is refused before its body is read
+        raw = RawRequest(
+            model=model,
+            version=version,
+            headers=dict(request.headers),
+            body=await read_body(request, limit=max_body_bytes),
+            arrived=arrived,
+            submitted=time.perf_counter(),
+        )
+        reply = await tails.submit(lambda: infer(raw, store, tails, limit=max_body_bytes))
+        return Response(reply.body, headers=reply.headers)
+
+    for path in (f"{_MODEL}/infer", f"{_VERSION}/infer"):
+        routes.add_api_route(
+            path,
+            answer,
+            methods=["POST"],
+            summary="Run a model, or its tail from a cut",
+            response_class=Response,
+            responses=_INFER_STATUSES,
+        )
+    return routes
+
+
+def _health(routes: APIRouter, tails: TailExecutor) -> None:
+    @routes.get("/v2", summary="Name, version and extensions of the server")
+    async def server() -> dict[str, Any]:
+        return {
+            "name": "headtail",
+            "version": headtail.__version__,
+            "extensions": list(EXTENSIONS),
+        }
+
+    @routes.get("/v2/health/live", summary="The process answers")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @routes.get("/v2/health/ready", summary="Every tail is loaded", responses={503: {}})
+    async def ready() -> dict[str, bool]:
+        tails.check_ready()
+        return {"ready": True}
+
+
+def _models(routes: APIRouter, store: BundleStore, tails: TailExecutor) -> None:
+    async def metadata(model: str, version: str = "") -> dict[str, Any]:
+        return _metadata(store, store.version(model, version))
+
+    async def ready(model: str, version: str = "") -> Response:
+        stored = store.version(model, version)
+        try:
+            tails.check_ready()
+        except NotReady as error:
+            return problem(error)
+        return JSONResponse({"name": model, "version": stored.bundle_id, "ready": True})
+
+    for path in (_MODEL, _VERSION):
+        routes.add_api_route(path, metadata, summary="Tensors, versions, cuts and codecs")
+        routes.add_api_route(f"{path}/ready", ready, summary="The model can be run")
+
+
+def _metadata(store: BundleStore, stored: StoredBundle) -> dict[str, Any]:
+    manifest = stored.bundle.manifest
+    return {
+        "name": manifest.name,
+        "versions": [version.bundle_id for version in store.versions(manifest.name)],
+        "platform": PLATFORM,
+        "inputs": [_tensor(spec) for spec in manifest.inputs],
+        "outputs": [_tensor(spec) for spec in manifest.outputs],
+        "split": {
+            "bundle": stored.bundle_id,
+            "input": INPUT_NAME,
+            "codecs": list(CODEC_IDS),
+            "cuts": [
+                {"id": cut.id, "tensors": [_tensor(spec) for spec in cut.tensors]}
+                for cut in manifest.cuts
+            ],
+        },
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    # axis 0 is the batch, and -1 is the protocol's word for any size
+    return {"name": spec.name, "datatype": oip_datatype(spec), "shape": [-1, *spec.shape[1:]]}

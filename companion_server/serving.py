@@ -1,0 +1,86 @@
+"""Runs the application in this process under uvicorn until a signal ends it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from companion_server.settings import Settings
+from headtail.errors import HeadtailError, UsageFault
+
+__all__ = ["serve"]
+
+log = logging.getLogger(__name__)
+KEEP_ALIVE_S = 75  # longer than a user's pause between two pictures: a new connection costs 1 RTT
+
+
+def serve(bundles: Sequence[Path], **values: Any) -> None:
+    """Serve bundle directories until SIGINT or SIGTERM.
+
+    `values` are fields of `Settings`; what is not given comes from the environment.
+    Prints one line, `listening on http://HOST:PORT`, on standard output once every tail is loaded
+    and requests are accepted. Raises what opening a bundle raises before anything is bound,
+    `UsageFault` for an address that cannot be bound, and what loading a tail raises.
+    """
+    import uvicorn
+
+    from companion_server.app import create_app
+    from companion_server.store import BundleStore
+
+    settings = Settings.from_env(**values)
+    store = BundleStore(bundles)
+    failures: list[HeadtailError] = []
+    try:
+        with _listen(settings) as listener:
+
+            def loaded(failure: HeadtailError | None) -> None:
+                if failure is None:
+                    print(f"listening on {_url(listener)}", flush=True)
+                else:
+                    failures.append(failure)
+                    server.should_exit = True
+
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    create_app(store, settings, on_loaded=loaded),
+                    log_level="warning",
+                    access_log=False,
+                    server_header=False,
+                    ws="none",
+                    timeout_keep_alive=KEEP_ALIVE_S,
+                )
+            )
+            server.run(sockets=[listener])
+    finally:
+        store.close()
+    if failures:
+        raise failures[0]
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        # from here on the kernel queues connections, so the address may be printed
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        raise UsageFault(
+            f"Cannot listen on {settings.host} port {settings.port}: {error}.",
+            expected="The address belongs to this machine and the port is free.",
+            remedy="Choose another port (0 picks a free one) or stop what uses it.",
+        ) from None
+    if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        log.warning("Anybody who can reach %s can use this server.", _url(listener))
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,44 @@
+import pytest
+
+from companion_server.settings import ENV_PREFIX, Settings
+from headtail.errors import UnknownName, UsageFault
+
+
+def test_defaults_bind_loopback_only():
+    settings = Settings.of()
+    assert (settings.host, settings.port, settings.threads) == ("127.0.0.1", 8707, 1)
+
+
+def test_environment_values_are_typed_and_foreign_variables_ignored():
+    settings = Settings.from_env(
+        {f"{ENV_PREFIX}PORT": "9000", "PATH": "/bin", "HEADTAIL_CACHE": "x"}
+    )
+    assert settings.port == 9000
+
+
+def test_a_misspelt_variable_is_refused_with_a_suggestion():
+    with pytest.raises(UnknownName, match="Did you mean 'max_body_bytes'"):
+        Settings.from_env({f"{ENV_PREFIX}MAX_BODY_BYTE": "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", 65536),
+        ("port", -1),
+        ("threads", 0),
+        ("max_body_bytes", 0),
+        ("port", "x"),
+        ("host", ""),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_its_value(name, value):
+    with pytest.raises(UsageFault) as caught:
+        Settings.of(**{name: value})
+    assert f"Server setting {name} is {value!r}." in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_settings_cannot_be_changed_in_place():
+    with pytest.raises(Exception, match="frozen"):
+        Settings.of().port = 1
