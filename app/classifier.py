@@ -1,0 +1,169 @@
+"""The inference side: owns the open bundle, the loaded artifact and the link to the server.
+
+Lives on the worker's thread. A request states what the screen wants; whatever of it is already
+there (same bundle, same server) is kept, so that a request costs one preprocessing and one answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.photos import Photo, bundled_photos, shrunk
+from app.selection import check_classifier, choose_artifact, choose_cut, usable_formats
+from app.state import (
+    Answered,
+    BundleCard,
+    Event,
+    Failed,
+    Mode,
+    Opened,
+    Picture,
+    Pictured,
+    Place,
+    Request,
+    Result,
+)
+from app.wording import problem_of
+from headtail.bundle import Bundle, open_bundle
+from headtail.errors import HeadtailError
+from headtail.manifest import Artifact
+from headtail.offload.client import Companion
+from headtail.offload.engine import Answer, SplitEngine
+from headtail.postprocess import top_k
+from headtail.preprocess import Preprocess
+from headtail.runtimes.base import Runtime, Session
+
+__all__ = ["CODEC", "Classifier"]
+
+CODEC = "aq8t+deflate"
+DEADLINE_MS = 1000.0  # a person who tapped waits a second; then the local answer counts
+
+
+@dataclass(frozen=True)
+class _Model:
+    """An open bundle with the artifact that was chosen and loaded."""
+
+    path: Path
+    bundle: Bundle
+    artifact: Artifact
+    session: Session
+    preprocess: Preprocess
+    samples: tuple[Photo, ...]
+
+    def card(self) -> BundleCard:
+        agreement = self.artifact.agreement
+        return BundleCard(
+            name=self.bundle.manifest.name,
+            runtime=self.artifact.runtime,
+            precision=self.artifact.precision,
+            bytes=self.artifact.bytes,
+            agreement=agreement.top1,
+            samples=agreement.n,
+        )
+
+
+class Classifier:
+    """Answers requests, one after the other, on one thread."""
+
+    def __init__(
+        self, runtimes: Mapping[str, Runtime], *, deadline_ms: float = DEADLINE_MS
+    ) -> None:
+        self._runtimes = runtimes
+        self._deadline_ms = deadline_ms
+        self._model: _Model | None = None
+        self._engine: tuple[tuple[Mode, str], SplitEngine] | None = None
+
+    def answer(self, request: Request) -> Iterator[Event]:
+        """Open what has to be opened, classify, and tell each step.
+
+        Raises whatever stands in the way of an answer (`HeadtailError` for what is known); a server
+        that is not there does not: the answer then comes from here and says so.
+        """
+        if request.bundle is None:
+            return
+        model = self._opened(request.bundle)
+        yield Opened(request.ticket, model.card(), model.samples)
+        if request.photo is None:
+            return
+        frame = request.photo.load()
+        yield Pictured(request.ticket, Picture(shrunk(frame)))
+        started = time.perf_counter()
+        tensor = model.preprocess(frame)
+        prepare_ms = (time.perf_counter() - started) * 1e3
+        try:
+            engine = self._engine_for(model, request.mode, request.server)
+        except HeadtailError as error:  # an address that is no address: answer here, and say so
+            yield Failed(request.ticket, problem_of(error))
+            engine = self._engine_for(model, Mode.LOCAL, "")
+        yield Answered(request.ticket, _result(model, engine.answer([tensor]), prepare_ms))
+
+    def close(self) -> None:
+        """Give back the loaded artifact."""
+        self._engine = None
+        if self._model is not None:
+            self._model.session.close()
+            self._model = None
+
+    def _opened(self, path: Path) -> _Model:
+        if self._model is None or self._model.path != path:
+            model = self._load(path)
+            self.close()
+            self._model = model
+        return self._model
+
+    def _load(self, path: Path) -> _Model:
+        bundle = open_bundle(path)
+        manifest = bundle.manifest
+        check_classifier(manifest)
+        artifact = choose_artifact(manifest, usable_formats(self._runtimes))
+        session = self._runtimes[artifact.format].load(
+            bundle.artifact_path(artifact),
+            entries={entry.name: (entry.inputs, entry.outputs) for entry in artifact.entries},
+        )
+        for entry in artifact.entries:  # a runtime's first run prepares its kernels
+            session.run(entry.name, [np.zeros(s.shape, s.numpy_dtype) for s in entry.inputs])
+        assert manifest.preprocess is not None  # check_classifier refused a bundle without it
+        return _Model(
+            path, bundle, artifact, session, manifest.preprocess, bundled_photos(bundle.golden())
+        )
+
+    def _engine_for(self, model: _Model, mode: Mode, server: str) -> SplitEngine:
+        # kept between requests: it remembers a dead server, so that the next photo does not wait
+        if self._engine is None or self._engine[0] != (mode, server):
+            self._engine = ((mode, server), self._new_engine(model, mode, server))
+        return self._engine[1]
+
+    def _new_engine(self, model: _Model, mode: Mode, server: str) -> SplitEngine:
+        companion = Companion(server) if mode is Mode.OFFLOAD and server else None
+        entries = [entry.name for entry in model.artifact.entries]
+        cut = choose_cut(model.bundle.manifest, entries, CODEC) if companion else None
+        return SplitEngine(
+            model.bundle,
+            model.session,
+            companion=companion,
+            cut=cut.id if cut else None,
+            codec=CODEC,
+            deadline_ms=self._deadline_ms,
+        )
+
+
+def _result(model: _Model, answer: Answer, prepare_ms: float) -> Result:
+    split = answer.where == "split"
+    place = Place.SPLIT if split else Place.DEVICE if answer.where == "local" else Place.FALLBACK
+    return Result(
+        ranked=top_k(answer.outputs[0], model.bundle.manifest.labels),
+        place=place,
+        badge=f"split at {answer.cut}, {answer.codec}" if split else answer.where,
+        reason=answer.reason,
+        prepare_ms=prepare_ms,
+        head_ms=answer.head_ms,
+        tail_ms=answer.tail_ms,
+        total_ms=answer.total_ms,
+        bytes_up=answer.bytes_up,
+        bytes_down=answer.bytes_down,
+    )

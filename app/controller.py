@@ -1,0 +1,145 @@
+"""Between screen and inference: gestures in, states out. Every method runs on the UI thread.
+
+The inference thread's events come back through `hand_over`, which the screen implements with its
+own event loop (kivy's Clock) and a test with a queue. Nothing here blocks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from app.classifier import Classifier
+from app.photos import Photo, photo_file, square
+from app.state import (
+    Event,
+    Failed,
+    Mode,
+    Opened,
+    PhotoCard,
+    Picture,
+    Request,
+    ScreenState,
+    Thumbnailed,
+    after,
+)
+from app.wording import problem_of
+from app.worker import Worker
+from headtail.errors import ImageFault
+from headtail.runtimes.base import Runtime
+
+__all__ = ["Controller"]
+
+
+class Controller:
+    """Holds the current state and the two threads behind it.
+
+    `hand_over(call)` must run `call` on the UI thread, later; it is called from other threads.
+    `listen(state)` is called on the UI thread after each change.
+    """
+
+    def __init__(
+        self,
+        runtimes: Mapping[str, Runtime],
+        *,
+        device: str,
+        hand_over: Callable[[Callable[[], None]], None],
+        listen: Callable[[ScreenState], None],
+    ) -> None:
+        self.state = ScreenState(device=device)
+        self._hand_over = hand_over
+        self._listen = listen
+        classifier = Classifier(runtimes)
+        self._worker: Worker[Request, Event] = Worker(
+            classifier.answer, deliver=self._deliver, failed=_failed, finish=classifier.close
+        )
+        self._thumbnails = ThreadPoolExecutor(1, thread_name_prefix="thumbnails")
+
+    def open_bundle(self, path: Path) -> None:
+        """Open a bundle's folder or .zip; its first photo is classified at once."""
+        fresh = dataclasses.replace(self.state, bundle=None, samples=())
+        if fresh.chosen not in {card.photo for card in fresh.own}:
+            fresh = dataclasses.replace(fresh, chosen=None, preview=None)
+        self._ask(fresh.asking(bundle_path=path, result=None))
+
+    def add_photos(self, photos: Sequence[Photo]) -> None:
+        """Put photos in front of the strip and choose the first of those that were not there."""
+        known = {card.photo.key for card in self.state.own}
+        new = [photo for photo in photos if photo.key not in known]
+        own = tuple(PhotoCard(photo) for photo in new) + self.state.own
+        self.state = dataclasses.replace(self.state, own=own)
+        self._draw_thumbnails(new)
+        if new:
+            self.choose(new[0])
+
+    def drop(self, path: Path) -> None:
+        """Something was dropped on the window: a folder or .zip is a bundle, a file is a photo."""
+        if path.is_dir() or path.suffix.lower() == ".zip":
+            self.open_bundle(path)
+        else:
+            self.add_photos([photo_file(path)])
+
+    def choose(self, photo: Photo) -> None:
+        """Classify `photo`; the one already chosen is classified again."""
+        self._ask(self.state.choosing(photo))
+
+    def set_mode(self, mode: Mode) -> None:
+        """Answer here, or split with the server."""
+        if mode is not self.state.mode:
+            self._ask(self.state.asking(mode=mode))
+
+    def set_server(self, address: str) -> None:
+        """Use the companion server at `address`, for example `http://192.168.1.20:8000`."""
+        if address.strip() != self.state.server:
+            self._ask(self.state.asking(server=address.strip()))
+
+    def fail(self, error: Exception) -> None:
+        """Show an error that arose outside the inference thread."""
+        self._show(dataclasses.replace(self.state, problem=problem_of(error)))
+
+    def dismiss(self) -> None:
+        """Put the error away."""
+        self._show(dataclasses.replace(self.state, problem=None))
+
+    def close(self) -> bool:
+        """Stop both threads; False if an inference is still running after five seconds."""
+        self._thumbnails.shutdown(wait=True, cancel_futures=True)
+        return self._worker.stop()
+
+    def _ask(self, state: ScreenState) -> None:
+        waits = state.bundle_path is not None
+        self._show(state if waits else dataclasses.replace(state, busy=False))
+        if waits:
+            self._worker.submit(state.request())
+
+    def _show(self, state: ScreenState) -> None:
+        self.state = state
+        self._listen(state)
+
+    def _deliver(self, event: Event) -> None:
+        self._hand_over(lambda: self._take(event))
+
+    def _take(self, event: Event) -> None:
+        before = self.state
+        self._show(after(before, event))
+        if isinstance(event, Opened) and self.state.samples != before.samples:
+            self._draw_thumbnails(event.samples)
+        if isinstance(event, Opened) and self.state.chosen is None and self.state.photos:
+            self.choose(self.state.photos[0].photo)
+
+    def _draw_thumbnails(self, photos: Sequence[Photo]) -> None:
+        for photo in photos:
+            self._thumbnails.submit(self._draw_thumbnail, photo)
+
+    def _draw_thumbnail(self, photo: Photo) -> None:
+        try:
+            picture = Picture(square(photo.load()))
+        except ImageFault:  # said in full when somebody chooses it
+            picture = None
+        self._deliver(Thumbnailed(photo, picture))
+
+
+def _failed(request: Request, error: Exception) -> Event:
+    return Failed(request.ticket, problem_of(error))

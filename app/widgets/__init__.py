@@ -1,0 +1,1 @@
+"""The pieces of the screens, each with its layout in the .kv file of the same name."""

@@ -1,0 +1,141 @@
+"""Runs the app for `tests.app.offscreen`: one JSON job on stdin, one JSON line on stdout.
+
+The line has the texts of the widget tree with their boxes (window pixels, origin at the bottom
+left). Beside the picture lies `<picture>.label.png`, the texture of the best class's label.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+SETTLED = {
+    "result": lambda state: state.result is not None and not state.busy,
+    "problem": lambda state: state.problem is not None and not state.busy,
+    "empty": lambda state: not state.busy,
+}
+STILL = 5  # frames without a change before the picture
+PATIENCE = 3000  # frames; at 60 a second 50 s
+
+
+class Driver:
+    """Steps once a frame: settle, gesture, settle, ..., picture, stop."""
+
+    def __init__(self, app: Any, job: dict[str, Any]) -> None:
+        self.app = app
+        self.job = job
+        self.gestures = list(job["gestures"])
+        self.frames = self.still = 0
+        self.answer: dict[str, Any] = {"gave_up": True}
+
+    def step(self, _dt: float) -> None:
+        self.frames += 1
+        calm = SETTLED[self.job["settled"]](self.app.controller.state) and not self.moving()
+        self.still = self.still + 1 if calm else 0
+        if self.frames > PATIENCE:
+            self.answer["state"] = repr(self.app.controller.state)[:2000]
+            self.app.stop()
+        elif self.still < STILL:
+            return
+        elif self.gestures:
+            self.still = 0
+            self.gesture(self.gestures.pop(0))
+        else:
+            self.answer = self.report()
+            self.app.stop()
+
+    def moving(self) -> bool:
+        rows = self.app.root.ids.bars.children
+        thumbnails = [card.thumbnail for card in self.app.controller.state.photos]
+        return None in thumbnails or any(abs(row.shown - row.fraction) > 1e-3 for row in rows)
+
+    def gesture(self, gesture: str | list[str]) -> None:
+        from kivy.tests.common import UnitTestTouch
+
+        name, text = (gesture, None) if isinstance(gesture, str) else gesture
+        widget = self.app.root.ids[name]
+        if text is not None:
+            widget.text = text
+            widget.dispatch("on_text_validate")
+            return
+        touch = UnitTestTouch(*widget.to_window(*widget.center))
+        touch.touch_down()
+        touch.touch_up()
+
+    def report(self) -> dict[str, Any]:
+        root = self.app.root
+        self.picture(root.ids.bars)
+        return {
+            "texts": [_described(widget) for widget in root.walk() if getattr(widget, "text", "")],
+            "bars": [_bar(row) for row in reversed(root.ids.bars.children)],
+            "badge": root.ids.badge.text,
+            "latency": root.ids.latency.text,
+            "theme": self.app.theme.name,
+            "thumbnails": len(root.ids.strip.children),
+            "widgets": {name: _box(widget) for name, widget in root.ids.items()},
+        }
+
+    def picture(self, bars: Any) -> None:
+        from kivy.core.window import Window
+
+        path = Path(self.job["picture"])
+        written = Window.screenshot(name=str(path.with_suffix(".png")))  # kivy adds a number
+        Path(written).replace(path)
+        texture = bars.children[-1].ids.name.texture
+        if texture is not None:
+            texture.save(f"{path}.label.png", flipped=False)
+
+
+def _described(widget: Any) -> dict[str, Any]:
+    return {"text": widget.text, "kind": type(widget).__name__, "box": _box(widget)}
+
+
+def _bar(row: Any) -> dict[str, Any]:
+    label, track = row.ids.name, row.ids.track
+    return {
+        "label": row.label,
+        "value": row.value,
+        "fraction": row.fraction,
+        "hue": list(row.hue),
+        "track": _box(track),
+        "label_box": _box(label),
+    }
+
+
+def _box(widget: Any) -> list[float]:
+    x, y = widget.to_window(widget.x, widget.y)
+    return [x, y, widget.width, widget.height]
+
+
+def main() -> None:
+    """Run one job."""
+    job = json.loads(sys.stdin.read())
+    from kivy.config import Config
+
+    Config.set("graphics", "width", str(round(job["size"][0] * job["density"])))
+    Config.set("graphics", "height", str(round(job["size"][1] * job["density"])))
+    Config.set("graphics", "maxfps", "60")
+    from kivy.clock import Clock
+
+    from app.kivy_app import HeadtailApp
+    from app.photos import photo_file
+    from app.theme import DARK, LIGHT
+
+    bundle = Path(job["bundle"]) if job["bundle"] else None
+    app = HeadtailApp(bundle=bundle, server=job["server"], photos=None)
+    app.theme = DARK if job["dark"] else LIGHT
+    driver = Driver(app, job)
+
+    def begin(_dt: float) -> None:
+        app.controller.add_photos([photo_file(Path(path)) for path in job["photos"]])
+        Clock.schedule_interval(driver.step, 0)
+
+    Clock.schedule_once(begin)
+    app.run()
+    print(json.dumps(driver.answer))
+
+
+if __name__ == "__main__":
+    main()
