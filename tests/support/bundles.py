@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -64,55 +65,55 @@ def tiny_bundle(folder: Path, *, name: str = "tiny") -> Bundle:
 
 def tiny_report(*, command: str = "verify") -> Report:
     """A report with one row per verdict; its figures are made up."""
-    low, high = wilson_interval(60, 60)
-    passed = ArtifactRow(
-        format="litert",
-        precision="fp32",
-        bytes=18_800_000,
-        agreement=1.0,
-        n=60,
-        low=low,
-        high=high,
-        snr_db_mean=float("inf"),
-        snr_db_min=128.64,
-        latency_ms_p50=12.5,
-        latency_ms_p90=13.75,
-        runtime="LiteRT 2.3.0",
-        timing_kind="host",
-        verdict="pass",
-        note="",
+    poor = dataclasses.replace(
+        PASSED,
+        precision="w8a8",
+        bytes=5_600_000,
+        agreement=0.7,
+        low=0.575,
+        high=0.801,
+        snr_db_mean=14.8,
+        snr_db_min=9.1,
+        verdict="poor",
+        note="static int8 by the plain path",
     )
-    poor = ArtifactRow(
-        **{
-            **vars(passed),
-            "precision": "w8a8",
-            "bytes": 5_600_000,
-            "agreement": 0.7,
-            "low": 0.575,
-            "high": 0.801,
-            "snr_db_mean": 14.8,
-            "snr_db_min": 9.1,
-            "verdict": "poor",
-            "note": "static int8 by the plain path",
-        }
-    )
-    failed = ArtifactRow(
-        **{
-            **vars(passed),
-            **dict.fromkeys(("agreement", "low", "high", "snr_db_mean", "snr_db_min"), None),
-            **dict.fromkeys(("latency_ms_p50", "latency_ms_p90"), None),
-            "format": "coreml",
-            "bytes": 0,
-            "n": 0,
-            "runtime": "",
-            "timing_kind": "",
-            "verdict": "failed",
-            "note": "the converter refuses <alias> & co.",
-        }
-    )
-    return Report(command, (passed, poor, failed), ("int8 by the plain path is poor here.",))
+    return Report(command, (PASSED, poor, FAILED), ("int8 by the plain path is poor here.",))
 
 
+PASSED = ArtifactRow(
+    format="litert",
+    precision="fp32",
+    bytes=18_800_000,
+    agreement=1.0,
+    n=60,
+    low=wilson_interval(60, 60)[0],
+    high=1.0,
+    snr_db_mean=float("inf"),
+    snr_db_min=128.64,
+    latency_ms_p50=12.5,
+    latency_ms_p90=13.75,
+    runtime="LiteRT 2.3.0",
+    timing_kind="host",
+    verdict="pass",
+    note="",
+)
+FAILED = ArtifactRow(
+    format="coreml",
+    precision="fp32",
+    bytes=0,
+    agreement=None,
+    n=0,
+    low=None,
+    high=None,
+    snr_db_mean=None,
+    snr_db_min=None,
+    latency_ms_p50=None,
+    latency_ms_p90=None,
+    runtime="",
+    timing_kind="",
+    verdict="failed",
+    note="the converter refuses <alias> & co.",
+)
 FILES: dict[str, bytes] = {
     "artifacts/tiny.fp32.tflite": b"not a model: litert fp32\n",
     "artifacts/tiny.fp32.mlpackage/Manifest.json": b"{}\n",

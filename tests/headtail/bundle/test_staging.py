@@ -1,7 +1,15 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+import headtail
+from headtail.bundle import open_bundle
 from headtail.bundle.staging import Staging
 from headtail.errors import UsageFault
+from tests.support.bundles import tiny_bundle
 from tests.support.folders import names
 
 
@@ -36,3 +44,26 @@ def test_two_writers_of_one_process_do_not_meet(tmp_path):
         with pytest.raises(UsageFault, match="exists already"):
             two.commit()
     assert names(tmp_path) == ["x.bundle"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from headtail.bundle import BundleWriter
+
+with BundleWriter(Path(sys.argv[1])) as writer:
+    writer.add("artifacts/half", b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_writer_leaves_no_bundle_and_is_in_nobodys_way(tmp_path):
+    destination = tmp_path / "tiny.bundle"
+    root = Path(headtail.__file__).parents[1]
+    process = subprocess.run([sys.executable, "-c", KILLED, destination], cwd=root, check=False)
+    assert process.returncode == -signal.SIGKILL
+    (left,) = names(tmp_path)
+    assert left.startswith(".tiny.bundle.partial-")
+    with pytest.raises(UsageFault, match="is not a bundle"):
+        open_bundle(destination)
+    assert open_bundle(tiny_bundle(tmp_path).path).path == destination
