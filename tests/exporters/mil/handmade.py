@@ -31,7 +31,7 @@ class Op:
 
 @dataclass
 class Code:
-    """One function. `constants` hold a Python value or an array; arrays of rank > 0 go to the blob."""
+    """One function. `constants` hold Python values or arrays; arrays of floats go to the blob."""
 
     inputs: Sequence[tuple[str, str, Sequence[int]]]
     outputs: Sequence[str]

@@ -111,7 +111,8 @@ def test_a_root_path_that_is_not_inside_is_refused(package: Path, item: object) 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", "3", '{"rootModelIdentifier": "x", "itemInfoEntries": []}', "[" * 99999]
+    "text",
+    ["", "{", "[]", "{}", "3", '{"rootModelIdentifier": "x", "itemInfoEntries": []}', "[" * 99999],
 )
 def test_a_manifest_that_names_no_root_is_refused(package: Path, text: str) -> None:
     (package / "Manifest.json").write_text(text)
