@@ -95,7 +95,11 @@ class Preprocess:
 
     def __call__(self, frame: Frame) -> npt.NDArray[np.float32]:
         """(H, W, 3) uint8 RGB of any size -> float32 (1, 3, height, width), or NHWC."""
-        pixels = self.view(frame).astype(np.float32)
+        return self.normalise(self.view(frame))
+
+    def normalise(self, view: Frame) -> npt.NDArray[np.float32]:
+        """What `view` gave, (height, width, 3) uint8 -> the float32 input; no resizing."""
+        pixels = view.astype(np.float32)
         if self.colour == "BGR":
             pixels = pixels[..., ::-1]
         value = (pixels * np.float32(self.scale) - np.asarray(self.mean, np.float32)) / np.asarray(

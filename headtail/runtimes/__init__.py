@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from headtail.errors import UnknownName
 from headtail.runtimes.base import Capability, Runtime, Session
 
-__all__ = ["Capability", "Runtime", "Session", "desk_runtimes"]
+__all__ = ["Capability", "Runtime", "Session", "desk_runtimes", "runtime_of"]
 
 
 def desk_runtimes() -> dict[str, Runtime]:
@@ -13,3 +14,11 @@ def desk_runtimes() -> dict[str, Runtime]:
     from headtail.runtimes.litert_desk import LiteRTDesk
 
     return {"litert": LiteRTDesk(), "executorch": ExecuTorchDesk()}
+
+
+def runtime_of(format: str) -> Runtime:  # noqa: A002  # the field's word
+    """The desk runtime for a format; `UnknownName` lists those there are."""
+    runtimes = desk_runtimes()
+    if format not in runtimes:
+        raise UnknownName("runtime for format", format, runtimes)
+    return runtimes[format]

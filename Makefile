@@ -1,0 +1,50 @@
+# `make demo` and `make test` need Python 3.11 and make; they set up .venv themselves.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: install demo test check lint types fast bench stage app packages clean
+
+install: $(STAMP)
+
+# One pip call: two calls end in conflicts between the converters' pins.
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/headtail demo --json
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: lint types fast
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+fast: $(STAMP)
+	$(BIN)/python -m pytest -m 'not slow and not device'
+
+bench: $(STAMP)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+stage: $(STAMP)
+	$(BIN)/headtail stage
+
+app: $(STAMP)
+	$(BIN)/python -m app.main
+
+packages:
+	.ci/packages.sh
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,36 @@
+"""One thread for torch, a clean environment, and a closing count of skips by reason."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch):
+    for key in [key for key in os.environ if key.startswith("HEADTAIL_SERVER_")]:
+        monkeypatch.delenv(key)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    # two threads are several times slower than one for these sizes
+    try:
+        import torch
+    except ImportError:
+        return
+    torch.set_num_threads(1)
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    passed = len(terminalreporter.stats.get("passed", []))
+    terminalreporter.section("passed and skipped by reason")
+    terminalreporter.line(f"{passed} passed")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count} skipped: {reason}")
+    if not reasons:
+        terminalreporter.line("0 skipped")
