@@ -39,14 +39,20 @@ class Replays:
         self.bundle = bundle
         self.target = target
         self.golden = GoldenSet(bundle)
-        self.samples = min(self.golden.count, target.golden_limit or self.golden.count)
         self._host = host
         self._answers: dict[tuple[str, str], JobResult | HeadtailError] = {}
 
-    def job(self, artifact: Artifact, entries: Sequence[Entry], *, samples: int) -> Job:
-        """The job that replays the first `samples` golden samples through `entries`."""
+    def samples(self, entry: Entry) -> int:
+        """How many golden samples go through `entry`: what the target affords."""
+        limit = self.target.forward_limit if entry.name == FORWARD else self.target.head_limit
+        return self.golden.count if limit is None else min(limit, self.golden.count)
+
+    def job(self, artifact: Artifact, entries: Sequence[Entry]) -> Job:
+        """The job that replays the golden samples through `entries`, in that order."""
         calls = tuple(
-            Call(entry.name, self.golden.inputs(i)) for entry in entries for i in range(samples)
+            Call(entry.name, self.golden.inputs(i))
+            for entry in entries
+            for i in range(self.samples(entry))
         )
         return Job(
             format=artifact.format,
@@ -68,7 +74,7 @@ class Replays:
         outputs = [call.outputs for call in calls]
         for arrays in outputs:
             check_arrays(arrays, entry.outputs)
-        expected = [self.golden.expected(entry, i) for i in range(self.samples)]
+        expected = [self.golden.expected(entry, i) for i in range(len(outputs))]
         snrs = _snrs(expected, outputs)
         gate_db, crossed = self._gate_db(artifact, entry), self._crossed(artifact, entry, outputs)
         timed = [ms for call in calls for ms in call.runs_ms]
@@ -77,7 +83,7 @@ class Replays:
             format=artifact.format,
             precision=artifact.precision,
             entry=entry.name,
-            samples=self.samples,
+            samples=len(outputs),
             snr_db_mean=fmean(snrs),
             snr_db_min=min(snrs),
             gate_db=gate_db,
@@ -109,8 +115,7 @@ class Replays:
         key = (target.name, artifact.path)
         if key not in self._answers:
             try:
-                job = self.job(artifact, artifact.entries, samples=self.samples)
-                self._answers[key] = target.run(job)
+                self._answers[key] = target.run(self.job(artifact, artifact.entries))
             except HeadtailError as error:
                 self._answers[key] = error
         answer = self._answers[key]
@@ -119,8 +124,9 @@ class Replays:
         return answer
 
     def _calls(self, result: JobResult, artifact: Artifact, entry: Entry) -> Sequence[CallResult]:
-        start = [e.name for e in artifact.entries].index(entry.name) * self.samples
-        return result.calls[start : start + self.samples]
+        before = artifact.entries[: artifact.entries.index(entry)]
+        start = sum(self.samples(other) for other in before)
+        return result.calls[start : start + self.samples(entry)]
 
 
 def _snrs(reference: Outputs, candidate: Outputs) -> list[float]:

@@ -127,7 +127,7 @@ def cache_folder() -> Path:
 
 
 def ensure_sysroot(recipe: Recipe, *, cache: Path) -> Sysroot:
-    """The sysroot of `recipe` in `cache`, built now if it is not there (seconds, about 25 MB).
+    """The sysroot of `recipe` in `cache`, built now if it is not there (seconds; about 50 MB are downloaded).
 
     Raises `MissingDependency` or `EnvironmentFault`; then `cache` is as it was.
     """

@@ -22,8 +22,8 @@ from headtail.tensors import Array
 def job(session: Session, runnable: Artifact) -> Job:
     """One call of the smallest entry point of an fp32 artifact: enough to be refused."""
     smallest = min(runnable.entries, key=lambda entry: entry.name == FORWARD)
-    whole = session.replays.job(runnable, [smallest], samples=1)
-    return dataclasses.replace(whole, warmup=0, runs=1)
+    whole = session.replays.job(runnable, [smallest])
+    return dataclasses.replace(whole, calls=whole.calls[:1], warmup=0, runs=1)
 
 
 def with_input(job: Job, *inputs: Array) -> Job:

@@ -109,13 +109,15 @@ class TargetFacts:
 class Target(Protocol):
     """Somewhere to run artifacts.
 
-    `timing_kind` says what its milliseconds are; `golden_limit` is how many golden samples it can
-    afford (None: all); `warmup` and `runs` go into every job.
+    `timing_kind` says what its milliseconds are; `forward_limit` and `head_limit` are how many
+    golden samples it can afford for `forward` and for each head (None: all); `warmup` and `runs` go
+    into every job.
     """
 
     name: str
     timing_kind: str
-    golden_limit: int | None
+    forward_limit: int | None
+    head_limit: int | None
     warmup: int
     runs: int
 

@@ -34,7 +34,8 @@ class HostTarget:
     """See `device_tests.targets.base.Target`."""
 
     timing_kind = "host"
-    golden_limit: int | None = None
+    forward_limit: int | None = None
+    head_limit: int | None = None
     warmup = 1
     runs = 5
 

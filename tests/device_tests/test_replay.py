@@ -11,6 +11,7 @@ import pytest
 from device_tests.golden import GoldenSet
 from device_tests.replay import Replays
 from device_tests.targets.base import (
+    Call,
     CallResult,
     FormatSupport,
     Job,
@@ -20,7 +21,8 @@ from device_tests.targets.base import (
 )
 from headtail.bundle import Bundle, BundleWriter
 from headtail.errors import SchemaFault, TensorMismatch
-from headtail.manifest import FORWARD, Agreement, Artifact
+from headtail.manifest import FORWARD, Agreement, Artifact, Entry
+from headtail.metrics import DB_LIMIT
 from headtail.tensorfile import dump
 from headtail.tensors import Array
 from tests.support.bundles import FILES, golden_tensors, manifest_of
@@ -32,7 +34,8 @@ RECORDED_DB = 20.0
 class EchoTarget:
     """A stand-in for a target: answers with the golden outputs themselves, `change`d."""
 
-    golden_limit: int | None = None
+    forward_limit: int | None = None
+    head_limit: int | None = None
     warmup = 0
     runs = 2
 
@@ -60,14 +63,18 @@ class EchoTarget:
         self.jobs += 1
         entries = {e.name: e for a in self._bundle.manifest.artifacts for e in a.entries}
         calls = []
-        for i, call in enumerate(job.calls):
-            expected = self._golden.expected(entries[call.entry], i % self._golden.count)
-            outputs = tuple(self._change(array) for array in expected)
+        for call in job.calls:
+            outputs = tuple(self._change(array) for array in self._expected(entries, call))
             calls.append(CallResult(outputs, (1.0,) * job.runs))
         return JobResult("echo", "0", "", self.timing_kind, 1.0, 1, tuple(calls))
 
     def close(self) -> None:
         """Nothing."""
+
+    def _expected(self, entries: Mapping[str, Entry], call: Call) -> tuple[Array, ...]:
+        given = range(self._golden.count)
+        sample = next(i for i in given if np.array_equal(self._golden.inputs(i), call.inputs))
+        return self._golden.expected(entries[call.entry], sample)
 
 
 def noisy(snr_db: float) -> Change:
@@ -209,6 +216,17 @@ def test_an_artifact_is_run_once_for_all_its_entry_points(bundle: Bundle) -> Non
     rows = [seen.replayed(artifact, entry) for entry in artifact.entries]
     assert len(rows) == 3
     assert target.jobs == 1
+
+
+def test_a_slow_target_gets_the_first_samples_of_each_entry_point(bundle: Bundle) -> None:
+    target = EchoTarget(bundle, same)
+    target.forward_limit, target.head_limit = 2, 1
+    seen = Replays(bundle, target, target)
+    artifact = bundle.manifest.artifact("litert", "fp32")
+    rows = [seen.replayed(artifact, entry) for entry in artifact.entries]
+    assert [row.samples for row in rows] == [2, 1, 1]
+    # the outputs of another sample or entry point would be far from equal
+    assert {row.snr_db_min for row in rows} == {DB_LIMIT}
 
 
 def test_an_artifact_that_failed_is_not_tried_again(bundle: Bundle) -> None:
