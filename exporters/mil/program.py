@@ -16,13 +16,15 @@ from typing import Any
 from exporters.mil.operators import OPERATIONS
 from exporters.mil.optable import Operation
 from exporters.mil.package import Package
-from exporters.mil.values import TensorType, Value, constant, tensor_type
+from exporters.mil.values import MIL_TYPES, TensorType, Value, constant, tensor_type
 from headtail.errors import ConversionFailed
 
 __all__ = ["FunctionCode", "ProgramCode", "Step", "read_program"]
 
 # Operators whose result may have another float precision than their data inputs.
 CHANGES_PRECISION = frozenset({"cast", "quantize", "dequantize"})
+# Stands for the results of operators that are not supported, whatever their types are.
+OPAQUE = TensorType(MIL_TYPES[2], None)
 LABEL_ATTRIBUTE = "name"  # what converters call the operator; every other attribute is an input
 
 
@@ -134,11 +136,13 @@ class _Reader:
 
     def _operator(self, proto: Any, code: FunctionCode, types: dict[str, TensorType]) -> None:
         code.counts[proto.type] += 1
+        if proto.type != "const" and (proto.blocks or proto.type not in OPERATIONS):
+            self.complaints.add(f"operator {proto.type} is not supported")
+            types.update((output.name, OPAQUE) for output in proto.outputs)
+            return
         outputs = tuple((o.name, tensor_type(o.type, self._package)) for o in proto.outputs)
         if proto.type == "const":
-            self._constant(outputs, proto.attributes["val"], code, types)
-        elif proto.blocks or proto.type not in OPERATIONS:
-            self.complaints.add(f"operator {proto.type} is not supported")
+            self._constant(outputs, proto.attributes["val"], code)
         else:
             bindings = self._bindings(proto, code, types)
             operator = OPERATIONS[proto.type]
@@ -150,26 +154,23 @@ class _Reader:
         types.update(outputs)
 
     def _constant(
-        self,
-        outputs: tuple[tuple[str, TensorType], ...],
-        proto: Any,
-        code: FunctionCode,
-        types: dict[str, TensorType],
+        self, outputs: tuple[tuple[str, TensorType], ...], proto: Any, code: FunctionCode
     ) -> None:
         """Decode one constant; functions that share a blob record share the tensor."""
         (name, declared) = outputs[0]
         place = proto.blobFileValue
         key = (place.fileName, place.offset, str(declared))
-        if proto.WhichOneof("value") != "blobFileValue" or key not in self._shared:
+        value = self._shared.get(key)
+        if value is None:
             value, stored = constant(proto, self._package)
             if stored != declared:
                 raise self._package.fault(
                     f"constant {name!r} is declared {declared} and holds {stored}.",
                     "Both types are equal.",
                 )
-            self._shared[key] = value
-        code.constants[name] = self._shared[key]
-        types[name] = declared
+            if place.fileName:
+                self._shared[key] = value
+        code.constants[name] = value
 
     def _bindings(
         self, proto: Any, code: FunctionCode, types: dict[str, TensorType]

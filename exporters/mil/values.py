@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from exporters.mil.package import Bytes, Package
-from headtail.errors import IntegrityFault
+from headtail.errors import ConversionFailed, IntegrityFault
 
 __all__ = ["MIL_TYPES", "MilType", "TensorType", "Value", "constant", "tensor_type", "unpack_bits"]
 
@@ -91,9 +91,10 @@ def tensor_type(proto: Any, package: Package) -> TensorType:
     kind = proto.WhichOneof("type")
     number = proto.tensorType.dataType if kind == "tensorType" else 0
     if number not in MIL_TYPES:
-        raise package.fault(
-            f"a value has type {kind} with data type number {number}.",
-            f"Tensors of these types can be read: {', '.join(t.name for t in MIL_TYPES.values())}.",
+        raise ConversionFailed(
+            f"{package.path} has a value of {kind} with data type number {number}.",
+            expected=f"Tensors of {', '.join(t.name for t in MIL_TYPES.values())} can be read.",
+            remedy="Check this file with Core ML on a Mac.",
         )
     dimensions = proto.tensorType.dimensions
     if any(d.unknown.variadic for d in dimensions):

@@ -82,17 +82,17 @@ def _choosing(function: Torch) -> Function:
 
 
 # fmt: off
-SMALL = [
+SMALL: list[Torch] = [
     torch.abs, torch.exp, torch.sqrt, torch.rsqrt, torch.tanh, torch.erf, torch.sin, torch.cos,
     torch.tan, torch.log, torch.square, torch.neg, torch.sigmoid, torch.asin, torch.acos,
     torch.atan, torch.sinh, torch.cosh, torch.exp2, torch.atanh, torch.log1p, torch.expm1,
 ]
-WIDE = [torch.floor, torch.ceil, torch.round, torch.sign]
-POSITIVE = [
+WIDE: list[Torch] = [torch.floor, torch.ceil, torch.round, torch.sign]
+POSITIVE: list[Torch] = [
     torch.add, torch.sub, torch.mul, torch.div, torch.maximum, torch.minimum, torch.pow,
     torch.remainder, torch.floor_divide,
 ]
-CHOOSING = [
+CHOOSING: list[Torch] = [
     torch.gt, torch.lt, torch.ge, torch.le, torch.eq, torch.ne, torch.logical_and,
     torch.logical_or, torch.logical_xor,
 ]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporters.mil import Mode, Program
+from exporters.mil import Function, Mode, Program
 from headtail.metrics import snr_db
 
 from .conftest import quiet
@@ -111,19 +111,20 @@ def test_decoded_weights_equal_coremltools(convert: Any, coremltools: Any, case:
     assert function.code.counts[operator] == 2
     with quiet():
         plain = cto.decompress_weights(kept[-1])._mil_program.functions["main"]
-    names = {
-        s.operation.name: str(s.bindings["weight"])
-        for s in function.code.steps
-        if "weight" in s.bindings
-    }
-    layers: dict[str, Any] = {"conv": net.conv, "linear": net.head}
-    for kind, layer in layers.items():
-        (reference,) = plain.find_ops(op_type=kind)
-        weight = function.constant(names[kind]).numpy()
-        assert np.array_equal(weight, np.asarray(reference.weight.val, np.float32)), kind
-        layer.weight.data = torch.from_numpy(weight.copy())
-        layer.bias.data = torch.from_numpy(np.asarray(reference.bias.val, np.float32).copy())
+    adopt(net, function, plain)
     with torch.no_grad():
         wanted = net(x)
     (got,) = function.run([x], mode=Mode.FP32)
     assert snr_db(reference=wanted.numpy(), candidate=got.numpy()) >= EXACT_GATE_DB
+
+
+def adopt(net: Net, function: Function, plain: Any) -> None:
+    """Check both weights against coremltools' decoder and give them to the PyTorch net."""
+    steps = {step.operation.name: step for step in function.code.steps}
+    layers: dict[str, nn.Conv2d | nn.Linear] = {"conv": net.conv, "linear": net.head}
+    for kind, layer in layers.items():
+        (reference,) = plain.find_ops(op_type=kind)
+        weight = function.constant(str(steps[kind].bindings["weight"])).numpy()
+        assert np.array_equal(weight, np.asarray(reference.weight.val, np.float32)), kind
+        layer.weight.data = torch.from_numpy(weight.copy())
+        layer.bias = nn.Parameter(torch.from_numpy(np.array(reference.bias.val, np.float32)))

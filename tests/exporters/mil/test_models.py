@@ -137,7 +137,7 @@ def with_weights(net: nn.Module, function: Any) -> nn.Module:
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(lambda layer, *_: order.append(layer))
         if isinstance(module, nn.BatchNorm2d):
-            module.forward = nn.Identity().forward
+            module.register_forward_hook(lambda _, inputs, __: inputs[0])  # folded already
     with torch.no_grad():
         twin(photos(224)[:1])
         assert len(order) == len(operators)

@@ -11,7 +11,7 @@ from exporters.mil.operators import OPERATIONS
 from exporters.mil.program import read_program
 from headtail.errors import ConversionFailed, IntegrityFault
 
-from .handmade import Code, Op, linear_code, write_package
+from .handmade import Code, Op, Writer, linear_code, write_package
 
 X = ("x", "fp32", [2, 4])
 
@@ -41,6 +41,25 @@ def test_all_that_is_not_supported_is_listed_before_anything_runs(tmp_path: Path
         "softplus lacks its input x."
     )
     assert "Core ML on a Mac" in caught.value.remedy
+
+
+def test_an_operator_on_lists_is_not_supported_rather_than_broken(tmp_path: Path) -> None:
+    writer = Writer()
+    writer.function("main", chain(same("make_list", "x", "a"), same("relu", "a", "y")))
+    function = writer.model.mlProgram.functions["main"]
+    kind = function.block_specializations["CoreML8"].operations[0].outputs[0].type
+    kind.listType.length.unknown.SetInParent()  # a list, no longer a tensor
+    with pytest.raises(ConversionFailed, match="operator make_list is not supported"):
+        read_program(writer.write(tmp_path / "net.mlpackage"))
+
+
+def test_a_constant_must_hold_what_is_declared(tmp_path: Path) -> None:
+    writer = Writer()
+    writer.function("main", linear_code())
+    block = writer.model.mlProgram.functions["main"].block_specializations["CoreML8"]
+    block.operations[0].outputs[0].type.tensorType.dimensions[0].constant.size = 4
+    with pytest.raises(IntegrityFault, match=r"declared fp32\[4,4\] and holds fp32\[3,4\]"):
+        read_program(writer.write(tmp_path / "net.mlpackage"))
 
 
 def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
@@ -73,8 +92,6 @@ def test_values_are_freed_after_their_last_use_and_outputs_are_kept(tmp_path: Pa
 
 
 def test_the_default_function_comes_first(tmp_path: Path) -> None:
-    from .handmade import Writer
-
     writer = Writer()
     for name in ("a_head", "forward"):
         writer.function(name, linear_code())
@@ -85,8 +102,6 @@ def test_the_default_function_comes_first(tmp_path: Path) -> None:
 
 
 def test_functions_share_the_tensor_of_a_shared_record(tmp_path: Path) -> None:
-    from .handmade import Writer
-
     writer = Writer()
     writer.function("forward", linear_code())
     once = writer.model.mlProgram.functions["forward"]
