@@ -9,9 +9,6 @@ the two conditions that only a server has. A 409 body also has `held`: the bundl
 
 from __future__ import annotations
 
-import logging
-from http import HTTPStatus
-
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -19,8 +16,6 @@ from starlette.responses import JSONResponse, Response
 from headtail.errors import BundleMismatch, EnvironmentFault, HeadtailError, TooLarge, WireFault
 
 __all__ = ["DeadlinePassed", "NotReady", "install", "problem"]
-
-log = logging.getLogger(__name__)
 
 
 class NotReady(EnvironmentFault):
@@ -50,10 +45,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unknown)
 
 
-async def _known(request: Request, error: Exception) -> Response:
+async def _known(_request: Request, error: Exception) -> Response:
+    # not logged: anybody could fill the log with refusals, and the client has been told
     assert isinstance(error, HeadtailError)
-    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("%s %s: %s", request.method, request.url.path, error)
     return problem(error)
 
 

@@ -42,3 +42,8 @@ def test_a_value_out_of_range_is_named_with_its_value(name, value):
 def test_settings_cannot_be_changed_in_place():
     with pytest.raises(Exception, match="frozen"):
         Settings.of().port = 1
+
+
+def test_values_given_win_over_the_environment():
+    settings = Settings.from_env({f"{ENV_PREFIX}PORT": "9000", f"{ENV_PREFIX}THREADS": "2"}, port=1)
+    assert (settings.port, settings.threads) == (1, 2)
