@@ -1,0 +1,9 @@
+"""The phone's side of split inference: stdlib and numpy only.
+
+link.py       one kept-alive HTTP/1.1 connection with a total deadline per exchange
+refusals.py   a server's error status back to an error of the tree
+client.py     Companion: what the server can be asked for
+download.py   a bundle, resumed and checked
+breaker.py    when to leave a failing server alone; pure
+engine.py     SplitEngine: every frame answered within its deadline, by the server or here
+"""

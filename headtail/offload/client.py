@@ -1,0 +1,190 @@
+"""What a companion server can be asked for, from a phone: `http.client`, one kept connection.
+
+The server's names are the Open Inference Protocol's (`headtail.wire.oip`); what is special about a
+split request is in `headtail.wire.split`, the tensors' frame in `headtail.wire.boundary`.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headtail.bundle import Bundle
+from headtail.errors import BundleMismatch, SchemaFault, WireFault
+from headtail.manifest import Cut
+from headtail.offload.download import download_bundle
+from headtail.offload.link import Deadline, Link, Origin, Request
+from headtail.offload.refusals import ServerNotReady, refusal
+from headtail.strictjson import parse
+from headtail.tensors import Array
+from headtail.wire import boundary, oip, split
+
+__all__ = ["Companion", "TailReply"]
+
+MAX_REPLY_BYTES = 64 << 20
+MAX_LISTING_BYTES = 4 << 20
+
+
+@dataclass(frozen=True)
+class TailReply:
+    """What the tail gave: the model's outputs with their names, in the server's order.
+
+    `bytes_up` and `bytes_down` count the HTTP messages as they crossed the socket, request or
+    status line, headers and body, without TLS, TCP and IP. `round_trip_ms` is from the first byte
+    sent to the last received; encoding before and decoding after it are not in it. `server` has the
+    server's own `decode_ms`, `queue_ms` and `compute_ms`, as far as it told them.
+    """
+
+    names: tuple[str, ...]
+    outputs: list[Array]
+    bytes_up: int
+    bytes_down: int
+    round_trip_ms: float
+    server: dict[str, float]
+
+
+class Companion:
+    """A client of one companion server; threads may share it and then wait for one another.
+
+    `timeout_s` bounds every request as a whole; a download is bounded only in how long it may stand
+    still. `context` is for `https` with a private authority or a pinned certificate. Nothing is
+    sent by the constructor, which raises `UsageFault` for what is not an address.
+    """
+
+    def __init__(
+        self, url: str, *, timeout_s: float = 5.0, context: ssl.SSLContext | None = None
+    ) -> None:
+        self._link = Link(Origin.parse(url), context=context)
+        self._timeout_s = timeout_s
+
+    @property
+    def url(self) -> str:
+        """The server's address, without a slash at its end."""
+        return str(self._link.origin)
+
+    def ready(self) -> bool:
+        """Whether it can run tails now; False while it loads them.
+
+        Raises `ServerUnreachable` if nothing answers and `WireFault` if something else does.
+        """
+        try:
+            told = self._json("/v2/health/ready")
+        except ServerNotReady:
+            return False
+        # the protocol lets a server answer 200 with no body
+        return not isinstance(told, dict) or told.get("ready") is not False
+
+    def bundles(self) -> list[dict[str, Any]]:
+        """The bundles held: `bundle_id`, `name`, `task`, `bytes` and `sha256` of the zip."""
+        told = self._json("/v2/bundles")
+        if not isinstance(told, list) or not all(_is_listing(item) for item in told):
+            raise _malformed("the list of bundles is not one")
+        return told
+
+    def download(self, bundle_id: str, destination: Path) -> Bundle:
+        """Fetch a bundle to `destination` (new, `NAME.bundle`), all or nothing.
+
+        What an interrupted call left is continued by the next. Raises `UnknownName` for a bundle
+        that is not held, `ServerUnreachable` when the connection is lost, `IntegrityFault` for
+        other bytes than were promised, and what `headtail.bundle.unpack_zip` raises.
+        """
+        return download_bundle(
+            self._link, self.bundles(), bundle_id, destination, stall_s=self._timeout_s
+        )
+
+    def infer_tail(
+        self,
+        manifest_name: str,
+        bundle_id: str,
+        cut: Cut,
+        codec_id: str,
+        arrays: Sequence[Array],
+        *,
+        deadline_ms: float,
+    ) -> TailReply:
+        """Run the tail on float32 `arrays`, the tensors of `cut` in their order.
+
+        The whole request is given up after `deadline_ms`. Raises `TensorMismatch` and `UnknownName`
+        before anything is sent; `ServerUnreachable`; the errors of `headtail.offload.refusals`;
+        `WireFault` for a reply that cannot be understood.
+        """
+        frame = np.frombuffer(boundary.encode_boundary(arrays, cut, codec_id), np.uint8)
+        options = split.SplitParameters(bundle_id, cut.id, codec_id, max(1, int(deadline_ms)))
+        headers, body = oip.encode_request(
+            oip.InferRequest(
+                (oip.NamedArray(boundary.INPUT_NAME, frame),),
+                parameters=options.to_parameters(),
+                binary_outputs=True,
+            )
+        )
+        name, version = (urllib.parse.quote(part, safe="") for part in (manifest_name, bundle_id))
+        path = f"/v2/models/{name}/versions/{version}/infer"
+        deadline = Deadline(min(self._timeout_s, deadline_ms / 1e3))
+        started = time.perf_counter()
+        with self._link.exchange(Request("POST", path, headers, body), deadline) as reply:
+            data = reply.read(limit=MAX_REPLY_BYTES)
+        round_trip_ms = (time.perf_counter() - started) * 1e3
+        if reply.status != 200:  # OK, the one status of an answered inference
+            raise refusal(reply.status, reply.headers, data)
+        if reply.headers.get("content-encoding", "identity") != "identity":
+            raise _malformed("it is compressed, which was not asked for")
+        answer = oip.decode_response(reply.headers, data)
+        if answer.model_version != bundle_id:
+            raise BundleMismatch(
+                f"The server ran bundle {answer.model_version[:80]!r}.",
+                held={answer.model_version[:80]: []},
+                expected=f"The request was for {bundle_id!r}.",
+                remedy="Serve this bundle there.",
+            )
+        return TailReply(
+            tuple(tensor.name for tensor in answer.outputs),
+            [tensor.array for tensor in answer.outputs],
+            reply.bytes_up,
+            reply.bytes_down,
+            round_trip_ms,
+            split.server_times(answer.parameters),
+        )
+
+    def abort(self) -> None:
+        """End a request in progress, from any thread; it raises `ServerUnreachable` there."""
+        self._link.abort()
+
+    def close(self) -> None:
+        """Close the connection; further requests raise `ServerUnreachable`."""
+        self._link.close()
+
+    def _json(self, path: str) -> Any:
+        with self._link.exchange(Request("GET", path), Deadline(self._timeout_s)) as reply:
+            data = reply.read(limit=MAX_LISTING_BYTES)
+        if reply.status != 200:
+            raise refusal(reply.status, reply.headers, data)
+        if not data:
+            return None
+        try:
+            return parse(data)
+        except SchemaFault as error:
+            raise _malformed(error.what.rstrip(".")) from None
+
+
+def _is_listing(item: Any) -> bool:
+    texts = ("bundle_id", "name", "sha256")
+    return (
+        isinstance(item, dict)
+        and all(isinstance(item.get(key), str) for key in texts)
+        and isinstance(item.get("bytes"), int)
+    )
+
+
+def _malformed(reason: str) -> WireFault:
+    return WireFault(
+        f"The companion server's reply is malformed: {reason}.",
+        expected="A reply as this version of Headtail's server gives it.",
+        remedy="Use one version of Headtail at both ends.",
+    )

@@ -1,0 +1,355 @@
+"""One kept-alive HTTP/1.1 connection to one origin, with a total deadline for every exchange.
+
+`http.client` knows a timeout per socket operation, which a server that sends one byte at a time
+never meets; here every operation gets what is left of the exchange's deadline. Bytes are counted
+where they cross the socket: HTTP headers and bodies, without TLS, TCP and IP.
+
+A connection that the server closed while it lay idle is replaced, once: every request made here is
+idempotent. `Link.abort` ends the exchange in progress, from any thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import socket
+import ssl
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from headtail.errors import ServerUnreachable, TooLarge, UsageFault, WireFault
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["Deadline", "Link", "Origin", "Reply", "Request"]
+
+CHUNK = 256 << 10
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a server is: `scheme://host:port`, and a path in front of all its routes."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Origin:
+        """From `http://host:port` or `https://...`; `UsageFault` for anything else."""
+        try:
+            parts = urllib.parse.urlsplit(url)
+            port = parts.port or _PORTS.get(parts.scheme, 0)
+            extra = bool(parts.query or parts.fragment or parts.username or parts.password)
+            host = (parts.hostname or "").encode("idna").decode("ascii")
+            plain = all(33 <= ord(letter) < 127 for letter in host + parts.path)
+        except ValueError:
+            host, port, extra, plain = "", 0, True, False
+        if not host or not port or extra or not plain:
+            raise UsageFault(
+                f"{url[:200]!r} is not a companion server's address.",
+                expected="An address is http://HOST:PORT or https://HOST:PORT.",
+                remedy="Use the address that `headtail serve` printed.",
+            )
+        return cls(parts.scheme, host, port, parts.path.rstrip("/"))
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+
+class Deadline:
+    """A point in time, `seconds` from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left, more than 0; `TimeoutError` if there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def renew(self) -> None:
+        """Start again from now: for transfers that may last as long as they get on."""
+        self._end = time.monotonic() + self.seconds
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request; `path` begins behind the origin's."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+class _Socket:
+    """What `http.client` needs of a socket, under a deadline and counted."""
+
+    def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
+        self.raw = raw
+        self.deadline = deadline
+        self.sent = self.received = 0
+
+    def sendall(self, data: bytes) -> None:
+        self.raw.settimeout(self.deadline.left())  # Python's sendall has one timeout for it all
+        self.raw.sendall(data)
+        self.sent += len(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Received(self))
+
+    def close(self) -> None:
+        self.raw.close()  # the descriptor lives on until a reply still being read is closed
+
+    def stale(self) -> bool:
+        """Whether the peer closed an idle connection, or sent what nobody asked for."""
+        self.raw.settimeout(0)
+        try:
+            # the plain socket's recv, also under TLS: bytes there may be session tickets
+            peeked = socket.socket.recv(self.raw, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return not peeked or not isinstance(self.raw, ssl.SSLSocket)
+
+    def shutdown(self) -> None:
+        """Wake whoever waits on it; SSLSocket's own shutdown is not safe from another thread."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.raw, socket.SHUT_RDWR)
+
+
+class _Received(io.RawIOBase):
+    def __init__(self, owner: _Socket) -> None:
+        self._owner = owner
+        self._stream = owner.raw.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._owner.raw.settimeout(self._owner.deadline.left())
+        count = self._stream.readinto(buffer) or 0
+        self._owner.received += count
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class Reply:
+    """A reply, its header names in lower case; its body is read with `read` or `chunks`."""
+
+    def __init__(self, link: Link, sock: _Socket, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+        self._link, self._sock, self._response = link, sock, response
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes of the request, line and headers included."""
+        return self._sock.sent
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes of the reply received so far, line and headers included."""
+        return self._sock.received
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it comes; raises `ServerUnreachable` if it ends too early."""
+        promised = self._response.length
+        size = 0
+        while True:
+            with self._link.translated(self._sock.deadline):
+                chunk = self._response.read(CHUNK)
+            if not chunk:
+                break
+            size += len(chunk)
+            yield chunk
+        if promised is not None and size != promised:
+            raise self._link.lost(f"closed the connection after {size} of {promised} bytes")
+
+    def read(self, *, limit: int) -> bytes:
+        """The whole body; `TooLarge` from its declared length, or as soon as `limit` is passed."""
+        parts, size = [], self._response.length or 0
+        if size <= limit:
+            size = 0
+            for part in self.chunks():
+                size += len(part)
+                if size > limit:
+                    break
+                parts.append(part)
+        if size > limit:
+            raise TooLarge(
+                f"The companion server's reply has {size} bytes or more.",
+                expected=f"At most {limit}.",
+                remedy="Check that the address is a companion server's.",
+            )
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Link:
+    """One origin, one connection, one exchange at a time; further threads wait their turn."""
+
+    def __init__(self, origin: Origin, *, context: ssl.SSLContext | None = None) -> None:
+        self.origin = origin
+        self._context = context
+        self._turn = threading.Lock()
+        self._swap = threading.Lock()
+        self._sock: _Socket | None = None
+        self._aborts = 0
+        self._closed = False
+
+    def close(self) -> None:
+        """End the exchange in progress and refuse further ones."""
+        self._closed = True
+        self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection; an exchange in progress ends with `ServerUnreachable`."""
+        with self._swap:
+            self._aborts += 1
+            sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.shutdown()
+            sock.close()
+
+    @contextlib.contextmanager
+    def exchange(self, request: Request, deadline: Deadline) -> Iterator[Reply]:
+        """Send `request`; the connection is kept if the whole body was read in the `with` block.
+
+        Raises `ServerUnreachable` (nothing answers, too late, connection lost) and `WireFault`
+        (what answers does not speak HTTP).
+        """
+        with self.translated(deadline):
+            if not self._turn.acquire(timeout=deadline.left()):
+                raise TimeoutError
+        try:
+            with self.translated(deadline):
+                sock, response = self._send(request, deadline)
+            try:
+                yield Reply(self, sock, response)
+            finally:
+                if response.will_close or not response.isclosed():
+                    self._drop(sock)
+                response.close()
+        finally:
+            self._turn.release()
+
+    def _send(
+        self, request: Request, deadline: Deadline
+    ) -> tuple[_Socket, http.client.HTTPResponse]:
+        aborts = self._aborts
+        while True:
+            sock, kept = self._connected(deadline)
+            try:
+                self._check_aborted(aborts)
+                return sock, self._ask(sock, request)
+            except OSError as error:
+                self._drop(sock)
+                self._check_aborted(aborts)
+                # closed in the instant between the look at it and the request: once more, anew
+                if not kept or sock.received or isinstance(error, TimeoutError):
+                    raise
+            except BaseException:
+                self._drop(sock)
+                raise
+
+    def _ask(self, sock: _Socket, request: Request) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection(self.origin.host, self.origin.port)
+        connection.sock = sock
+        target = self.origin.path + request.path
+        connection.request(request.method, target, request.body, dict(request.headers))
+        return connection.getresponse()
+
+    def _connected(self, deadline: Deadline) -> tuple[_Socket, bool]:
+        """A live connection, and whether it was kept from an earlier exchange."""
+        kept = self._sock
+        if kept is not None:
+            if not kept.stale():
+                kept.deadline, kept.sent, kept.received = deadline, 0, 0
+                return kept, True
+            self._drop(kept)
+        made = _Socket(self._dial(deadline), deadline)
+        with self._swap:
+            self._sock = made
+        return made, False
+
+    def _dial(self, deadline: Deadline) -> socket.socket:
+        raw = self._connect(deadline)
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.origin.scheme != "https":
+                return raw
+            raw.settimeout(deadline.left())
+            context = self._context or ssl.create_default_context()
+            return context.wrap_socket(raw, server_hostname=self.origin.host)
+        except BaseException:
+            raw.close()
+            raise
+
+    def _connect(self, deadline: Deadline) -> socket.socket:
+        # not create_connection, whose timeout is per address
+        failure: OSError = OSError("the name has no address")
+        found = socket.getaddrinfo(self.origin.host, self.origin.port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            raw = socket.socket(family, kind, protocol)
+            try:
+                raw.settimeout(deadline.left())
+                raw.connect(address)
+            except OSError as error:
+                raw.close()
+                failure = error
+            else:
+                return raw
+        raise failure
+
+    def _drop(self, sock: _Socket) -> None:
+        with self._swap:
+            if self._sock is sock:
+                self._sock = None
+        sock.close()
+
+    def _check_aborted(self, aborts: int) -> None:
+        if self._closed or aborts != self._aborts:
+            raise self.lost("was left alone: the answer was no longer needed")
+
+    @contextlib.contextmanager
+    def translated(self, deadline: Deadline) -> Iterator[None]:
+        """What sockets and `http.client` raise, as errors of the tree."""
+        try:
+            yield
+        except TimeoutError:
+            raise self.lost(f"did not answer within {deadline.seconds * 1e3:.0f} ms") from None
+        except (http.client.RemoteDisconnected, http.client.IncompleteRead):
+            raise self.lost("closed the connection before its answer was complete") from None
+        except (OSError, ValueError) as error:  # ValueError: the connection was aborted meanwhile
+            raise self.lost(f"cannot be reached ({error})") from None
+        except http.client.HTTPException as error:
+            raise WireFault(
+                f"{self.origin} does not speak HTTP: {type(error).__name__}: {str(error)[:200]!r}.",
+                expected="A companion server speaks HTTP/1.1.",
+                remedy="Use the address that `headtail serve` printed.",
+            ) from None
+
+    def lost(self, what: str) -> ServerUnreachable:
+        """The error for a server that was not there, or no longer."""
+        return ServerUnreachable(
+            f"The companion server {self.origin} {what}.",
+            expected="It answers while `headtail serve` runs and the network reaches it.",
+            remedy="Start it, or check the address and the network.",
+        )
