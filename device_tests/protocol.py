@@ -157,7 +157,7 @@ def _crashed(exit_code: int, stderr: bytes, fault: SchemaFault) -> TargetCrashed
     tail = _last_words(stderr.decode(errors="replace").splitlines())
     how = f"by signal {-exit_code}" if exit_code < 0 else f"with exit code {exit_code}"
     return TargetCrashed(
-        f"The runner ended {how} and no answer ({fault.what}). It last said: {tail}",
+        f"The runner ended {how} and no answer ({fault.what}). It last said: {tail}.",
         expected="A runner ends with one JSON line, whatever happens.",
         remedy="Run the command by hand; a signal 11 on arm64 is a runtime that met a foreign CPU.",
     )

@@ -16,7 +16,7 @@ __all__ = ["OUTCOMES", "Session"]
 OUTCOMES = ("passed", "failed", "skipped")
 
 
-@dataclass
+@dataclass(repr=False)  # whole manifests and arrays would bury every failure
 class Session:
     """`outcomes` maps the id of a test to one of `OUTCOMES`."""
 

@@ -127,9 +127,9 @@ def cache_folder() -> Path:
 
 
 def ensure_sysroot(recipe: Recipe, *, cache: Path) -> Sysroot:
-    """The sysroot of `recipe` in `cache`, built now if it is not there (seconds; about 50 MB are downloaded).
+    """The sysroot of `recipe` in `cache`, built now if it is not there.
 
-    Raises `MissingDependency` or `EnvironmentFault`; then `cache` is as it was.
+    Building takes seconds and downloads about 50 MB. Raises `MissingDependency` or `EnvironmentFault`; then `cache` is as it was.
     """
     place = cache / recipe.key
     if (place / RECORD).is_file():

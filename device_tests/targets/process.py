@@ -36,18 +36,20 @@ def run_job(
             timing_kind=timing_kind,
         )
         command = [*python, str(protocol.RUNNERS / "run.py"), *words]
-        done = _run(command, environment=environment, timeout_s=timeout_s)
+        # in the temporary folder, so that a crash's core file goes away with it
+        done = _run(command, cwd=Path(name), environment=environment, timeout_s=timeout_s)
         reply = protocol.read_answer(done.stdout, exit_code=done.returncode, stderr=done.stderr)
         read = {path.name: path.read_bytes() for path in outputs.iterdir()}
         return protocol.result(reply, job, timing_kind=timing_kind, read=read)
 
 
 def _run(
-    command: Sequence[str], *, environment: Mapping[str, str], timeout_s: float
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], timeout_s: float
 ) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             command,
+            cwd=cwd,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
