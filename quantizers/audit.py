@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from headtail.errors import GateFailed, IntegrityFault, UnknownName
+from headtail.errors import GateFailed, HeadtailError, IntegrityFault, UnknownName
 from headtail.tensors import DTYPES
 from quantizers.recipe import Recipe
 
@@ -84,7 +84,7 @@ def audit(path: Path, format: str) -> Audit:  # noqa: A002  # the field's word
     reader = importlib.import_module(_READERS[format])
     try:
         found: Audit = reader.read(path)
-    except IntegrityFault:
+    except HeadtailError:
         raise
     except Exception as error:  # parsers of broken files raise anything
         raise IntegrityFault(

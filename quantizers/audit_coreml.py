@@ -15,6 +15,7 @@ from typing import Any
 from headtail.errors import IntegrityFault
 from headtail.manifest import FORWARD
 from quantizers.audit import Audit
+from quantizers.coreml_proto import proto
 
 __all__ = ["read"]
 
@@ -38,9 +39,7 @@ _MODEL = Path("Data/com.apple.CoreML/model.mlmodel")
 
 def read(path: Path) -> Audit:
     """Parse the specification inside the package and count."""
-    from coremltools.proto import Model_pb2
-
-    spec = Model_pb2.Model()
+    spec = proto("Model_pb2").Model()
     spec.ParseFromString((path / _MODEL).read_bytes())
     functions = spec.mlProgram.functions
     if not functions:
@@ -68,9 +67,7 @@ def _is_constant(operation: Any) -> bool:
 
 
 def _dtype(tensor: Any) -> str:
-    from coremltools.proto import MIL_pb2
-
-    name = str(MIL_pb2.DataType.Name(tensor.dataType))
+    name = str(proto("MIL_pb2").DataType.Name(tensor.dataType))
     return _NAMES.get(name, name.lower())
 
 

@@ -14,11 +14,12 @@ import contextlib
 import io
 import logging
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headtail.errors import ConversionFailed, UsageFault
+from headtail.errors import UsageFault
 from headtail.tensors import Array
 from quantizers import litert_file, support
 from quantizers.recipe import Recipe
@@ -40,8 +41,9 @@ def quantize_file(
     """Write `source`, a float file with one or more signatures, to `destination` by `recipe`.
 
     `calibration` maps each signature to its samples, each one array per input in order; it is read
-    only if the recipe needs it. Raises `UsageFault` for a recipe this format does not honour or a
-    signature without samples, `ConversionFailed` if signatures that share a weight disagree on it.
+    only if the recipe needs it. Entry points calibrated on the same samples share every constant;
+    on other samples, a head gets biases of its own. Raises `UsageFault` for a recipe this format
+    does not honour and for a signature without samples.
     """
     support.require("litert", recipe)
     if recipe.name == "fp32":
@@ -55,7 +57,6 @@ def quantize_file(
         ranges = _calibrate(tool, source, calibration) if recipe.needs_calibration else None
         result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     data = litert_file.compact(bytes(result.quantized_model))
-    _check_shared_weights(litert_file.open_model(data), source)
     destination.write_bytes(data)
 
 
@@ -108,34 +109,19 @@ def _input_names(source: Path) -> dict[str, list[str]]:
     return found
 
 
-def _check_shared_weights(model: Any, source: Path) -> None:
-    """One stored integer cannot mean two values: tensors on one buffer need one scale."""
-    first: dict[int, tuple[Any, ...]] = {}
-    for _, tensor in litert_file.tensors(model):
-        buffer = model.buffers[tensor.buffer]
-        if not buffer.offset and buffer.data is None:
-            continue
-        meaning = (tensor.type, *litert_file.quantization(tensor))
-        if first.setdefault(tensor.buffer, meaning) != meaning:
-            raise ConversionFailed(
-                f"{tensor.name.decode()[:80]!r} shares its weights in {source.name} with a tensor "
-                "of another dtype or scale.",
-                expected="Entry points that share a weight are quantized alike.",
-                remedy="Calibrate every entry point on the same samples in the same order.",
-            )
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the tool's progress bars and its note that shared weights are written once more.
+    """Hide the tool's progress bars and its note that a shared weight is written once more.
 
-    Whether those agree is not left to the note: `_check_shared_weights` compares them.
+    The note is harmless: the tool gives entry points that disagree on a constant a copy each.
     """
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            # calibration reads every inner tensor, for which LiteRT warns that it takes memory
+            warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors", UserWarning)
             yield
     finally:
         logger.setLevel(level)

@@ -3,8 +3,10 @@
 ai-edge-quantizer writes the per-channel scales and zero points of a weight once per tensor that
 uses it, so every entry point that shares a weight pays for them again (12 bytes per output channel
 and tensor). A FlatBuffer may point to one vector from many places
-(https://flatbuffers.dev/internals/), so equal vectors are written once here. Buffers stay outside
-the FlatBuffer, 16-byte aligned, as the schema's `offset` and `size` allow
+(https://flatbuffers.dev/internals/), so equal vectors are written once here. The converter names a
+tensor by the modules it came from, up to 500 bytes each; `forward` keeps those names, the inner
+tensors of other entry points are called `<entry>/<index>`. Buffers stay outside the FlatBuffer,
+16-byte aligned, as the schema's `offset` and `size` allow
 (https://github.com/google-ai-edge/LiteRT/blob/main/tflite/schema/schema.fbs).
 """
 
@@ -15,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from headtail.manifest import FORWARD
 
 __all__ = ["compact", "constant_bytes", "open_model", "quantization", "tensors"]
 
@@ -56,10 +60,11 @@ def quantization(tensor: Any) -> tuple[bytes, bytes, int]:
 
 
 def compact(data: bytes) -> bytes:
-    """The same model with equal vectors written once and tensor buffers aligned."""
+    """The same model with equal vectors written once, short inner names and aligned buffers."""
     from ai_edge_litert.tools import flatbuffer_utils
 
     model = open_model(data)
+    _shorten_names(model)
     outside = sorted({tensor.buffer for _, tensor in tensors(model)})
     payloads = {i: constant_bytes(data, model.buffers[i]) for i in outside}
     payloads = {i: payload for i, payload in payloads.items() if payload}
@@ -79,6 +84,16 @@ def compact(data: bytes) -> bytes:
         parts += [bytes(gap), payload]
         position += gap + len(payload)
     return bytes(packed) + b"".join(parts)
+
+
+def _shorten_names(model: Any) -> None:
+    for signature in model.signatureDefs or []:
+        entry = signature.signatureKey.decode()
+        subgraph = model.subgraphs[signature.subgraphIndex]
+        ends = {int(index) for index in (*subgraph.inputs, *subgraph.outputs)}
+        for index, tensor in enumerate(subgraph.tensors):
+            if entry != FORWARD and index not in ends:
+                tensor.name = f"{entry}/{index}".encode()
 
 
 def _pack(model: Any) -> bytearray:

@@ -1,0 +1,70 @@
+import pytest
+
+from headtail.errors import GateFailed, IntegrityFault, UnknownName
+from quantizers.audit import Audit, audit
+from quantizers.recipe import recipe
+
+INTEGER = Audit({"i32": 5, "i8": 995}, {"f32": 2, "i8": 62}, {"softmax": 3, "add": 1})
+
+
+def test_the_sentence_says_asked_and_got():
+    assert INTEGER.sentence(recipe("w8a8")) == (
+        "asked w8a8, got 99.5 % int8 weights, 96.9 % int8 activations; "
+        "float ops: softmax x3, add x1"
+    )
+    assert INTEGER.sentence(recipe("w8")) == "asked w8, got 99.5 % int8 weights"
+    clean = Audit({"i8": 4}, {"i8": 2}, {})
+    assert clean.sentence(recipe("w8a8")).endswith("; no float ops")
+
+
+def test_many_kinds_of_float_ops_are_counted_not_listed():
+    floats = {f"op{i}": 1 for i in range(9)}
+    sentence = Audit({"i8": 1}, {"i8": 1}, floats).sentence(recipe("w8a8"))
+    assert sentence.endswith("op5 x1 and 3 more kinds")
+
+
+def test_a_file_that_holds_what_was_asked_passes():
+    INTEGER.check(recipe("w8a8"))
+    INTEGER.check(recipe("w8"))
+    Audit({"f32": 1}, {"f32": 1}, {"add": 1}).check(recipe("fp32"))
+
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [
+        (INTEGER, "fp32"),
+        (INTEGER, "fp16"),
+        (Audit({"i8": 89, "f32": 11}, {"f32": 1}, {}), "w8"),
+        (Audit({"i8": 100}, {"i8": 49, "f32": 51}, {}), "w8a8"),  # weight-only called w8a8
+        (Audit({}, {}, {}), "fp32"),
+    ],
+)
+def test_a_file_that_does_not_hold_it_fails(found, name):
+    with pytest.raises(GateFailed, match=f"The file is not {name}: asked {name}, got"):
+        found.check(recipe(name))
+
+
+def test_an_unknown_format_is_refused(tmp_path):
+    with pytest.raises(UnknownName, match="Known: coreml, executorch, litert"):
+        audit(tmp_path, "onnx")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x00\x00\x00\x00TFL3" + bytes(40)])
+def test_what_is_no_litert_file_is_an_integrity_fault(tmp_path, content):
+    path = tmp_path / "broken.tflite"
+    path.write_bytes(content)
+    with pytest.raises(IntegrityFault, match=r"broken\.tflite") as caught:
+        audit(path, "litert")
+    assert caught.value.file == "broken.tflite"
+
+
+def test_what_is_no_core_ml_package_is_an_integrity_fault(tmp_path):
+    package = tmp_path / "broken.mlpackage"
+    model = package / "Data/com.apple.CoreML/model.mlmodel"
+    with pytest.raises(IntegrityFault):
+        audit(package, "coreml")
+    model.parent.mkdir(parents=True)
+    for content in (b"", b"\xff\xff\xff not a proto"):
+        model.write_bytes(content)
+        with pytest.raises(IntegrityFault):
+            audit(package, "coreml")
