@@ -129,7 +129,8 @@ def cache_folder() -> Path:
 def ensure_sysroot(recipe: Recipe, *, cache: Path) -> Sysroot:
     """The sysroot of `recipe` in `cache`, built now if it is not there.
 
-    Building takes seconds and downloads about 50 MB. Raises `MissingDependency` or `EnvironmentFault`; then `cache` is as it was.
+    Building takes seconds and downloads about 50 MB. Raises `MissingDependency` or
+    `EnvironmentFault`; then nothing half-built is in `cache`.
     """
     place = cache / recipe.key
     if (place / RECORD).is_file():
