@@ -145,7 +145,7 @@ class Companion:
             )
         return TailReply(
             tuple(tensor.name for tensor in answer.outputs),
-            [tensor.array for tensor in answer.outputs],
+            [np.array(tensor.array) for tensor in answer.outputs],  # not views of the body
             reply.bytes_up,
             reply.bytes_down,
             round_trip_ms,

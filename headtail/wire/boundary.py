@@ -62,11 +62,11 @@ def decode_boundary(blob: bytes, cut: Cut) -> list[Array]:
     than the cut's, `TooLarge` over `MAX_FRAME_BYTES`, `UnknownName` for an unknown codec.
     """
     chosen, offset = _open(blob)
+    _check_count(blob, cut)
     lengths = []
     for spec in cut.tensors:
         offset, length = _tensor_header(blob, offset, spec)
         lengths.append(length)
-    _check_count(blob, cut)
     if offset + sum(lengths) != len(blob):
         raise _malformed(f"its payloads take {sum(lengths)} of {len(blob) - offset} bytes")
     arrays = []

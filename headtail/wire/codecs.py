@@ -1,14 +1,15 @@
 """Boundary tensors to bytes and back: one table of versioned codec ids, numpy and zlib only.
 
     raw32               float32, little endian                      exact
-    raw16               float16, little endian                      2^-11 relative
-    aq{2,3,4,5,6,8}t    affine codes, one range per tensor          half a step
-    aq{2,3,4,5,6,8}c    the same, one range per channel (axis 1)    half a step
+    raw16               float16, little endian                      2^-11 relative, 2^-25 near 0
+    aq{2,3,4,5,6,8}t    affine codes, one range per tensor          half a step inside its range
+    aq{2,3,4,5,6,8}c    the same, one range per channel (axis 1)    half a step inside its range
     ...+deflate         any of them through raw deflate             no further loss
 
 Affine codes: q = round((x - low) / (high - low) * (2^bits - 1)), clipped to [0, 2^bits - 1]; x' =
 low + q * (high - low) / (2^bits - 1). Ranges are static, from calibration, and stand in the
-manifest (`QuantTable`); nothing about them is sent. `low == high` codes to 0 and decodes to `low`.
+manifest (`QuantTable`); nothing about them is sent. `low == high` codes to 0 and decodes to `low`;
+values outside a range saturate. The arithmetic is float32, whose rounding `Codec.error_bound` adds.
 
 Codes are packed densely, least significant bit first: code i takes bits [i*bits, (i+1)*bits) of the
 stream, bit k of the stream is bit k%8 of byte k//8, and the last byte is padded with zeros. Packing
@@ -35,6 +36,7 @@ Floats = npt.NDArray[np.float32]
 
 AFFINE_BITS = (2, 3, 4, 5, 6, 8)
 DEFLATE = "+deflate"
+FLOAT32_BITS, BYTE_BITS = 32, 8
 _LEVEL = 6
 _RAW_WINDOW = -15  # 32 KiB window, no zlib header
 
@@ -51,8 +53,8 @@ class Codec:
     def encode(self, array: Array, table: QuantTable | None) -> bytes:
         """float32 array of any shape -> payload; `table` is needed by affine codecs.
 
-        Raises `TensorMismatch` for another dtype and for values that are not finite, which no
-        range can hold.
+        Raises `TensorMismatch` for another dtype and for values that are not finite (for `raw16`:
+        beyond 65504), which no range can hold.
         """
         if array.dtype != np.float32 or not np.isfinite(array).all():
             raise TensorMismatch(
@@ -61,17 +63,17 @@ class Codec:
                 expected="Codecs take finite float32 values.",
                 remedy="Check the head's output; run the model whole if it overflows.",
             )
-        if self.per:
-            packed = pack(self._quantize(array, table), self.bits)
-        else:
-            packed = array.astype(f"<f{self.bits // 8}").tobytes()
+        packed = pack(self._quantize(array, table), self.bits) if self.per else self._floats(array)
         if not self.deflate:
             return packed
         machine = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW_WINDOW, 9, zlib.Z_RLE)
         return machine.compress(packed) + machine.flush()
 
     def decode(self, payload: bytes, spec: TensorSpec, table: QuantTable | None) -> Array:
-        """Payload -> float32 array of the spec's shape; raises `WireFault` for any other length."""
+        """Payload -> float32 array of the spec's shape, finite.
+
+        Raises `WireFault` for any other length and for values that `encode` would have refused.
+        """
         size = self.packed_bytes(spec)
         packed = _inflate(payload, size) if self.deflate else payload
         if len(packed) != size:
@@ -81,7 +83,13 @@ class Codec:
                 remedy="Encode the tensor with the codec named in the frame.",
             )
         if not self.per:
-            values = np.frombuffer(packed, f"<f{self.bits // 8}").astype(np.float32)
+            values = np.frombuffer(packed, f"<f{self.bits // BYTE_BITS}").astype(np.float32)
+            if not np.isfinite(values).all():
+                raise WireFault(
+                    f"{spec.name!r} came with values that are not finite.",
+                    expected="A boundary tensor is finite.",
+                    remedy="Run the model whole where its head overflows.",
+                )
             return values.reshape(spec.shape)
         codes = unpack(packed, self.bits, spec.elements).reshape(spec.shape)
         low, step = self._grid(spec, table)
@@ -93,18 +101,37 @@ class Codec:
         return (spec.elements * self.bits + 7) // 8
 
     def error_bound(self, table: QuantTable | None) -> float:
-        """Largest |x - x'| for x inside its range, in the units of x; infinite for `raw16`."""
+        """Largest |x - x'| for x inside its range, in the units of x; infinite for `raw16`.
+
+        Half a step, and 2^-20 of the range's largest magnitude for the rounding of float32.
+        """
         if not self.per:
-            return 0.0 if self.bits == 32 else float("inf")  # noqa: PLR2004  # float32 is exact
-        low, high = _range(self, table)
-        return float((high - low).max()) / (2**self.bits - 1) / 2
+            return 0.0 if self.bits == FLOAT32_BITS else float("inf")
+        low, high = (side.astype(np.float64) for side in _range(self, table))
+        half_step = (high - low) / (2**self.bits - 1) / 2
+        largest = np.maximum(np.abs(low), np.abs(high))
+        return float(np.max(half_step + largest * 2.0**-20))
+
+    def _floats(self, array: Array) -> bytes:
+        with np.errstate(over="ignore"):
+            narrowed = array.astype(f"<f{self.bits // BYTE_BITS}")
+        if not np.isfinite(narrowed).all():
+            raise TensorMismatch(
+                f"A boundary tensor holds {float(np.abs(array).max()):g}.",
+                expected="float16 holds magnitudes up to 65504.",
+                remedy="Use raw32, or a codec with a range of its own.",
+            )
+        return narrowed.tobytes()
 
     def _quantize(self, array: Array, table: QuantTable | None) -> Codes:
         low, step = self._grid(TensorSpec.of("boundary", array), table)
         top = np.float32(2**self.bits - 1)
-        values = array.astype(np.float32, copy=False)
-        scaled = np.divide(values - low, step, out=np.zeros_like(values), where=step > 0)
-        return np.clip(np.rint(scaled), 0, top).astype(np.uint8)
+        values: Floats = array.astype(np.float32, copy=False)
+        scaled = np.zeros_like(values)
+        with np.errstate(over="ignore"):  # infinite means far outside the range, and saturates
+            np.divide(values - low, step, out=scaled, where=step > 0)
+        codes: Codes = np.clip(np.rint(scaled), 0, top).astype(np.uint8)
+        return codes
 
     def _grid(self, spec: TensorSpec, table: QuantTable | None) -> tuple[Floats, Floats]:
         low, high = _range(self, table)
@@ -127,7 +154,16 @@ def _range(codec_: Codec, table: QuantTable | None) -> tuple[Floats, Floats]:
             expected="Affine codecs take their ranges from the manifest's cut.",
             remedy="Pass the cut's table, or use raw32 or raw16.",
         )
-    return np.asarray(table.low, np.float32), np.asarray(table.high, np.float32)
+    with np.errstate(over="ignore"):
+        low, high = np.asarray(table.low, np.float32), np.asarray(table.high, np.float32)
+        usable = low.shape == high.shape and bool(((high >= low) & np.isfinite(high - low)).all())
+    if not usable:
+        raise UsageFault(
+            f"The table for {codec_.id} has ranges {table.low[:4]} to {table.high[:4]}.",
+            expected="Every range is float32 with low <= high and a finite width.",
+            remedy="Export the bundle again.",
+        )
+    return low, high
 
 
 def _mismatched(codec_: Codec, spec: TensorSpec, found: int, wanted: int) -> TensorMismatch:
@@ -161,7 +197,7 @@ def _inflate(payload: bytes, size: int) -> bytes:
 def pack(codes: Codes, bits: int) -> bytes:
     """Dense little-endian bit packing of uint8 codes below 2^bits."""
     flat = codes.reshape(-1)
-    if bits == 8:  # noqa: PLR2004  # a code is a byte already
+    if bits == BYTE_BITS:
         return flat.tobytes()
     lanes = np.unpackbits(flat[:, None], axis=1, count=bits, bitorder="little")
     return np.packbits(lanes.reshape(-1), bitorder="little").tobytes()
@@ -170,7 +206,7 @@ def pack(codes: Codes, bits: int) -> bytes:
 def unpack(packed: bytes, bits: int, count: int) -> Codes:
     """The inverse of `pack`; bits after the last code must be zero, or `WireFault`."""
     stream = np.frombuffer(packed, np.uint8)
-    if bits == 8:  # noqa: PLR2004
+    if bits == BYTE_BITS:
         return stream
     lanes = np.unpackbits(stream, bitorder="little")
     if lanes[count * bits :].any():

@@ -14,7 +14,6 @@ JSON has no half precision.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +22,7 @@ import numpy as np
 
 from headtail.errors import SchemaFault, TensorMismatch, TooLarge, UnknownName, WireFault
 from headtail.strictjson import parse
-from headtail.tensors import Array, TensorSpec, dtype_of_oip, oip_datatype
+from headtail.tensors import MAX_RANK, Array, TensorSpec, dtype_of_oip, oip_datatype
 
 __all__ = [
     "HEADER_LENGTH",
@@ -48,6 +47,9 @@ _REQUEST_KEYS = frozenset({"id", "inputs", "outputs", "parameters"})
 _RESPONSE_KEYS = frozenset({"id", "model_name", "model_version", "outputs", "parameters"})
 _TENSOR_KEYS = frozenset({"name", "shape", "datatype", "parameters", "data"})
 _SIZE = "binary_data_size"
+_INFINITE = (float("inf"), float("-inf"))  # what JSON's 1e999 parses to
+_MAX_TEXT = 1024
+_SHOWN = 100  # characters of a peer's text in an error
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class NamedArray:
-    """A tensor with its name."""
+    """A tensor with its name; a decoded one may be a read-only, unaligned view of the body."""
 
     name: str
     array: Array
@@ -216,7 +218,7 @@ def _split(
     length = len(body)
     if stated is not None:
         digits = stated.strip()
-        if not (digits.isascii() and digits.isdigit() and len(digits) < 12):  # noqa: PLR2004
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 12):
             raise _malformed(f"{HEADER_LENGTH} is {stated[:32]!r}, not a length", "$")
         length = int(digits)
     if length > len(body):
@@ -271,23 +273,33 @@ def _tensor(
         raise _malformed(f"the body ends inside tensor {spec.name!r}", path)
     stored = spec.numpy_dtype.newbyteorder("<")
     array = np.frombuffer(binary[offset : offset + size], stored)
+    if spec.dtype == "bool" and (array.view(np.uint8) > 1).any():
+        raise _malformed(f"a BOOL of {spec.name!r} is neither 0 nor 1", path)
     return array.astype(spec.numpy_dtype, copy=False).reshape(spec.shape), offset + size
 
 
 def _spec(item: dict[str, Any], path: str, limits: Limits) -> TensorSpec:
     name = _text(item.get("name"), f"{path}.name")
-    shape, datatype = item.get("shape"), item.get("datatype")
-    sizes_ok = isinstance(shape, list) and all(
-        isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape
-    )
-    if not isinstance(shape, list) or not sizes_ok:
-        raise _malformed(f"shape is {shape!r}", f"{path}.shape")
-    if math.prod(shape) > limits.max_elements:
-        raise _too_large(f"{name!r} has {math.prod(shape)} elements.", limits.max_elements)
+    shape = _shape(item.get("shape"), f"{path}.shape", limits)
+    datatype = _text(item.get("datatype"), f"{path}.datatype")
     try:
-        return TensorSpec(name, dtype_of_oip(str(datatype)), tuple(shape))
+        return TensorSpec(name, dtype_of_oip(datatype), shape)
     except UnknownName as error:
-        raise _malformed(error.what.rstrip("."), f"{path}.datatype") from None
+        raise _malformed(error.what[:_SHOWN], f"{path}.datatype") from None
+
+
+def _shape(value: Any, path: str, limits: Limits) -> tuple[int, ...]:
+    whole = isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
+    if not whole or len(value) > MAX_RANK:
+        raise _malformed(f"shape is {str(value)[:_SHOWN]}, not up to {MAX_RANK} sizes", path)
+    # one by one: the product of sizes with a thousand digits each is an attack of its own, and
+    # behind a size of 0 the others must still fit numpy
+    product = 1
+    for size in value:
+        product *= max(size, 1)
+        if product > limits.max_elements:
+            raise _too_large(f"A tensor of shape {str(value)[:_SHOWN]}.", limits.max_elements)
+    return tuple(value)
 
 
 def _from_json(data: Any, spec: TensorSpec, path: str) -> Array:
@@ -342,14 +354,18 @@ def _parameters(value: Any, path: str) -> dict[str, Scalar]:
     if not isinstance(value, dict):
         raise _malformed("parameters is not an object", path)
     for key, item in value.items():
-        if not isinstance(item, (str, int, float, bool)):
-            raise _malformed(f"{key!r} is not a string, number or boolean", path)
+        if not isinstance(item, (str, int, float, bool)) or item in _INFINITE:
+            raise _malformed(f"{key[:_SHOWN]!r} is not a string, number or boolean", path)
     return dict(value)
 
 
 def _text(value: Any, path: str) -> str:
-    if not isinstance(value, str):
-        raise _malformed(f"expected a string, got {type(value).__name__}", path)
+    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+        raise _malformed(f"expected a short string, got {type(value).__name__}", path)
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # JSON can escape half a character; no reply could repeat it
+        raise _malformed("a string is not Unicode text", path) from None
     return value
 
 

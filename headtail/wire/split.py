@@ -22,6 +22,7 @@ BUNDLE, CUT, CODEC, DEADLINE = "split.bundle", "split.cut", "split.codec", "spli
 REQUEST_KEYS = (BUNDLE, CUT, CODEC, DEADLINE)
 REPLY_KEYS = ("split.decode_ms", "split.queue_ms", "split.compute_ms")
 MAX_TEXT = 256
+MAX_TIME_MS = 1e9  # eleven days; an integer of a thousand digits is no time
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,15 @@ class SplitParameters:
 
 
 def server_times(parameters: Mapping[str, Scalar]) -> dict[str, float]:
-    """The server's times in ms from response parameters: decode_ms, queue_ms, compute_ms."""
+    """The server's times in ms from response parameters: decode_ms, queue_ms, compute_ms.
+
+    Information, not agreement: what is missing or cannot be a time is left out.
+    """
+    found = {key.removeprefix(PREFIX): parameters.get(key) for key in REPLY_KEYS}
     return {
-        key.removeprefix(PREFIX): float(parameters[key])
-        for key in REPLY_KEYS
-        if isinstance(parameters.get(key), (int, float))
+        key: float(value)
+        for key, value in found.items()
+        if isinstance(value, (int, float)) and 0 <= value <= MAX_TIME_MS
     }
 
 
