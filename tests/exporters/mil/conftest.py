@@ -31,6 +31,14 @@ def quiet() -> Iterator[None]:
             logging.disable(logging.NOTSET)
 
 
+def export(net: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> torch.export.ExportedProgram:
+    """The program coremltools converts."""
+    with quiet():
+        program = torch.export.export(net.eval(), inputs)
+        decomposed: torch.export.ExportedProgram = program.run_decompositions({})
+    return decomposed
+
+
 @pytest.fixture(scope="session")
 def coremltools() -> Any:
     """The converter, or a skipped test where it is not installed."""
@@ -48,7 +56,7 @@ def convert(coremltools: Any, tmp_path_factory: pytest.TempPathFactory) -> Conve
     """convert(net, inputs, name, precision=, target=, compress=) -> path of the saved package."""
 
     def run(
-        net: torch.nn.Module,
+        net: torch.nn.Module | torch.export.ExportedProgram,
         inputs: tuple[torch.Tensor, ...],
         name: str,
         *,
@@ -58,7 +66,7 @@ def convert(coremltools: Any, tmp_path_factory: pytest.TempPathFactory) -> Conve
     ) -> Path:
         path = tmp_path_factory.mktemp("packages") / f"{name}.mlpackage"
         with quiet():
-            program = torch.export.export(net.eval(), inputs).run_decompositions({})
+            program = net if isinstance(net, torch.export.ExportedProgram) else export(net, inputs)
             model = coremltools.convert(
                 program,
                 compute_precision=getattr(coremltools.precision, precision),

@@ -14,7 +14,7 @@ from torch import nn
 from exporters.mil import Mode, Program
 from headtail.metrics import snr_db
 
-from .conftest import quiet
+from .conftest import export, quiet
 from .nets import NETS, build, photos
 
 pytestmark = pytest.mark.slow  # runs the real converter
@@ -67,6 +67,8 @@ def lite0() -> nn.Module:
 def lite0_package(convert: Any, coremltools: Any, lite0: nn.Module) -> Any:
     """lite0_package(kind) -> path; kind is FLOAT32, FLOAT16, int8 or int8_ios16."""
     kept: dict[str, Any] = {}
+    image = photos(224)[:1]
+    program = export(lite0, (image,))
 
     def int8(model: Any) -> Any:
         config = coremltools.optimize.coreml.OptimizationConfig(
@@ -79,10 +81,9 @@ def lite0_package(convert: Any, coremltools: Any, lite0: nn.Module) -> Any:
 
     @lru_cache
     def package(kind: str) -> tuple[Path, Any]:
-        image = photos(224)[:1]
         quantized = kind.startswith("int8")
         path = convert(
-            lite0,
+            program,
             (image,),
             kind,
             precision="FLOAT16" if quantized else kind,

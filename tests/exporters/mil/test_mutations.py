@@ -25,7 +25,7 @@ from .test_models import FP32_GATE_DB, worst_snr
 pytestmark = pytest.mark.slow  # runs the real converter
 
 REFUSED_DB = -999.0  # the interpreter refused the program: noticed
-UNREACHED = {  # no activation of this net on this photo lies between 5.5 and 6
+UNREACHED = {  # no activation of this net exceeds 5.5 on this photo
     ("segmenter", "clip maximum 0.5 lower"): 2,
 }
 UNCERTAIN = {
