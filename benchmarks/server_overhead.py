@@ -5,7 +5,7 @@
 Four arms take turns in blocks, A B C D A B C D, with one client, one connection each:
 
     tail         the bare call of the tail, in this process
-    aq8t, raw32  the companion server (`python -m companion_server`), through headtail.wire
+    aq8t, raw32  the companion server (a process of its own), asked by headtail.offload's client
     json         the same tail in a FastAPI route that takes and gives JSON lists (float32)
 
 A round trip begins with the cut's float32 arrays and ends with the outputs' float32 arrays, so
@@ -43,14 +43,13 @@ import numpy as np
 from headtail.bundle import Bundle, open_bundle
 from headtail.manifest import Cut
 from headtail.metrics import max_abs_diff
+from headtail.offload.client import Companion
 from headtail.tensors import Array
 from headtail.timing import summarize
-from headtail.wire.boundary import INPUT_NAME, encode_boundary
-from headtail.wire.oip import InferRequest, NamedArray, decode_response, encode_request
-from headtail.wire.split import SplitParameters, server_times
 
 GOAL_ADDED_P50_MS = 3.0
 WARMUP = 10
+DEADLINE_S = 60.0  # never the thing that is measured
 CODECS = {"aq8t": "aq8t+deflate", "raw32": "raw32"}
 TOLERANCE = {"aq8t": None, "raw32": 1e-4, "json": 1e-4}  # None: lossy, reported and not checked
 PERCENTILES = ("p50", "p90", "p99")
@@ -134,29 +133,16 @@ def json_arm(connection: http.client.HTTPConnection, arrays: list[Array]) -> Arm
 
 
 def split_arm(
-    connection: http.client.HTTPConnection,
-    bundle: Bundle,
-    cut: Cut,
-    codec: str,
-    arrays: list[Array],
+    companion: Companion, bundle: Bundle, cut: Cut, codec: str, arrays: Sequence[Array]
 ) -> Arm:
-    """A round trip to the companion server."""
-    parameters = SplitParameters(bundle.manifest.bundle_id, cut.id, codec).to_parameters()
-    path = f"/v2/models/{bundle.manifest.name}/versions/{bundle.manifest.bundle_id}/infer"
+    """A round trip to the companion server with the phone's own client."""
+    name, bundle_id = bundle.manifest.name, bundle.manifest.bundle_id
 
     def ask() -> Answer:
-        frame = np.frombuffer(encode_boundary(arrays, cut, codec), np.uint8)
-        tensor = NamedArray(INPUT_NAME, frame)
-        request = InferRequest((tensor,), parameters=parameters, binary_outputs=True)
-        headers, body = encode_request(request)
-        connection.request("POST", path, body, headers)
-        reply = connection.getresponse()
-        data = reply.read()
-        if reply.status != http.HTTPStatus.OK:
-            raise SystemExit(f"status {reply.status}: {data[:500]!r}")
-        response = decode_response(dict(reply.getheaders()), data)
-        outputs = [output.array for output in response.outputs]
-        return Answer(outputs, server_times(response.parameters), len(body))
+        reply = companion.infer_tail(
+            name, bundle_id, cut, codec, arrays, deadline_ms=DEADLINE_S * 1e3
+        )
+        return Answer(reply.outputs, reply.server, reply.bytes_up)
 
     return ask
 
@@ -261,8 +247,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with servers(options.bundle, cut) as (ours, theirs):
         arms: dict[str, Arm] = {"tail": lambda: Answer(run_tail(module, arrays), {})}
         for name, codec in CODECS.items():
-            connection = http.client.HTTPConnection("127.0.0.1", ours)
-            arms[name] = split_arm(connection, bundle, cut, codec, arrays)
+            companion = Companion(f"http://127.0.0.1:{ours}", timeout_s=DEADLINE_S)
+            arms[name] = split_arm(companion, bundle, cut, codec, arrays)
         arms["json"] = json_arm(http.client.HTTPConnection("127.0.0.1", theirs), arrays)
         checked = check_answers(arms)
         samples = alternate(arms, blocks=options.blocks, requests=options.requests)

@@ -6,7 +6,6 @@ and `If-None-Match` makes a repeated one free (RFC 9110 §13 and §14).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -16,8 +15,6 @@ from companion_server.ranges import Unsatisfiable, byte_range
 from companion_server.store import BundleStore, StoredBundle
 
 __all__ = ["router"]
-
-CHUNK_BYTES = 256 << 10
 
 
 def router(store: BundleStore) -> APIRouter:
@@ -63,7 +60,7 @@ def _respond(stored: StoredBundle, request: Request) -> Response:
     status = 206 if part else 200
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type="application/zip")
-    body = _read(stored, start, stop)
+    body = stored.read(start, stop)
     return StreamingResponse(
         body, status_code=status, headers=headers, media_type="application/zip"
     )
@@ -80,14 +77,3 @@ def _matches(header: str, etag: str) -> bool:
     # RFC 9110 §13.1.2: the weak comparison, so W/"x" matches "x"
     tags = (tag.strip().removeprefix("W/") for tag in header.split(","))
     return any(tag in (etag, "*") for tag in tags)
-
-
-def _read(stored: StoredBundle, start: int, stop: int) -> Iterator[bytes]:
-    with stored.zip_path.open("rb") as file:
-        file.seek(start)
-        while start < stop:
-            chunk = file.read(min(CHUNK_BYTES, stop - start))
-            if not chunk:
-                raise OSError(f"{stored.zip_path.name} ended {stop - start} bytes too early.")
-            start += len(chunk)
-            yield chunk

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
+import signal
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from companion_server.settings import Settings
 from headtail.errors import HeadtailError, UsageFault
+
+if TYPE_CHECKING:
+    from companion_server.store import BundleStore
 
 __all__ = ["serve"]
 
@@ -19,46 +25,67 @@ KEEP_ALIVE_S = 75  # longer than a user's pause between two pictures: a new conn
 
 
 def serve(bundles: Sequence[Path], **values: Any) -> None:
-    """Serve bundle directories until SIGINT or SIGTERM.
+    """Serve bundle directories until SIGINT or SIGTERM, finish what is running, and return.
 
     `values` are fields of `Settings`; what is not given comes from the environment.
+
     Prints one line, `listening on http://HOST:PORT`, on standard output once every tail is loaded
     and requests are accepted. Raises what opening a bundle raises before anything is bound,
     `UsageFault` for an address that cannot be bound, and what loading a tail raises.
     """
-    import uvicorn
-
-    from companion_server.app import create_app
     from companion_server.store import BundleStore
 
     settings = Settings.from_env(**values)
-    store = BundleStore(bundles)
+    with (
+        _signals_end_the_block(),
+        contextlib.closing(BundleStore(bundles)) as store,
+        _listen(settings) as listener,
+    ):
+        _run(store, settings, listener)
+
+
+def _run(store: BundleStore, settings: Settings, listener: socket.socket) -> None:
+    import uvicorn
+
+    from companion_server.app import create_app
+
     failures: list[HeadtailError] = []
-    try:
-        with _listen(settings) as listener:
 
-            def loaded(failure: HeadtailError | None) -> None:
-                if failure is None:
-                    print(f"listening on {_url(listener)}", flush=True)
-                else:
-                    failures.append(failure)
-                    server.should_exit = True
+    def loaded(failure: HeadtailError | None) -> None:
+        if failure is None:
+            print(f"listening on {_url(listener)}", flush=True)
+        else:
+            failures.append(failure)
+            server.should_exit = True
 
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    create_app(store, settings, on_loaded=loaded),
-                    log_level="warning",
-                    access_log=False,
-                    server_header=False,
-                    ws="none",
-                    timeout_keep_alive=KEEP_ALIVE_S,
-                )
-            )
-            server.run(sockets=[listener])
-    finally:
-        store.close()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(store, settings, on_loaded=loaded),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
+    )
+    server.run(sockets=[listener])
     if failures:
         raise failures[0]
+
+
+@contextlib.contextmanager
+def _signals_end_the_block() -> Iterator[None]:
+    # uvicorn drains on a signal and then raises it again; SIGTERM's default would end the process
+    # there and then, before the caller could say its last word
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread, whose business they are
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _listen(settings: Settings) -> socket.socket:

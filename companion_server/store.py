@@ -7,11 +7,12 @@ from the dictionaries built here, so no text of a request ever becomes part of a
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from headtail.bundle import Bundle, open_bundle, pack_zip
 from headtail.errors import BundleMismatch, UnknownName, UsageFault
@@ -19,12 +20,19 @@ from headtail.errors import BundleMismatch, UnknownName, UsageFault
 __all__ = ["BundleStore", "StoredBundle"]
 
 
+CHUNK_BYTES = 256 << 10
+
+
 @dataclass(frozen=True)
 class StoredBundle:
-    """One bundle and its zip; `zip_sha256` is hex, `zip_bytes` its size."""
+    """One bundle and its zip; `zip_sha256` is hex, `zip_bytes` its size.
+
+    The zip is a file without a name: a copy, so that editing a served directory cannot change what
+    phones receive, and one that the system takes back however the process ends.
+    """
 
     bundle: Bundle
-    zip_path: Path
+    zip_file: BinaryIO
     zip_sha256: str
     zip_bytes: int
 
@@ -32,6 +40,16 @@ class StoredBundle:
     def bundle_id(self) -> str:
         """SHA-256 (hex) of the canonical manifest; the version of the model in the protocol."""
         return self.bundle.manifest.bundle_id
+
+    def read(self, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes `start` to `stop` of the zip in chunks; any number of readers at once."""
+        while start < stop:
+            # pread leaves the shared file position alone
+            chunk = os.pread(self.zip_file.fileno(), min(CHUNK_BYTES, stop - start), start)
+            if not chunk:
+                raise OSError(f"The packed {self.bundle_id} ended {stop - start} bytes too early.")
+            start += len(chunk)
+            yield chunk
 
     def summary(self) -> dict[str, Any]:
         """What `GET /v2/bundles` says about it."""
@@ -55,11 +73,7 @@ class StoredBundle:
 
 
 class BundleStore:
-    """Bundles by id, and by model name for requests that name no version.
-
-    The zips lie in a private temporary folder that `close` removes; they are copies, so editing a
-    served directory cannot change what phones receive.
-    """
+    """Bundles by id, and by model name for requests that name no version."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Open, verify and pack every path; `UsageFault` if there is none.
@@ -73,26 +87,20 @@ class BundleStore:
                 expected="A server needs at least one bundle directory.",
                 remedy="Pass the path of a NAME.bundle directory made by `headtail export`.",
             )
-        self._folder = tempfile.TemporaryDirectory(prefix="headtail-serve-")
         self._bundles: dict[str, StoredBundle] = {}
         try:
             for path in paths:
-                stored = self._pack(open_bundle(path))
-                self._bundles[stored.bundle_id] = stored
+                bundle = open_bundle(path)
+                if bundle.manifest.bundle_id not in self._bundles:
+                    self._bundles[bundle.manifest.bundle_id] = _pack(bundle)
         except BaseException:
             self.close()
             raise
 
-    def _pack(self, bundle: Bundle) -> StoredBundle:
-        path = Path(self._folder.name) / f"{bundle.manifest.bundle_id}.zip"
-        pack_zip(bundle, path)
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return StoredBundle(bundle, path, digest, path.stat().st_size)
-
     def close(self) -> None:
-        """Remove the packed copies."""
-        self._folder.cleanup()
+        """Give the packed copies back."""
+        for stored in self._bundles.values():
+            stored.zip_file.close()
 
     @property
     def bundles(self) -> Mapping[str, StoredBundle]:
@@ -137,3 +145,12 @@ class BundleStore:
             expected=f"Held: {listed}.",
             remedy="Download a held bundle from /v2/bundles, or answer on the device.",
         )
+
+
+def _pack(bundle: Bundle) -> StoredBundle:
+    with tempfile.TemporaryDirectory(prefix="headtail-serve-") as folder:
+        path = Path(folder) / "bundle.zip"
+        pack_zip(bundle, path)
+        file = path.open("rb")
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return StoredBundle(bundle, file, digest, file.tell())

@@ -18,9 +18,10 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 60
 
 
-def start(*arguments, **settings):
+def start(*arguments, temporary=None, **settings):
     environment = {
         **os.environ,
+        **({"TMPDIR": str(temporary)} if temporary else {}),
         "PYTHONPATH": str(ROOT),
         **{f"HEADTAIL_SERVER_{key.upper()}": str(value) for key, value in settings.items()},
     }
@@ -34,8 +35,9 @@ def start(*arguments, **settings):
 
 
 @pytest.mark.slow
-def test_port_0_is_announced_and_sigterm_ends_it_cleanly(bundle_path):
-    process = start(bundle_path, port=0)
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_port_0_is_announced_and_a_signal_ends_it_and_leaves_nothing(bundle_path, tmp_path, end):
+    process = start(bundle_path, temporary=tmp_path, port=0)
     try:
         line = process.stdout.readline()
         match = re.fullmatch(r"listening on http://127\.0\.0\.1:(\d+)\n", line)
@@ -44,13 +46,14 @@ def test_port_0_is_announced_and_sigterm_ends_it_cleanly(bundle_path):
         connection.request("GET", "/v2/health/ready")
         assert connection.getresponse().status == 200  # announced means ready
         connection.close()
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(end)
         rest, errors = process.communicate(timeout=TIMEOUT_S)
     finally:
         process.kill()
         process.communicate()
     assert (rest, errors) == ("", "")
-    assert process.returncode in (0, -signal.SIGTERM)
+    assert process.returncode == (-end if end is signal.SIGKILL else 0)
+    assert list(tmp_path.iterdir()) == []  # no packed bundle is left behind
 
 
 def finished(process):

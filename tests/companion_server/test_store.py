@@ -1,4 +1,6 @@
+import hashlib
 import shutil
+import tempfile
 
 import pytest
 
@@ -67,9 +69,18 @@ def test_unknown_model_and_bundle(both):
         both.bundle("cat")
 
 
-def test_closing_removes_the_packed_copies(bundle_path):
+def test_the_packed_copy_has_no_name_and_any_part_of_it_can_be_read(
+    bundle_path, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     store = BundleStore([bundle_path])
-    packed = store.version("toy").zip_path
-    assert packed.is_file()
+    assert list(tmp_path.iterdir()) == []
+    stored = store.version("toy")
+    whole = b"".join(stored.read(0, stored.zip_bytes))
+    assert hashlib.sha256(whole).hexdigest() == stored.zip_sha256
+    readers = [stored.read(at, at + 5) for at in (0, 100, 7)]  # interleaved, out of order
+    assert [next(reader) for reader in readers] == [whole[:5], whole[100:105], whole[7:12]]
+    with pytest.raises(OSError, match="1 bytes too early"):
+        list(stored.read(stored.zip_bytes, stored.zip_bytes + 1))
     store.close()
-    assert not packed.exists()
+    assert stored.zip_file.closed
