@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from app.photos import Photo, bundled_photos, shrunk
 from app.selection import check_classifier, choose_artifact, choose_cut, usable_formats
 from app.state import (
@@ -33,14 +31,16 @@ from headtail.bundle import Bundle, open_bundle
 from headtail.errors import HeadtailError
 from headtail.manifest import Artifact
 from headtail.offload.client import Companion
-from headtail.offload.engine import Answer, SplitEngine
+from headtail.offload.engine import SplitEngine
 from headtail.postprocess import top_k
 from headtail.preprocess import Preprocess
 from headtail.runtimes.base import Runtime, Session
+from headtail.tensors import Array
 
 __all__ = ["CODEC", "Classifier"]
 
 CODEC = "aq8t+deflate"
+NO_CUT = "No cut of this bundle sends less than the photo itself."
 DEADLINE_MS = 1000.0  # a person who tapped waits a second; then the local answer counts
 
 
@@ -59,12 +59,22 @@ class _Model:
         agreement = self.artifact.agreement
         return BundleCard(
             name=self.bundle.manifest.name,
-            runtime=self.artifact.runtime,
+            format=self.artifact.format,
             precision=self.artifact.precision,
             bytes=self.artifact.bytes,
             agreement=agreement.top1,
             samples=agreement.n,
         )
+
+
+@dataclass(frozen=True)
+class _Link:
+    """The engine for one address; `why_local` says why a server that was named is not used."""
+
+    address: str
+    companion: Companion | None
+    engine: SplitEngine
+    why_local: str
 
 
 class Classifier:
@@ -76,7 +86,7 @@ class Classifier:
         self._runtimes = runtimes
         self._deadline_ms = deadline_ms
         self._model: _Model | None = None
-        self._engine: tuple[tuple[Mode, str], SplitEngine] | None = None
+        self._link: _Link | None = None
 
     def answer(self, request: Request) -> Iterator[Event]:
         """Open what has to be opened, classify, and tell each step.
@@ -96,15 +106,15 @@ class Classifier:
         tensor = model.preprocess(frame)
         prepare_ms = (time.perf_counter() - started) * 1e3
         try:
-            engine = self._engine_for(model, request.mode, request.server)
+            link = self._link_for(model, request.mode, request.server)
         except HeadtailError as error:  # an address that is no address: answer here, and say so
             yield Failed(request.ticket, problem_of(error))
-            engine = self._engine_for(model, Mode.LOCAL, "")
-        yield Answered(request.ticket, _result(model, engine.answer([tensor]), prepare_ms))
+            link = self._link_for(model, Mode.LOCAL, "")
+        yield Answered(request.ticket, _result(model, link, tensor, prepare_ms))
 
     def close(self) -> None:
-        """Give back the loaded artifact."""
-        self._engine = None
+        """Give back the loaded artifact and the connection."""
+        self._unlink()
         if self._model is not None:
             self._model.session.close()
             self._model = None
@@ -125,24 +135,24 @@ class Classifier:
             bundle.artifact_path(artifact),
             entries={entry.name: (entry.inputs, entry.outputs) for entry in artifact.entries},
         )
-        for entry in artifact.entries:  # a runtime's first run prepares its kernels
-            session.run(entry.name, [np.zeros(s.shape, s.numpy_dtype) for s in entry.inputs])
         assert manifest.preprocess is not None  # check_classifier refused a bundle without it
         return _Model(
             path, bundle, artifact, session, manifest.preprocess, bundled_photos(bundle.golden())
         )
 
-    def _engine_for(self, model: _Model, mode: Mode, server: str) -> SplitEngine:
+    def _link_for(self, model: _Model, mode: Mode, server: str) -> _Link:
         # kept between requests: it remembers a dead server, so that the next photo does not wait
-        if self._engine is None or self._engine[0] != (mode, server):
-            self._engine = ((mode, server), self._new_engine(model, mode, server))
-        return self._engine[1]
+        address = server if mode is Mode.OFFLOAD else ""
+        if self._link is None or self._link.address != address:
+            companion = Companion(address) if address else None
+            self._unlink()
+            self._link = self._linked(model, address, companion)
+        return self._link
 
-    def _new_engine(self, model: _Model, mode: Mode, server: str) -> SplitEngine:
-        companion = Companion(server) if mode is Mode.OFFLOAD and server else None
-        entries = [entry.name for entry in model.artifact.entries]
-        cut = choose_cut(model.bundle.manifest, entries, CODEC) if companion else None
-        return SplitEngine(
+    def _linked(self, model: _Model, address: str, companion: Companion | None) -> _Link:
+        heads = [entry.name for entry in model.artifact.entries]
+        cut = choose_cut(model.bundle.manifest, heads, CODEC) if companion else None
+        engine = SplitEngine(
             model.bundle,
             model.session,
             companion=companion,
@@ -150,16 +160,25 @@ class Classifier:
             codec=CODEC,
             deadline_ms=self._deadline_ms,
         )
+        return _Link(address, companion, engine, NO_CUT if companion and cut is None else "")
+
+    def _unlink(self) -> None:
+        if self._link is not None:
+            self._link.engine.close()
+            if self._link.companion is not None:
+                self._link.companion.close()
+            self._link = None
 
 
-def _result(model: _Model, answer: Answer, prepare_ms: float) -> Result:
+def _result(model: _Model, link: _Link, tensor: Array, prepare_ms: float) -> Result:
+    answer = link.engine.answer([tensor])
     split = answer.where == "split"
     place = Place.SPLIT if split else Place.DEVICE if answer.where == "local" else Place.FALLBACK
     return Result(
         ranked=top_k(answer.outputs[0], model.bundle.manifest.labels),
         place=place,
         badge=f"split at {answer.cut}, {answer.codec}" if split else answer.where,
-        reason=answer.reason,
+        reason=answer.reason or link.why_local,
         prepare_ms=prepare_ms,
         head_ms=answer.head_ms,
         tail_ms=answer.tail_ms,

@@ -91,7 +91,7 @@ class Controller:
             self._ask(self.state.asking(mode=mode))
 
     def set_server(self, address: str) -> None:
-        """Use the companion server at `address`, for example `http://192.168.1.20:8000`."""
+        """Use the companion server at `address`, for example `http://192.168.1.20:8707`."""
         if address.strip() != self.state.server:
             self._ask(self.state.asking(server=address.strip()))
 

@@ -15,7 +15,7 @@ from app.controller import Controller
 from app.photos import folder_photos
 from app.platforms import find_platform
 from app.screens.classify import ClassifyScreen
-from app.state import ScreenState
+from app.state import Mode, ScreenState
 from app.theme import DARK, LIGHT
 from headtail.errors import HeadtailError
 
@@ -26,7 +26,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
     """`theme` is what every rule in the .kv files draws with."""
 
     title = "Headtail"
-    theme = ObjectProperty(LIGHT)
+    theme = ObjectProperty(LIGHT, rebind=True)
 
     def __init__(
         self, *, bundle: Path | None, server: str, photos: Path | None, **properties: Any
@@ -55,6 +55,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         if self._server:
             self.root.ids.server.text = self._server
             self.controller.set_server(self._server)
+            self.controller.set_mode(Mode.OFFLOAD)
         if self._photos is not None:
             try:
                 self.controller.add_photos(folder_photos(self._photos))

@@ -30,14 +30,16 @@ def usable_formats(runtimes: Mapping[str, Runtime]) -> dict[str, str]:
 
 
 def choose_artifact(manifest: Manifest, formats: Mapping[str, str]) -> Artifact:
-    """The smallest artifact that passed its gate and has a runtime here.
+    """The artifact to run: of the first usable format with one that passed, the smallest.
 
-    An artifact with the verdict `poor` is never chosen unasked. `formats` is `usable_formats()`.
-    Raises `RuntimeUnavailable` with the reason for each artifact that was passed over.
+    `formats` is `usable_formats()`; its order is the platform's preference. An artifact with the
+    verdict `poor` is never chosen unasked. Raises `RuntimeUnavailable` with the
+    reason for each artifact that was passed over.
     """
     good = [a for a in manifest.artifacts if a.verdict == "pass" and formats.get(a.format) == ""]
     if good:
-        return min(good, key=lambda a: (a.bytes, a.format, a.precision))
+        preference = list(formats)
+        return min(good, key=lambda a: (preference.index(a.format), a.bytes, a.precision))
     raise RuntimeUnavailable(
         f"No artifact of {manifest.name} can run here.",
         expected="; ".join(_objection(a, formats) for a in manifest.artifacts)

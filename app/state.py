@@ -67,13 +67,13 @@ class PhotoCard:
 
 @dataclass(frozen=True)
 class BundleCard:
-    """The open bundle. `runtime` and `precision` are those of the artifact that runs here.
+    """The open bundle. `format` and `precision` are those of the artifact that runs here.
 
     `agreement` is top-1 agreement with the fp32 model over `samples` photos, or None.
     """
 
     name: str
-    runtime: str
+    format: str
     precision: str
     bytes: int
     agreement: float | None

@@ -1,4 +1,4 @@
-"""Colours and sizes. Colours are hex strings, sizes are dp (sp for text) before density.
+"""Colours, as hex strings.
 
 Two colours carry meaning everywhere: `device` is what ran here, `server` what ran there. Text on
 its ground has a contrast of at least 4.5 : 1 (WCAG 2.2, success criterion 1.4.3,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DARK", "LIGHT", "SIZES", "Sizes", "Theme"]
+__all__ = ["DARK", "LIGHT", "Theme"]
 
 
 @dataclass(frozen=True)
@@ -71,22 +71,3 @@ DARK = Theme(
     danger="#FF9A90",
     tint_danger="#4B211D",
 )
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """dp for distances, sp for text."""
-
-    gap: float = 12
-    edge: float = 16
-    radius: float = 18
-    control: float = 44
-    thumbnail: float = 68
-    bar: float = 6
-    title: float = 22
-    body: float = 15
-    small: float = 12.5
-    wide_from: float = 720  # window width in dp from which two columns are used
-
-
-SIZES = Sizes()

@@ -58,7 +58,7 @@ def subtitle(card: BundleCard | None) -> str:
     """Runtime, precision, size and top-1 agreement with PyTorch of the artifact in use."""
     if card is None:
         return "Models on this device, heavy layers on your server"
-    parts = [f"{RUNTIME_NAMES.get(card.runtime, card.runtime)} {card.precision}"]
+    parts = [f"{RUNTIME_NAMES.get(card.format, card.format)} {card.precision}"]
     parts.append(byte_size(card.bytes))
     if card.agreement is not None:
         parts.append(f"agrees {card.agreement:.3f} (n={card.samples})")
@@ -105,7 +105,7 @@ def device_share(result: Result) -> float:
 
 def route_note(state: ScreenState, result: Result) -> str:
     """The line under the route: what travelled, or why nothing did."""
-    if result.place is Place.FALLBACK:
+    if result.reason:
         return result.reason
     prepared = f"Photo prepared in {milliseconds(result.prepare_ms)}"
     if result.place is Place.SPLIT:

@@ -18,16 +18,18 @@ from kivy.utils import get_color_from_hex
 from app import wording
 from app.controller import Controller
 from app.state import Mode, PhotoCard, Place, Problem, Result, ScreenState
-from app.theme import LIGHT, SIZES
+from app.theme import LIGHT
 from app.widgets import bars, controls, photo, route  # noqa: F401  # their names are used in the .kv
 
 __all__ = ["ClassifyScreen"]
+
+WIDE_FROM = 720  # window width in dp from which two columns are used
 
 
 class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
     """See the module docstring; the properties are what `classify.kv` draws."""
 
-    theme = ObjectProperty(LIGHT)
+    theme = ObjectProperty(LIGHT, rebind=True)
     wide = BooleanProperty(False)
     title = StringProperty("")
     subtitle = StringProperty("")
@@ -86,7 +88,7 @@ class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
         self._controller.dismiss()
 
     def _fold(self) -> None:
-        self.wide = self.width >= dp(SIZES.wide_from)
+        self.wide = self.width >= dp(WIDE_FROM)
 
     def _show_result(self, state: ScreenState, result: Result | None) -> None:
         place = result.place if result else Place.DEVICE

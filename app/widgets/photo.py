@@ -11,7 +11,7 @@ from typing import Any
 from kivy.core.window import Window  # noqa: F401  # a texture made before the window crashes kivy
 from kivy.graphics.texture import Texture
 from kivy.lang import Builder
-from kivy.properties import BooleanProperty, ListProperty, ObjectProperty
+from kivy.properties import BooleanProperty, ObjectProperty
 from kivy.uix.behaviors import ButtonBehavior
 from kivy.uix.floatlayout import FloatLayout
 from kivy.uix.widget import Widget
@@ -66,7 +66,6 @@ class Thumbnail(ButtonBehavior, CroppedPicture):  # type: ignore[misc]  # kivy h
 
     photo: Photo = ObjectProperty(None, rebind=False)
     chosen = BooleanProperty(False)
-    ring = ListProperty([0, 0, 0, 0])
 
 
 Builder.load_file(str(Path(__file__).with_suffix(".kv")))

@@ -52,10 +52,16 @@ class Driver:
         return None in thumbnails or any(abs(row.shown - row.fraction) > 1e-3 for row in rows)
 
     def gesture(self, gesture: str | list[str]) -> None:
+        from kivy.core.window import Window
         from kivy.tests.common import UnitTestTouch
 
         name, text = (gesture, None) if isinstance(gesture, str) else gesture
-        widget = self.app.root.ids[name]
+        if name == "drop":
+            Window.dispatch("on_drop_file", str(text).encode(), 0, 0)
+            return
+        widget = self.app.root
+        for part in name.split("."):
+            widget = widget.ids[part]
         if text is not None:
             widget.text = text
             widget.dispatch("on_text_validate")
@@ -65,6 +71,8 @@ class Driver:
         touch.touch_up()
 
     def report(self) -> dict[str, Any]:
+        from kivy.core.clipboard import Clipboard
+
         root = self.app.root
         self.picture(root.ids.bars)
         return {
@@ -72,6 +80,7 @@ class Driver:
             "bars": [_bar(row) for row in reversed(root.ids.bars.children)],
             "badge": root.ids.badge.text,
             "latency": root.ids.latency.text,
+            "clipboard": Clipboard.paste(),
             "theme": self.app.theme.name,
             "thumbnails": len(root.ids.strip.children),
             "widgets": {name: _box(widget) for name, widget in root.ids.items()},

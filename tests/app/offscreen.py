@@ -35,7 +35,9 @@ class Job:
 
     `settled`: what to wait for before the picture is taken, and before and after each gesture:
     `result` (an answer is shown), `problem` (an error is), `empty` (nothing runs). `gestures`: ids
-    of widgets to touch, or `[id, text]` to type into one.
+    of widgets to touch (`banner.copy`: inside another), `[id, text]` to type into one, or
+    `["drop", path]` to drop a file on the window. `size` in dp; the width in pixels must be
+    a multiple of 4, because kivy reads the frame back as if rows had no padding.
     """
 
     picture: str
@@ -47,6 +49,9 @@ class Job:
     size: tuple[int, int] = (412, 892)
     density: float = 1.0
     gestures: list[str | list[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        assert self.size[0] * self.density % 4 == 0, "the picture would come out slanted"
 
 
 def missing_for_screen() -> str:

@@ -1,5 +1,6 @@
 import queue
 import threading
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ class Bench:
     """A worker whose jobs can be held back, so that order is decided by the test, not by time."""
 
     def __init__(self):
-        self.delivered: queue.Queue[object] = queue.Queue()
+        self.delivered: queue.Queue[Any] = queue.Queue()
         self.started = threading.Event()
         self.release = threading.Event()
         self.finished = threading.Event()
@@ -38,7 +39,7 @@ class Bench:
 
     def until(self, last):
         """Every event up to and with `last`."""
-        events: list[object] = []
+        events: list[Any] = []
         while not events or events[-1] != last:
             events.append(self.delivered.get(timeout=SOON_S)[0])
         return events

@@ -1,0 +1,134 @@
+"""A real bundle, a real server, and a UI thread that is the test itself."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import queue
+import socket
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from app.state import ScreenState
+from tests.support.capabilities import require
+
+EXPORT_LIMIT_S = 180
+SERVER_LIMIT_S = 60
+SETTLED_LIMIT_S = 30
+
+
+@pytest.fixture(scope="session")
+def colour_bundle(tmp_path_factory) -> Path:
+    """`nearest_colour.bundle`, see `tests.app.colour_bundle`."""
+    absent = [
+        name for name in ("torch", "litert_torch", "ai_edge_litert") if find_spec(name) is None
+    ]
+    require(
+        not absent, f"no bundle can be exported here: pip install 'headtail[export]' ({absent})"
+    )
+    destination: Path = tmp_path_factory.mktemp("app") / "nearest_colour.bundle"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.app.colour_bundle", str(destination)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=EXPORT_LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return destination
+
+
+@pytest.fixture(scope="session")
+def red_photo(tmp_path_factory) -> Path:
+    """A photo of which the model's answer is known, red, and its brightest quarter: top left."""
+    path: Path = tmp_path_factory.mktemp("photos") / "tomato.png"
+    photo = Image.new("RGB", (640, 480), (170, 0, 0))
+    photo.paste((255, 0, 0), (0, 0, 320, 240))
+    photo.save(path)
+    return path
+
+
+class Server:
+    """A companion server in its own process, which can be killed."""
+
+    def __init__(self, bundle: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "companion_server", str(bundle)],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "HEADTAIL_SERVER_PORT": str(self.port), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait(self) -> None:
+        """Return once it is ready; fails after a minute or when it has ended."""
+        end = time.monotonic() + SERVER_LIMIT_S
+        while not self.ready():
+            assert self.process.poll() is None, f"server ended with {self.process.returncode}"
+            assert time.monotonic() < end, "server is not ready after a minute"
+            time.sleep(0.05)
+
+    def ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def server(colour_bundle):
+    require(find_spec("fastapi") is not None, "no server here: pip install 'headtail[server]'")
+    server = Server(colour_bundle)
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.kill()
+
+
+class UiThread:
+    """What kivy's event loop is to the controller: calls are queued, and made here, in turn."""
+
+    def __init__(self) -> None:
+        self.calls: queue.Queue[Any] = queue.Queue()
+        self.states: list[ScreenState] = []
+
+    def hand_over(self, call) -> None:
+        self.calls.put(call)
+
+    def listen(self, state) -> None:
+        self.states.append(state)
+
+    def until(self, reached):
+        """Run calls until `reached(state)` of the newest state; that state."""
+        while not (self.states and reached(self.states[-1])):
+            self.calls.get(timeout=SETTLED_LIMIT_S)()
+        return self.states[-1]
+
+
+@pytest.fixture
+def ui() -> UiThread:
+    return UiThread()

@@ -1,0 +1,167 @@
+"""The app without a screen: real bundle, real LiteRT, real server; the test is the UI thread."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from app.controller import Controller
+from app.photos import folder_photos, photo_file
+from app.platforms import find_platform
+from app.state import Mode, Place
+from headtail.preprocess import load_image
+
+pytestmark = pytest.mark.slow
+DEADLINE_MS = 1000.0
+SAMPLES = ["black", "blue", "green", "grey"]  # what the photos in the bundle show, in order
+
+
+@pytest.fixture
+def controller(ui):
+    desk = find_platform("linux")
+    controller = Controller(
+        desk.runtimes(), device=desk.device, hand_over=ui.hand_over, listen=ui.listen
+    )
+    yield controller
+    assert controller.close()
+
+
+def settled(state):
+    return not state.busy and (state.result is not None or state.problem is not None)
+
+
+def answered(state):
+    return not state.busy and state.result is not None
+
+
+def failed(state):
+    return not state.busy and state.problem is not None
+
+
+def test_opening_a_bundle_shows_it_and_answers_its_first_photo(controller, ui, colour_bundle):
+    controller.open_bundle(colour_bundle)
+    state = ui.until(lambda s: answered(s) and all(card.thumbnail for card in s.photos))
+    assert (state.bundle.name, state.bundle.format, state.bundle.precision) == (
+        "nearest_colour",
+        "litert",
+        "fp32",
+    )
+    assert state.bundle.agreement == 1.0
+    assert state.chosen is state.photos[0].photo
+    assert state.result.ranked[0].label == SAMPLES[0]
+    assert len(state.result.ranked) == 5
+
+
+def test_a_photo_file_is_classified_here_and_says_so(controller, ui, colour_bundle, red_photo):
+    controller.add_photos([photo_file(red_photo)])
+    controller.open_bundle(colour_bundle)
+    state = ui.until(answered)
+    assert state.photos[0].photo.name == "tomato"
+    assert state.result.ranked[0].label == "red"
+    assert (state.result.place, state.result.badge) == (Place.DEVICE, "local")
+    assert (state.result.bytes_up, state.result.tail_ms) == (0, 0)
+    assert 0 < state.result.total_ms < DEADLINE_MS
+    np.testing.assert_array_equal(state.preview.pixels, load_image(red_photo))
+
+
+def test_the_newest_choice_is_the_one_that_is_answered(controller, ui, colour_bundle):
+    controller.open_bundle(colour_bundle)
+    photos = [card.photo for card in ui.until(answered).photos]
+    assert len(photos) == len(SAMPLES)
+    for photo in photos * 5:
+        controller.choose(photo)
+    ui.until(lambda s: answered(s) and s.chosen is photos[-1])
+    shown = [(s.chosen, s.result.ranked[0].label) for s in ui.states if s.result]
+    assert shown[-1] == (photos[-1], SAMPLES[-1])
+    right = dict(zip(photos, SAMPLES, strict=True))
+    assert all(right[photo] == label for photo, label in shown)  # none stood under another photo
+
+
+def test_split_with_a_server_and_on_without_it(controller, ui, colour_bundle, red_photo, server):
+    controller.add_photos([photo_file(red_photo)])
+    controller.open_bundle(colour_bundle)
+    local = ui.until(answered).result
+    controller.set_server(server.url)
+    controller.set_mode(Mode.OFFLOAD)
+    split = ui.until(lambda s: answered(s) and s.mode is Mode.OFFLOAD).result
+    assert (split.place, split.badge) == (Place.SPLIT, "split at shrink, aq8t+deflate")
+    assert split.ranked[0].label == local.ranked[0].label == "red"
+    assert split.ranked[0].probability == pytest.approx(local.ranked[0].probability, abs=0.01)
+    assert 0 < split.bytes_up < 3 * 32 * 32 * 4
+    server.kill()
+    for _ in range(3):
+        controller.choose(controller.state.chosen)
+        lost = ui.until(answered).result
+        assert (lost.place, lost.badge) == (Place.FALLBACK, "local (server lost)")
+        assert lost.ranked == local.ranked
+        assert lost.reason
+        assert lost.total_ms < DEADLINE_MS + 500
+    controller.set_mode(Mode.LOCAL)
+    assert ui.until(lambda s: answered(s) and s.mode is Mode.LOCAL).result.badge == "local"
+
+
+def test_an_address_that_is_none_is_refused_and_the_photo_still_answered(
+    controller, ui, colour_bundle
+):
+    controller.open_bundle(colour_bundle)
+    ui.until(answered)
+    controller.set_server("ftp://example")
+    controller.set_mode(Mode.OFFLOAD)
+    state = ui.until(lambda s: answered(s) and s.problem)
+    assert "ftp://example" in state.problem.full_text
+    assert state.result.badge == "local"
+    controller.dismiss()
+    assert controller.state.problem is None
+
+
+def test_a_changed_byte_is_named_and_the_open_bundle_gives_way(
+    controller, ui, colour_bundle, tmp_path
+):
+    broken = tmp_path / "nearest_colour.bundle"
+    shutil.copytree(colour_bundle, broken)
+    artifact = next((broken / "artifacts").glob("*.tflite"))
+    data = bytearray(artifact.read_bytes())
+    data[len(data) // 2] ^= 1
+    artifact.write_bytes(data)
+    controller.open_bundle(broken)
+    state = ui.until(failed)
+    assert artifact.name in state.problem.what
+    assert (state.bundle, state.result) == (None, None)
+    controller.open_bundle(colour_bundle)  # the app goes on
+    assert ui.until(answered).problem is None
+
+
+def test_something_that_is_no_image_is_said_when_it_is_chosen(
+    controller, ui, colour_bundle, tmp_path
+):
+    fake = tmp_path / "holiday.jpg"
+    fake.write_text("not a photo")
+    controller.open_bundle(colour_bundle)
+    ui.until(answered)
+    controller.drop(fake)
+    state = ui.until(failed)
+    assert "holiday.jpg cannot be read as an image" in state.problem.what
+    assert state.result is None
+    controller.choose(state.photos[1].photo)
+    assert ui.until(answered).result.ranked[0].label == "black"
+
+
+def test_dropping_a_bundle_opens_it_and_a_folder_of_photos_keeps_its_order(
+    controller, ui, colour_bundle, red_photo
+):
+    controller.add_photos(folder_photos(red_photo.parent))
+    assert controller.state.chosen.name == "tomato"
+    assert not controller.state.busy  # there is no model yet
+    controller.drop(colour_bundle)
+    assert ui.until(answered).result.ranked[0].label == "red"
+    controller.add_photos(folder_photos(red_photo.parent))  # known already
+    assert [card.photo.name for card in controller.state.own] == ["tomato"]
+
+
+def test_a_phone_without_runtimes_says_so(ui, colour_bundle):
+    controller = Controller({}, device="this phone", hand_over=ui.hand_over, listen=ui.listen)
+    controller.open_bundle(colour_bundle)
+    state = ui.until(failed)
+    assert state.problem.what == "No artifact of nearest_colour can run here."
+    assert "litert fp32: no runtime for this format here" in state.problem.remedy
+    assert controller.close()

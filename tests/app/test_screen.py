@@ -1,0 +1,239 @@
+"""The real app, drawn: what the widgets say and what the pixels show."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.theme import DARK, LIGHT
+from tests.app.offscreen import Job, missing_for_screen, render
+from tests.support.capabilities import require
+
+pytestmark = pytest.mark.slow
+SIZES = [(412, 892), (900, 700)]
+
+
+@pytest.fixture(autouse=True)
+def _screen():
+    reason = missing_for_screen()
+    require(not reason, reason)
+
+
+def rgb(colour):
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+
+
+def pixels(path):
+    return np.asarray(Image.open(path).convert("RGB"), np.int16)
+
+
+def patch(image, box):
+    """The pixels of a box whose origin is at the bottom left of the window."""
+    x, y, width, height = (round(value) for value in box)
+    top = image.shape[0] - y - height
+    return image[top : top + height, x : x + width]
+
+
+def near(values, colour, tolerance=6):
+    return (np.abs(values - rgb(colour)) <= tolerance).all(axis=-1)
+
+
+def check_bar(image, bar, hue, theme):
+    """The filled part of the bar has the hue, the rest of the track is sunken."""
+    x, y, width, height = bar["track"]
+    middle = patch(image, [x, y + height / 2, width, 1])[0]
+    filled = round(width * bar["fraction"])
+    assert near(middle[4 : filled - 4], hue).all()
+    assert near(middle[filled + 4 : -4], theme.sunken).all()
+
+
+def check_label(image, bar, label_png, theme):
+    """The label's own texture stands where the widget says: dark where it is, ground where not."""
+    glyphs = np.asarray(Image.open(label_png).convert("RGBA"), np.int16)[..., 3]
+    x, y, width, height = bar["label_box"]
+    left = x + (width - glyphs.shape[1]) / 2
+    bottom = y + (height - glyphs.shape[0]) / 2
+    drawn = patch(image, [int(left), int(bottom), glyphs.shape[1], glyphs.shape[0]])
+    assert (glyphs > 240).sum() > 40  # there is text to compare
+    assert near(drawn[glyphs > 250], theme.text, tolerance=24).mean() > 0.95
+    assert near(drawn[glyphs == 0], theme.surface, tolerance=4).mean() > 0.99
+
+
+def check_upright(photo):
+    """The brightest quarter of `red_photo` is at the top left, as in the file."""
+    height, width = photo.shape[:2]
+    top, bottom, left, right = height // 4, height * 5 // 8, width // 4, width * 3 // 4
+    assert near(photo[top, left], "#FF0000")
+    assert near(photo[top, right], "#AA0000")
+    assert near(photo[bottom, [left, right]], "#AA0000").all()
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
+def test_a_photo_is_classified_and_drawn(colour_bundle, red_photo, tmp_path, size, theme):
+    picture = tmp_path / "screen.png"
+    seen = render(
+        Job(
+            picture=str(picture),
+            bundle=str(colour_bundle),
+            photos=[str(red_photo)],
+            size=size,
+            dark=theme is DARK,
+        )
+    )
+    assert seen["badge"] == "local"
+    assert seen["latency"].endswith(" ms")
+    assert seen["theme"] == theme.name
+    assert seen["bars"][0]["label"] == "red"
+    assert len({bar["label"] for bar in seen["bars"]} - {""}) == 5
+    fractions = [bar["fraction"] for bar in seen["bars"]]
+    assert fractions == sorted(fractions, reverse=True)
+    assert seen["bars"][0]["value"].endswith(" %")
+    assert seen["thumbnails"] == 5
+    texts = {text["text"] for text in seen["texts"]}
+    assert {bar["label"] for bar in seen["bars"]} < texts
+    assert {"nearest_colour", "On this computer", "Split with a server"} <= texts
+
+    image = pixels(picture)
+    assert image.shape == (size[1], size[0], 3)
+    assert near(image[2, 2], theme.ground)
+    check_upright(patch(image, seen["widgets"]["photo"]))
+    check_bar(image, seen["bars"][0], theme.device, theme)
+    check_label(image, seen["bars"][0], f"{picture}.label.png", theme)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_nothing_overlaps_and_nothing_is_cut_off(colour_bundle, red_photo, tmp_path, size):
+    seen = render(
+        Job(
+            picture=str(tmp_path / "screen.png"),
+            bundle=str(colour_bundle),
+            photos=[str(red_photo)],
+            size=size,
+            gestures=["offload"],
+        )
+    )
+    boxes = {name: seen["widgets"][name] for name in ("photo", "local", "server", "bars", "route")}
+    for name, (x, y, width, height) in boxes.items():
+        assert x >= 0, name
+        assert y >= 0, name
+        assert x + width <= size[0], name
+        assert y + height <= size[1], name
+    assert boxes["photo"][3] >= 160
+    names = list(boxes)
+    for i, one in enumerate(names):
+        for other in names[i + 1 :]:
+            assert apart(boxes[one], boxes[other]), (one, other)
+
+
+def apart(one, other):
+    return any(
+        one[axis] + one[axis + 2] <= other[axis] or other[axis] + other[axis + 2] <= one[axis]
+        for axis in (0, 1)
+    )
+
+
+def test_by_touch_an_answer_is_split_with_a_server(colour_bundle, red_photo, tmp_path, server):
+    picture = tmp_path / "screen.png"
+    seen = render(
+        Job(
+            picture=str(picture),
+            bundle=str(colour_bundle),
+            photos=[str(red_photo)],
+            gestures=["offload", ["server", server.url]],
+        )
+    )
+    assert seen["badge"] == "split at shrink, aq8t+deflate"
+    assert seen["bars"][0]["label"] == "red"
+    texts = " ".join(text["text"] for text in seen["texts"])
+    assert "Server + network" in texts
+    assert " sent, " in texts
+    check_bar(pixels(picture), seen["bars"][0], LIGHT.server, LIGHT)
+
+
+def test_a_dead_server_is_said_and_the_photo_is_answered(
+    colour_bundle, red_photo, tmp_path, server
+):
+    server.kill()
+    picture = tmp_path / "screen.png"
+    seen = render(
+        Job(
+            picture=str(picture),
+            bundle=str(colour_bundle),
+            photos=[str(red_photo)],
+            server=server.url,
+        )
+    )
+    assert seen["badge"] == "local (server lost)"
+    assert seen["bars"][0]["label"] == "red"
+    check_bar(pixels(picture), seen["bars"][0], LIGHT.warning, LIGHT)
+
+
+def test_the_theme_button_changes_the_pixels(colour_bundle, tmp_path):
+    picture = tmp_path / "screen.png"
+    seen = render(Job(picture=str(picture), bundle=str(colour_bundle), gestures=["theme_button"]))
+    assert seen["theme"] == "dark"
+    assert near(pixels(picture)[2, 2], DARK.ground)
+
+
+def test_without_a_bundle_the_screen_says_what_to_do(tmp_path):
+    seen = render(Job(picture=str(tmp_path / "screen.png"), settled="empty"))
+    texts = {text["text"] for text in seen["texts"]}
+    assert "No bundle yet" in texts
+    assert any(text.startswith("Drop a .bundle folder or .zip here") for text in texts)
+    assert seen["badge"] == ""
+
+
+def test_an_error_is_shown_over_everything_else(tmp_path):
+    missing = tmp_path / "missing.bundle"
+    job = Job(picture=str(tmp_path / "screen.png"), bundle=str(missing), settled="problem")
+    seen = render(job)
+    texts = {text["text"] for text in seen["texts"]}
+    assert f"{missing} is not a bundle." in texts
+    x, y, width, height = seen["widgets"]["banner"]
+    assert 0 <= x < x + width <= 412
+    assert 0 <= y < y + height <= 892
+    image = pixels(job.picture)
+    assert near(patch(image, [x + 6, y + height / 2, 1, 1]), LIGHT.tint_danger).all()
+
+
+def test_the_copy_button_copies_the_whole_error(tmp_path):
+    missing = tmp_path / "missing.bundle"
+    seen = render(
+        Job(
+            picture=str(tmp_path / "screen.png"),
+            bundle=str(missing),
+            settled="problem",
+            gestures=["banner.copy"],
+        )
+    )
+    assert seen["clipboard"].startswith(f"{missing} is not a bundle. A bundle is a folder")
+
+
+def test_an_error_can_be_put_away(tmp_path):
+    seen = render(
+        Job(
+            picture=str(tmp_path / "screen.png"),
+            bundle=str(tmp_path / "missing.bundle"),
+            settled="empty",
+            gestures=["banner.dismiss"],
+        )
+    )
+    assert seen["widgets"]["banner"][1] < -seen["widgets"]["banner"][3]
+    assert "The bundle could not be opened" in {text["text"] for text in seen["texts"]}
+
+
+def test_bundle_and_photo_can_be_dropped_on_the_window(colour_bundle, red_photo, tmp_path):
+    seen = render(
+        Job(
+            picture=str(tmp_path / "screen.png"),
+            settled="empty",
+            gestures=[["drop", str(colour_bundle)], ["drop", str(red_photo)]],
+        )
+    )
+    assert seen["thumbnails"] == 5
+    assert seen["bars"][0]["label"] == "red"
+
+
+def test_a_slanted_picture_is_refused():
+    with pytest.raises(AssertionError, match="slanted"):
+        Job(picture="x.png", size=(411, 892))
