@@ -78,6 +78,8 @@ def headline(state: ScreenState) -> str:
 
 def hint(state: ScreenState) -> str:
     """The small line under `headline`: what to do next."""
+    if state.bundle_path is None and "phone" in state.device:
+        return "This version opens bundles on a computer"
     if state.bundle_path is None:
         return "Drop a .bundle folder or .zip here, or start with: python -m app.main MY.bundle"
     if state.bundle is None:

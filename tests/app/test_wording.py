@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -99,6 +100,22 @@ def test_a_lost_server_is_said_with_its_reason():
 def test_offload_without_an_address_is_said():
     note = wording.route_note(ScreenState(mode=Mode.OFFLOAD), LOCAL)
     assert note == "No server address yet, so nothing left this device."
+
+
+def test_the_empty_screen_says_what_to_do_and_promises_a_phone_nothing():
+    assert wording.headline(ScreenState()) == "No bundle yet"
+    assert wording.hint(ScreenState()).startswith("Drop a .bundle folder or .zip here")
+    assert wording.hint(ScreenState(device="this phone")) == (
+        "This version opens bundles on a computer"
+    )
+
+
+def test_the_empty_screen_follows_the_bundle():
+    opening = ScreenState(bundle_path=Path("x")).asking()
+    assert wording.headline(opening) == "Opening the bundle"
+    assert wording.headline(replace(opening, busy=False)) == "The bundle could not be opened"
+    card = BundleCard("net", "litert", "fp32", 1, None, 0)
+    assert wording.headline(replace(opening, bundle=card, busy=False)) == "Choose a photo"
 
 
 def test_our_errors_are_shown_as_their_sentences():
