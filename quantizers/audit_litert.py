@@ -46,9 +46,7 @@ def _forward(model: Any) -> int:
 
 
 def _dtype(tensor: Any) -> str:
-    from ai_edge_litert.tools.flatbuffer_utils import type_to_name
-
-    name = str(type_to_name(tensor.type))
+    name = litert_file.dtype_name(tensor)
     return _NAMES.get(name, name.lower())
 
 

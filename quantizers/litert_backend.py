@@ -5,7 +5,7 @@ float arithmetic, `w8a8` computes in integers, `fp16` stores weights of convolut
 products in half precision and computes in what the runtime chooses. Inputs and outputs stay float32
 in every recipe: `w8a8` files begin with QUANTIZE and end with DEQUANTIZE, so that one manifest
 describes them all. Operators that the quantizer does not know stay float; `quantizers.audit` says
-which.
+which. A bias that overflows int32 is counted and logged, not repaired.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headtail.errors import UsageFault
 from headtail.tensors import Array
 from quantizers import litert_file, support
 from quantizers.recipe import Recipe
 
 __all__ = ["HONOURS", "quantize_file"]
+
+_log = logging.getLogger(__name__)
 
 HONOURS = frozenset({"fp32", "fp16", "w8", "w8a8"})
 
@@ -57,6 +61,9 @@ def quantize_file(
         ranges = _calibrate(tool, source, calibration) if recipe.needs_calibration else None
         result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     data = litert_file.compact(bytes(result.quantized_model))
+    lost = _saturated_biases(data)
+    if lost:
+        _log.warning("%s: %d biases do not fit 32 bits and are lost", destination.name, lost)
     destination.write_bytes(data)
 
 
@@ -109,6 +116,25 @@ def _input_names(source: Path) -> dict[str, list[str]]:
     return found
 
 
+def _saturated_biases(data: bytes) -> int:
+    """Biases at the end of the int32 range.
+
+    A bias has the scale input scale x weight scale. Where a channel's weights are nearly zero (a
+    channel that training switched off), so is its scale, and the bias, which is all that the
+    channel gives, does not fit.
+    """
+    model = litert_file.open_model(data)
+    ends = np.iinfo(np.int32)
+    stored = {
+        tensor.buffer: np.frombuffer(
+            litert_file.constant_bytes(data, model.buffers[tensor.buffer]), "<i4"
+        )
+        for _, tensor in litert_file.tensors(model)
+        if litert_file.dtype_name(tensor) == "INT32" and litert_file.quantization(tensor)[0]
+    }
+    return sum(int(((b == ends.min) | (b == ends.max)).sum()) for b in stored.values())
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hide the tool's progress bars and its note that a shared weight is written once more.
@@ -122,6 +148,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             # calibration reads every inner tensor, for which LiteRT warns that it takes memory
             warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors", UserWarning)
+            # a bias that does not fit; `_saturated_biases` counts them
+            warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
             yield
     finally:
         logger.setLevel(level)

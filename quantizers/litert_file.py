@@ -20,7 +20,15 @@ import numpy as np
 
 from headtail.manifest import FORWARD
 
-__all__ = ["compact", "constant_bytes", "open_model", "quantization", "tensors"]
+__all__ = [
+    "compact",
+    "constant_bytes",
+    "dtype_name",
+    "open_model",
+    "quantization",
+    "read",
+    "tensors",
+]
 
 _ALIGNMENT = 16
 
@@ -37,6 +45,13 @@ def tensors(model: Any) -> Iterator[tuple[int, Any]]:
     for index, subgraph in enumerate(model.subgraphs):
         for tensor in subgraph.tensors:
             yield index, tensor
+
+
+def dtype_name(tensor: Any) -> str:
+    """The schema's name of the tensor's dtype, for example `INT8`."""
+    from ai_edge_litert.tools.flatbuffer_utils import type_to_name
+
+    return str(type_to_name(tensor.type))
 
 
 def constant_bytes(data: bytes, buffer: Any) -> bytes:

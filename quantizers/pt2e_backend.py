@@ -174,10 +174,16 @@ def _cut(quantized: fx.GraphModule, wanted: Sequence[fx.Node]) -> fx.GraphModule
     """Inputs to `wanted`, as a module that returns a tuple."""
     from torch import fx
 
+    # not by eliminating dead code, which spares operators like dropout and all that leads to them
+    needed, stack = set[fx.Node](), list(wanted)
+    while stack:
+        node = stack.pop()
+        if node not in needed:
+            needed.add(node)
+            stack.extend(node.all_input_nodes)
     part, made = fx.Graph(), dict[fx.Node, fx.Node]()
     for node in quantized.graph.nodes:
-        if node.op != "output":
+        if node in needed or node.op == "placeholder":  # an entry point takes every input
             made[node] = part.node_copy(node, lambda source: made[source])
     part.output(tuple(made[node] for node in wanted))
-    part.eliminate_dead_code()  # inputs stay, used or not
     return fx.GraphModule(quantized, part)  # copies only the weights that `part` uses

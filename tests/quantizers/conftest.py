@@ -38,10 +38,11 @@ class Net(torch.nn.Module):
         super().__init__()
         self.head = Head()
         self.tail = torch.nn.Sequential(torch.nn.Conv2d(32, 48, 3, padding=1), torch.nn.ReLU6())
+        self.dropout = torch.nn.Dropout(0.2)  # in the captured graph, though it does nothing
         self.classify = torch.nn.Linear(48, 10)
 
     def forward(self, x):
-        return self.classify(self.tail(self.head(x)).mean((2, 3)))
+        return self.classify(self.dropout(self.tail(self.head(x)).mean((2, 3))))
 
 
 @pytest.fixture(scope="session")

@@ -160,3 +160,22 @@ def test_every_tensor_buffer_is_aligned(quantized):
         offsets = [model.buffers[index].offset for index in held if model.buffers[index].offset]
         assert offsets
         assert not any(offset % 16 for offset in offsets)
+
+
+def test_a_bias_that_does_not_fit_is_counted_and_logged(net, samples, tmp_path, caplog):
+    import copy
+
+    import litert_torch
+
+    dead = copy.deepcopy(net)
+    with torch.no_grad():  # a channel that training switched off: no weights, only a bias
+        dead.tail[0].weight[3] = 1e-9
+        dead.tail[0].bias[3] = 2.0
+    source, path = tmp_path / "float.tflite", tmp_path / "dead.tflite"
+    litert_torch.signature("forward", dead, (torch.zeros(1, 3, 32, 32),)).convert().export(
+        str(source)
+    )
+    quantize_file(source, path, recipe("w8a8"), {"forward": samples})
+    assert [record.message for record in caplog.records] == [
+        "dead.tflite: 1 biases do not fit 32 bits and are lost"
+    ]

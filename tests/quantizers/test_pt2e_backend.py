@@ -78,8 +78,9 @@ def test_heads_have_the_scales_and_weights_of_forward(quantized):
 
 
 def test_a_head_holds_only_the_weights_it_uses(quantized):
-    stored = {name: len(program.state_dict) for name, program in quantized.items()}
-    assert stored["head_stem"] < stored["head_project"] < stored["forward"]
+    # a layer is an int8 weight, its scales, its zero points and a bias
+    assert len(quantized["head_stem"].state_dict) == 4
+    assert len(quantized["head_project"].state_dict) == 8
 
 
 def test_a_head_gives_what_the_rest_of_forward_sees(quantized, net, samples):
