@@ -23,6 +23,7 @@ import numpy as np
 from headtail.errors import SchemaFault, TensorMismatch, TooLarge, UnknownName, WireFault
 from headtail.strictjson import parse
 from headtail.tensors import MAX_RANK, Array, TensorSpec, dtype_of_oip, oip_datatype
+from headtail.wire.jsondata import array_from_json
 
 __all__ = [
     "HEADER_LENGTH",
@@ -260,7 +261,9 @@ def _tensor(
     spec = _spec(item, path, limits)
     size = _parameters(item.get("parameters", {}), f"{path}.parameters").get(_SIZE)
     if size is None:
-        return _from_json(item.get("data"), spec, path), offset
+        if not isinstance(item.get("data"), list):
+            raise _malformed("a tensor needs data or binary_data_size", path)
+        return array_from_json(item["data"], spec), offset
     if "data" in item:
         raise _malformed("a tensor has both data and binary_data_size", path)
     if isinstance(size, bool) or not isinstance(size, int) or size != spec.nbytes:
@@ -300,42 +303,6 @@ def _shape(value: Any, path: str, limits: Limits) -> tuple[int, ...]:
         if product > limits.max_elements:
             raise _too_large(f"A tensor of shape {str(value)[:_SHOWN]}.", limits.max_elements)
     return tuple(value)
-
-
-def _from_json(data: Any, spec: TensorSpec, path: str) -> Array:
-    if not isinstance(data, list):
-        raise _malformed("a tensor needs data or binary_data_size", path)
-    if spec.dtype == "f16":
-        raise _malformed("FP16 travels as binary only", f"{path}.datatype")
-    try:
-        # nested or flat, both are allowed; ragged lists and strings are not
-        array = np.array(data)
-        fits = array.size == spec.elements and array.dtype.kind in _kinds(spec)
-        if not fits and array.size:
-            raise ValueError(f"{array.dtype.name}{list(array.shape)}")
-        with np.errstate(over="raise", invalid="raise"):
-            made = array.astype(spec.numpy_dtype).reshape(spec.shape)
-        exact = spec.dtype.startswith("f") or bool((made.reshape(array.shape) == array).all())
-    except (ValueError, OverflowError, FloatingPointError) as error:
-        raise TensorMismatch(
-            f"The data of {spec.name!r} does not fit ({error}).",
-            expected=f"{spec} takes {spec.elements} values.",
-            remedy="Send row-major values of that datatype.",
-        ) from None
-    if not exact:
-        raise TensorMismatch(
-            f"The data of {spec.name!r} has values out of range.",
-            expected=f"Every value is a {oip_datatype(spec)}.",
-            remedy="Send row-major values of that datatype.",
-        )
-    return made
-
-
-def _kinds(spec: TensorSpec) -> str:
-    """Numpy kinds that JSON values of a datatype may parse to."""
-    if spec.dtype == "bool":
-        return "b"
-    return "iuf" if spec.dtype.startswith("f") else "iu"
 
 
 def _requested(item: Any, path: str, default: bool) -> RequestedOutput:
