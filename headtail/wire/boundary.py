@@ -131,7 +131,14 @@ def _tensor_header(blob: bytes, offset: int, spec: TensorSpec) -> tuple[int, int
 def _tables(cut: Cut, chosen: Codec) -> Sequence[QuantTable | None]:
     if not chosen.per:
         return [None] * len(cut.tensors)
-    return cut.per_tensor if chosen.per == "t" else cut.per_channel
+    tables = cut.per_tensor if chosen.per == "t" else cut.per_channel
+    if len(tables) != len(cut.tensors):
+        raise TensorMismatch(
+            f"Cut {cut.id!r} has {len(tables)} ranges for {chosen.id}.",
+            expected=f"One for each of its {len(cut.tensors)} tensors.",
+            remedy="Use raw32 or raw16, or export the bundle with calibration data.",
+        )
+    return tables
 
 
 def _malformed(reason: str) -> WireFault:

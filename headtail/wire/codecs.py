@@ -103,14 +103,15 @@ class Codec:
     def error_bound(self, table: QuantTable | None) -> float:
         """Largest |x - x'| for x inside its range, in the units of x; infinite for `raw16`.
 
-        Half a step, and 2^-20 of the range's largest magnitude for the rounding of float32.
+        Half a step; 2^-20 of the range's largest magnitude for the rounding of float32; 2^-140 for
+        ranges so narrow that a step is subnormal, or 0.
         """
         if not self.per:
             return 0.0 if self.bits == FLOAT32_BITS else float("inf")
         low, high = (side.astype(np.float64) for side in _range(self, table))
         half_step = (high - low) / (2**self.bits - 1) / 2
         largest = np.maximum(np.abs(low), np.abs(high))
-        return float(np.max(half_step + largest * 2.0**-20))
+        return float(np.max(half_step + largest * 2.0**-20 + 2.0**-140))
 
     def _floats(self, array: Array) -> bytes:
         with np.errstate(over="ignore"):

@@ -19,8 +19,8 @@ __all__ = ["array_from_json"]
 def array_from_json(data: list[Any], spec: TensorSpec) -> Array:
     """Parsed JSON to an array of the spec's dtype and shape.
 
-    Raises `TensorMismatch` for another number of values, ragged lists and values of another kind or
-    out of range, `WireFault` for FP16, which JSON does not carry.
+    Raises `TensorMismatch` for another number of values, lists that nest otherwise than the shape
+    and values of another kind or out of range, `WireFault` for FP16, which JSON does not carry.
     """
     if spec.dtype == "f16":
         raise WireFault(
@@ -28,35 +28,51 @@ def array_from_json(data: list[Any], spec: TensorSpec) -> Array:
             expected="FP16 travels as binary only.",
             remedy="Send it behind the JSON, with binary_data_size.",
         )
+    values = _flat(data, spec)
+    if len(values) != spec.elements:
+        raise _unfit(spec, f"it has {len(values)} values")
+    # before numpy sees them: among numbers, one long string would make every value as long
+    found = {type(value) for value in values}
+    if not found <= _kinds(spec):
+        raise _unfit(spec, f"it holds {', '.join(sorted(kind.__name__ for kind in found))}")
     try:
-        array = _parsed(data, spec)
-        if array.size and array.dtype.kind not in _kinds(spec):
-            raise _unfit(spec, f"it parses to {array.dtype.name}")
-        with np.errstate(over="raise", invalid="raise"):
-            made = array.astype(spec.numpy_dtype)
-        if not spec.dtype.startswith("f") and not (made == array).all():
-            raise _unfit(spec, "a value is out of range")
-        return made.reshape(spec.shape)
-    except (ValueError, OverflowError, FloatingPointError) as error:
-        raise _unfit(spec, str(error)[:200]) from None
+        return _made(values, spec).reshape(spec.shape)
+    except (OverflowError, FloatingPointError):
+        raise _unfit(spec, "a value is out of range") from None
 
 
-def _parsed(data: list[Any], spec: TensorSpec) -> Array:
-    array: Array = np.array(data)
-    if spec.dtype != "u64" or array.dtype.kind != "f":
-        return array
-    # numpy makes floats, which round, of a list with integers both above and below 2^63
-    exact = np.array(data, object)
-    if not all(type(value) is int and 0 <= value < 1 << 64 for value in exact.flat):
-        return array
-    return exact.astype(np.uint64)
+def _flat(data: list[Any], spec: TensorSpec) -> list[Any]:
+    """The values row-major; lists inside lists must nest as the shape does."""
+    if not any(isinstance(item, list) for item in data):
+        return data
+    rows: list[Any] = [data]
+    for size in spec.shape:
+        if any(not isinstance(row, list) or len(row) != size for row in rows):
+            raise _unfit(spec, "its lists do not nest as the shape does")
+        rows = [item for row in rows for item in row]
+    return rows
 
 
-def _kinds(spec: TensorSpec) -> str:
-    """Numpy kinds that JSON values of a datatype may parse to."""
+def _made(values: list[Any], spec: TensorSpec) -> Array:
+    """Raises `OverflowError` or `FloatingPointError` for a value beyond the dtype."""
+    if spec.dtype.startswith("f"):
+        wide = np.array(values, np.float64)
+        if not np.isfinite(wide).all():  # what JSON's 1e999 parses to
+            raise OverflowError
+        with np.errstate(over="raise"):
+            return wide.astype(spec.numpy_dtype)
+    if spec.dtype != "bool" and values:
+        limits = np.iinfo(spec.numpy_dtype.name)
+        if min(values) < limits.min or max(values) > limits.max:
+            raise OverflowError
+    return np.array(values, spec.numpy_dtype)
+
+
+def _kinds(spec: TensorSpec) -> set[type]:
+    """What the JSON values of a datatype parse to."""
     if spec.dtype == "bool":
-        return "b"
-    return "iuf" if spec.dtype.startswith("f") else "iu"
+        return {bool}
+    return {int, float} if spec.dtype.startswith("f") else {int}
 
 
 def _unfit(spec: TensorSpec, why: str) -> TensorMismatch:

@@ -48,6 +48,8 @@ _REQUEST_KEYS = frozenset({"id", "inputs", "outputs", "parameters"})
 _RESPONSE_KEYS = frozenset({"id", "model_name", "model_version", "outputs", "parameters"})
 _TENSOR_KEYS = frozenset({"name", "shape", "datatype", "parameters", "data"})
 _SIZE = "binary_data_size"
+_TENSOR_PARAMETERS = frozenset({_SIZE})  # not shared_memory_*: phone and server share none
+_OUTPUT_PARAMETERS = frozenset({"binary_data", "classification"})
 _INFINITE = (float("inf"), float("-inf"))  # what JSON's 1e999 parses to
 _MAX_TEXT = 1024
 _SHOWN = 100  # characters of a peer's text in an error
@@ -121,20 +123,23 @@ def decode_request(
     headers: Mapping[str, str], body: bytes, *, limits: Limits | None = None
 ) -> InferRequest:
     """Headers and (decompressed) body to a request; raises `WireFault` and its kinds."""
-    head, binary = _split(headers, body, limits or Limits())
+    bounds = limits or Limits()
+    head, binary = _split(headers, body, bounds)
     _check_keys(head, _REQUEST_KEYS, "$")
-    inputs = _tensors(head.get("inputs"), "$.inputs", binary, limits or Limits())
+    inputs = _tensors(head.get("inputs"), "$.inputs", binary, bounds)
     parameters = _parameters(head.get("parameters", {}), "$.parameters")
-    all_binary = parameters.pop("binary_data_output", False)
+    all_binary = _flag(parameters.pop("binary_data_output", False), "$.parameters")
     outputs = head.get("outputs", [])
-    if not isinstance(outputs, list) or len(outputs) > (limits or Limits()).max_tensors:
-        raise _malformed("outputs is not a list of at most 64", "$.outputs")
+    if not isinstance(outputs, list):
+        raise _malformed("outputs is not a list", "$.outputs")
+    if len(outputs) > bounds.max_tensors:
+        raise _too_large(f"The request names {len(outputs)} outputs.", bounds.max_tensors)
     return InferRequest(
         inputs,
         _text(head.get("id", ""), "$.id"),
-        tuple(_requested(o, f"$.outputs[{i}]", bool(all_binary)) for i, o in enumerate(outputs)),
+        tuple(_requested(o, f"$.outputs[{i}]", all_binary) for i, o in enumerate(outputs)),
         parameters,
-        bool(all_binary),
+        all_binary,
     )
 
 
@@ -229,7 +234,7 @@ def _split(
     try:
         head = parse(bytes(body[:length]))
     except SchemaFault as error:
-        raise _malformed(error.what.rstrip("."), "$") from None
+        raise _malformed(error.what.removesuffix(" @ $."), "$") from None
     if not isinstance(head, dict):
         raise _malformed(f"the message is a {type(head).__name__}", "$")
     return head, memoryview(body)[length:]
@@ -259,7 +264,9 @@ def _tensor(
         raise _malformed("a tensor is an object", path)
     _check_keys(item, _TENSOR_KEYS, path)
     spec = _spec(item, path, limits)
-    size = _parameters(item.get("parameters", {}), f"{path}.parameters").get(_SIZE)
+    parameters = _parameters(item.get("parameters", {}), f"{path}.parameters")
+    _check_keys(parameters, _TENSOR_PARAMETERS, f"{path}.parameters")
+    size = parameters.get(_SIZE)
     if size is None:
         if not isinstance(item.get("data"), list):
             raise _malformed("a tensor needs data or binary_data_size", path)
@@ -310,10 +317,11 @@ def _requested(item: Any, path: str, default: bool) -> RequestedOutput:
         raise _malformed("an output is an object", path)
     _check_keys(item, frozenset({"name", "parameters"}), path)
     parameters = _parameters(item.get("parameters", {}), f"{path}.parameters")
+    _check_keys(parameters, _OUTPUT_PARAMETERS, f"{path}.parameters")
     count = parameters.get("classification", 0)
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
         raise _malformed(f"classification is {count!r}", f"{path}.parameters")
-    binary = bool(parameters.get("binary_data", default))
+    binary = _flag(parameters.get("binary_data", default), f"{path}.parameters")
     return RequestedOutput(_text(item.get("name"), f"{path}.name"), binary, count)
 
 
@@ -326,6 +334,12 @@ def _parameters(value: Any, path: str) -> dict[str, Scalar]:
     return dict(value)
 
 
+def _flag(value: Scalar, path: str) -> bool:
+    if not isinstance(value, bool):  # "false" is true
+        raise _malformed(f"{str(value)[:_SHOWN]!r} is not true or false", path)
+    return value
+
+
 def _text(value: Any, path: str) -> str:
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         raise _malformed(f"expected a short string, got {type(value).__name__}", path)
@@ -336,10 +350,11 @@ def _text(value: Any, path: str) -> str:
     return value
 
 
-def _check_keys(value: dict[str, Any], known: frozenset[str], path: str) -> None:
+def _check_keys(value: Mapping[str, Any], known: frozenset[str], path: str) -> None:
     unknown = sorted(set(value) - known)
     if unknown:
-        raise _malformed(f"unknown key {unknown[0][:64]!r}", path)
+        listed = ", ".join(sorted(known))
+        raise _malformed(f"unknown key {unknown[0][:64]!r}, known are {listed}", path)
 
 
 def _malformed(reason: str, path: str) -> WireFault:

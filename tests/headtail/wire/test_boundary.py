@@ -1,5 +1,6 @@
 """The boundary frame: literal bytes, round trips, and every way to damage one."""
 
+import dataclasses
 import struct
 import tracemalloc
 import zlib
@@ -190,3 +191,15 @@ def test_arrays_of_another_cut():
         encode_boundary(pair(), ONE, "raw32")
     with pytest.raises(TensorMismatch, match=r"float32\[2, 1\]"):
         encode_boundary([np.zeros((2, 1), np.float32)], ONE, "raw32")
+
+
+@pytest.mark.parametrize("codec_id", ["aq8t", "aq8c+deflate"])
+def test_a_cut_that_was_not_calibrated(codec_id):
+    bare = dataclasses.replace(PAIR, per_tensor=(), per_channel=())
+    for action in (
+        lambda: encode_boundary(pair(), bare, codec_id),
+        lambda: decode_boundary(encode_boundary(pair(), PAIR, codec_id), bare),
+    ):
+        with pytest.raises(TensorMismatch, match=r"0 ranges for aq8.*Use raw32 or raw16"):
+            action()
+    assert len(encode_boundary(pair(), bare, "raw32")) > 0

@@ -110,8 +110,9 @@ def test_affine_error_is_bounded_inside_the_range(codec_id, array):
     assert error <= chosen.error_bound(table)
     widest = max(high - low for low, high in zip(table.low, table.high, strict=True))
     half_step = widest / (2**chosen.bits - 1) / 2
-    # nothing but float32's rounding comes on top
-    assert chosen.error_bound(table) <= half_step * 1.001 + float(np.abs(array).max()) * 2.0**-19
+    # nothing but float32's rounding and underflow come on top
+    rounding = float(np.abs(array).max()) * 2.0**-19 + 2.0**-139
+    assert chosen.error_bound(table) <= half_step * 1.001 + rounding
 
 
 @given(
@@ -147,6 +148,17 @@ def test_values_outside_the_range_saturate():
     array = floats(-3e38, -1.5, 2.5, 3e38)
     restored = codec("aq8t").decode(codec("aq8t").encode(array, table), spec_of(array), table)
     assert restored.tolist() == pytest.approx([-1, -1, 2, 2])
+
+
+@pytest.mark.parametrize("codec_id", ["aq2t", "aq3t", "aq8t"])
+@pytest.mark.parametrize("width", [2.0**-149, 2.0**-147, 2.0**-142, 2.0**-126])
+def test_ranges_whose_step_underflows(codec_id, width):
+    table = QuantTable((0.0,), (width,))
+    array = np.linspace(0, width, 9).astype(np.float32)
+    payload = codec(codec_id).encode(array, table)
+    restored = codec(codec_id).decode(payload, spec_of(array), table)
+    error = np.abs(restored.astype(np.float64) - array).max()
+    assert error <= codec(codec_id).error_bound(table)
 
 
 def test_a_constant_tensor():

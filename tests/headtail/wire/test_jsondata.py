@@ -1,6 +1,7 @@
 """Tensors inside the JSON: exact, or refused."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -50,7 +51,9 @@ def test_uint64_on_both_sides_of_2_to_the_63():
         ("f32", [None, 1]),
         ("f32", [{}, 1]),
         ("f32", [True, False]),
+        ("f32", [True, 1]),
         ("f32", [1e300, 0]),
+        ("f32", [float("inf"), 0]),  # JSON's 1e999
         ("f32", []),
         ("u8", [1, 256]),
         ("u8", [1, -1]),
@@ -66,6 +69,23 @@ def test_uint64_on_both_sides_of_2_to_the_63():
 def test_attack_data_that_does_not_fit(dtype, data):
     with pytest.raises(TensorMismatch, match=r"'t' does not fit: .*takes 2 values"):
         array_from_json(data, TensorSpec("t", dtype, (2,)))
+
+
+@pytest.mark.parametrize("data", [[[1, 2, 3], [4, 5, 6]], [[1, 2], [3, 4], [5, 6, 7]], [[1] * 6]])
+def test_attack_lists_that_nest_otherwise_than_the_shape(data):
+    with pytest.raises(TensorMismatch, match="nest as the shape does"):
+        array_from_json(data, TensorSpec("t", "f32", (3, 2)))
+
+
+def test_attack_one_long_string_among_numbers_is_not_multiplied():
+    data = ["x" * 100_000, *[1] * 999]  # as a numpy array of strings: 400 MB
+    tracemalloc.start()
+    try:
+        with pytest.raises(TensorMismatch, match="it holds int, str"):
+            array_from_json(data, TensorSpec("t", "f32", (1000,)))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_fp16_travels_as_binary_only():

@@ -270,6 +270,26 @@ MALFORMED = {
         bytes(8),
         "classification is -1",
     ),
+    "shared memory": (
+        {"inputs": [json_tensor(data=[1, 2]) | {"parameters": {"shared_memory_region": "r"}}]},
+        b"",
+        "unknown key 'shared_memory_region', known are binary_data_size",
+    ),
+    "output parameter": (
+        {"inputs": [tensor()], "outputs": [{"name": "y", "parameters": {"top": 1}}]},
+        bytes(8),
+        "unknown key 'top', known are binary_data, classification",
+    ),
+    "binary_data a string": (
+        {"inputs": [tensor()], "outputs": [{"name": "y", "parameters": {"binary_data": "false"}}]},
+        bytes(8),
+        "'false' is not true or false",
+    ),
+    "binary_data_output a number": (
+        {"inputs": [tensor()], "parameters": {"binary_data_output": 0}},
+        bytes(8),
+        "'0' is not true or false",
+    ),
     "id a number": ({"inputs": [tensor()], "id": 7}, bytes(8), "short string"),
 }
 
@@ -321,6 +341,12 @@ def test_limits(limits, words):
     headers = {HEADER_LENGTH: str(len(REQUEST_JSON))}
     with pytest.raises(TooLarge, match=words):
         decode_request(headers, REQUEST_BYTES, limits=limits)
+
+
+def test_limit_of_outputs():
+    head = {"inputs": [tensor()], "outputs": [{"name": "y"}, {"name": "z"}]}
+    with pytest.raises(TooLarge, match=r"names 2 outputs\. At most 1\."):
+        decode_request(*message(head, bytes(8)), limits=Limits(max_tensors=1))
 
 
 @given(body=st.binary(max_size=60), length=st.none() | st.integers(0, 70))
