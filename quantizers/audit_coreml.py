@@ -15,6 +15,7 @@ from typing import Any
 from headtail.errors import IntegrityFault
 from headtail.manifest import FORWARD
 from quantizers.audit import Audit
+from quantizers.coreml_file import read_spec
 from quantizers.coreml_proto import proto
 
 __all__ = ["read"]
@@ -34,14 +35,11 @@ _STORED = {
     "constexpr_lut_to_dense": "indices",
     "constexpr_sparse_to_dense": "nonzero_data",
 }
-_MODEL = Path("Data/com.apple.CoreML/model.mlmodel")
 
 
 def read(path: Path) -> Audit:
     """Parse the specification inside the package and count."""
-    spec = proto("Model_pb2").Model()
-    spec.ParseFromString((path / _MODEL).read_bytes())
-    functions = spec.mlProgram.functions
+    functions = read_spec(path).mlProgram.functions
     if not functions:
         raise IntegrityFault(
             f"{path.name} holds no ML program.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from headtail.errors import UsageFault
 from quantizers.audit import audit
 from quantizers.coreml_backend import quantize_model
+from quantizers.coreml_file import MODEL, compact
 from quantizers.recipe import recipe
 
 pytestmark = [
@@ -20,6 +22,8 @@ pytestmark = [
     # coremltools leaves its temporary folders to the garbage collector
     pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),
 ]
+
+ENTRIES = ("forward", "head_project")
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +59,7 @@ def merge(models, path, folder):
 @pytest.mark.parametrize("name", ["fp32", "fp16", "w8"])
 def test_the_package_holds_what_was_asked_once(models, tmp_path, name):
     precision = "FLOAT16" if name == "fp16" else "FLOAT32"
-    chosen = {
-        entry: quantize_model(models[entry, precision], recipe(name))
-        for entry in ("forward", "head_project")
-    }
+    chosen = {entry: quantize_model(models[entry, precision], recipe(name)) for entry in ENTRIES}
     package = tmp_path / "net.mlpackage"
     merge(chosen, package, tmp_path)
     found = audit(package, "coreml")
@@ -67,6 +68,28 @@ def test_the_package_holds_what_was_asked_once(models, tmp_path, name):
     if name == "w8":
         assert found.weight_elements == {"f32": 114, "i8": 21_864}
     assert found.float_ops["conv"] == 3
+
+
+def test_a_compact_package_is_smaller_and_computes_the_same(models, net, samples, tmp_path):
+    from exporters.mil import Program
+
+    package = tmp_path / "net.mlpackage"
+    merge({name: models[name, "FLOAT32"] for name in ENTRIES}, package, tmp_path)
+    before, found = (package / MODEL).stat().st_size, audit(package, "coreml")
+    (array,) = samples[0]
+    results = []
+    for _ in range(3):
+        program = Program(package)
+        runs = [program.function(name).run([torch.from_numpy(array)]) for name in ENTRIES]
+        results.append([run[0].numpy() for run in runs])
+        compact(package)
+    assert (package / MODEL).stat().st_size < before
+    assert audit(package, "coreml") == found
+    for later in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], later, strict=True))
+    again = (package / MODEL).read_bytes()
+    compact(package)
+    assert (package / MODEL).read_bytes() == again
 
 
 def test_static_activations_are_refused(models):
