@@ -179,10 +179,11 @@ class SplitEngine:
         """Run here while the reply may still come."""
         try:
             run = self._forward(inputs)
-            reply = self._taken(sent) if sent.done() else None
-            if reply is not None:
-                return self._from(reply, started, head_ms, local_ms=run[1])
-            if not sent.done():
+            if sent.done():  # one look: at a second one it may just have come
+                reply = self._taken(sent)
+                if reply is not None:
+                    return self._from(reply, started, head_ms, local_ms=run[1])
+            else:
                 self._failed(self._too_late(_since(started) - head_ms))
         finally:
             if not sent.done():

@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,7 +205,7 @@ def test_every_changed_byte_of_the_json_is_refused_or_says_something_else(sent):
             damaged = bytearray(sent)
             damaged[place] ^= change
             try:
-                decoded = decode({HEADER_LENGTH: str(len(head))}, bytes(damaged))
+                decoded: Any = decode({HEADER_LENGTH: str(len(head))}, bytes(damaged))
             except WireFault:
                 refused += 1
                 continue
