@@ -36,7 +36,8 @@ Floats = npt.NDArray[np.float32]
 
 AFFINE_BITS = (2, 3, 4, 5, 6, 8)
 DEFLATE = "+deflate"
-FLOAT32_BITS, BYTE_BITS = 32, 8
+FLOAT32_BITS, BYTE_BITS, WORD_BYTES = 32, 8, 8
+GROUP = 8  # codes that fill whole bytes at every width, and at most one 64-bit word
 _LEVEL = 6
 _RAW_WINDOW = -15  # 32 KiB window, no zlib header
 
@@ -200,8 +201,13 @@ def pack(codes: Codes, bits: int) -> bytes:
     flat = codes.reshape(-1)
     if bits == BYTE_BITS:
         return flat.tobytes()
-    lanes = np.unpackbits(flat[:, None], axis=1, count=bits, bitorder="little")
-    return np.packbits(lanes.reshape(-1), bitorder="little").tobytes()
+    groups = np.zeros((-(-flat.size // GROUP), GROUP), np.uint64)
+    groups.reshape(-1)[: flat.size] = flat
+    words = np.zeros(len(groups), np.uint64)
+    for place in range(GROUP):
+        words |= groups[:, place] << np.uint64(place * bits)
+    packed = words.astype("<u8", copy=False).view(np.uint8).reshape(-1, WORD_BYTES)[:, :bits]
+    return packed.tobytes()[: (flat.size * bits + 7) // 8]
 
 
 def unpack(packed: bytes, bits: int, count: int) -> Codes:
@@ -209,15 +215,21 @@ def unpack(packed: bytes, bits: int, count: int) -> Codes:
     stream = np.frombuffer(packed, np.uint8)
     if bits == BYTE_BITS:
         return stream
-    lanes = np.unpackbits(stream, bitorder="little")
-    if lanes[count * bits :].any():
+    if count * bits % BYTE_BITS and stream[-1] >> (count * bits % BYTE_BITS):
         raise WireFault(
             "The padding after the last code is not zero.",
             expected="A packed stream ends in zero bits.",
             remedy="Pack the codes as the codec table says.",
         )
-    rows = lanes[: count * bits].reshape(count, bits)
-    return np.packbits(rows, axis=1, bitorder="little").reshape(-1)
+    dense = np.zeros((-(-count // GROUP), bits), np.uint8)
+    dense.reshape(-1)[: stream.size] = stream
+    words = np.zeros((len(dense), WORD_BYTES), np.uint8)
+    words[:, :bits] = dense
+    lanes = words.reshape(-1).view("<u8").astype(np.uint64, copy=False)
+    codes = np.empty((len(lanes), GROUP), np.uint8)
+    for place in range(GROUP):
+        codes[:, place] = (lanes >> np.uint64(place * bits)) & np.uint64(2**bits - 1)
+    return codes.reshape(-1)[:count]
 
 
 def _table() -> dict[str, Codec]:
