@@ -7,8 +7,10 @@ Both have the same operators in the same order, which `same_calls` checks.
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -114,13 +116,25 @@ def _export(
     except Exception as error:  # noqa: BLE001  # torch.export raises what the traced code raises
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise SourceFault(
-            f"torch.export cannot capture the model: {type(error).__name__}: {reason[0][:300]}",
+            f"torch.export cannot capture the model{_place(error)}: {type(error).__name__}: "
+            f"{reason[0][:300]}",
             expected="forward() must be traceable with the example inputs.",
             remedy="See https://docs.pytorch.org/docs/stable/export.html for what export takes; "
             "rewrite the named line.",
         ) from error
     _check_outputs(program)
     return program
+
+
+def _place(error: Exception) -> str:
+    """The innermost line of the model's own code that was being traced."""
+    torch_folder = str(Path(torch.__file__).parent)
+    ours = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith((torch_folder, __file__, "<"))
+    ]
+    return f" at {Path(ours[-1].filename).name}:{ours[-1].lineno} ({ours[-1].line})" if ours else ""
 
 
 def _check_outputs(program: ExportedProgram) -> None:

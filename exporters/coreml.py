@@ -3,7 +3,8 @@
 https://apple.github.io/coremltools/docs-guides/source/multifunction-models.html (iOS 18). Each
 entry point is converted alone, compressed if asked, then merged; coremltools stores equal weights
 once. `Manifest.json` gets random identifiers from coremltools and the program's maps are written in
-hash order; both are settled afterwards, so that equal inputs give equal bytes.
+hash order; both are settled afterwards (the program by `quantizers.coreml_file`, which also writes
+equal small constants once), so that equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def write(job: Job) -> None:
     """Convert `job.programs` to one `.mlpackage` of the asked precision at `job.destination`."""
     import coremltools as ct
 
-    from quantizers import coreml_backend, recipe
+    from quantizers import coreml_backend, coreml_file, recipe
 
     asked = recipe.recipe(job.precision)
     half = asked.weights == "f16" or asked.activations == "f16"
@@ -47,7 +48,7 @@ def write(job: Job) -> None:
     described.default_function_name = FORWARD
     ct.utils.save_multifunction(described, str(job.destination))
     _settle_identifiers(job.destination)
-    _settle_program(job.destination)
+    coreml_file.compact(job.destination)
     for name in job.programs:
         shutil.rmtree(job.scratch / f"{job.precision}.{name}.mlpackage")
 
@@ -64,12 +65,3 @@ def _settle_identifiers(package: Path) -> None:
     }
     content["rootModelIdentifier"] = renamed[content["rootModelIdentifier"]]
     manifest.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-
-
-def _settle_program(package: Path) -> None:
-    from coremltools.proto import Model_pb2
-
-    path = package / "Data" / "com.apple.CoreML" / "model.mlmodel"
-    program = Model_pb2.Model()
-    program.ParseFromString(path.read_bytes())
-    path.write_bytes(program.SerializeToString(deterministic=True))

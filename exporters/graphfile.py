@@ -211,7 +211,7 @@ def _decode(value: Any, made: Mapping[str, fx.Node]) -> Any:
     if not isinstance(value, dict):
         return value
     kind, inner = next(iter(value.items())) if len(value) == 1 else ("", None)
-    if kind == "value" and inner in made:
+    if kind == "value" and isinstance(inner, str) and inner in made:
         return made[inner]
     if kind == "float" and inner in ("inf", "-inf", "nan"):
         return float(inner)
@@ -259,7 +259,7 @@ def _encode_call(node: fx.Node) -> Call:
     if _is_batch(node):
         return Call(node.name, _BATCH, (), {})
     names = {function: name for name, function in _SIZE_OPERATORS.items()}
-    op = names.get(node.target) if callable(node.target) else None  # type: ignore[arg-type]
+    op = names.get(node.target) if callable(node.target) else None
     args = tuple(_encode_value(arg, node) for arg in node.args)
     kwargs = {key: _encode_value(arg, node) for key, arg in node.kwargs.items() if key != "device"}
     return Call(node.name, op or str(node.target), args, kwargs)
@@ -271,7 +271,7 @@ def _is_batch(node: fx.Node) -> bool:
     return (
         node.target is torch.ops.aten.sym_size.int
         and isinstance(value, torch.SymInt)
-        and node.args[1] == 0
+        and node.args[1:] == (0,)
     )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from exporters.target import Job
 from headtail.errors import ConversionFailed
+from headtail.tensors import Array
 
 __all__ = ["write"]
 
@@ -50,8 +51,8 @@ def _write_float(job: Job, path: Path) -> None:
     converter.convert().export(str(path))
 
 
-def _calibration(job: Job) -> dict[str, list[list[object]]]:
+def _calibration(job: Job) -> dict[str, list[list[Array]]]:
     from exporters.exchange import read_samples
 
     samples = read_samples(job.calibration, job.inputs)
-    return {name: [list(sample) for sample in samples] for name in job.programs}
+    return dict.fromkeys(job.programs, samples)

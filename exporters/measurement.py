@@ -117,8 +117,7 @@ class _Tails:
         program = TailProgram.read(bundle.file(tail.program), bundle.file(tail.weights))
         self.whole = program.enter(program.input_names)
         self.modules = {
-            cut.id: program.enter([spec.name for spec in cut.tensors])
-            for cut in self.manifest.cuts
+            cut.id: program.enter([spec.name for spec in cut.tensors]) for cut in self.manifest.cuts
         }
         self.inputs, self.expected = golden_inputs(bundle), golden_reference(bundle)
 

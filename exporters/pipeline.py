@@ -28,7 +28,7 @@ from exporters.source import SourceModel
 from exporters.splitting import CutPoint, choose_cuts, cut_points, find_cut, head_graph
 from exporters.target import TARGETS, target
 from headtail.bundle import Bundle
-from headtail.errors import GateFailed, HeadtailError, UsageFault
+from headtail.errors import ConversionFailed, GateFailed, UsageFault
 from headtail.manifest import FORWARD, Entry, head_entry
 from headtail.report import ArtifactRow
 
@@ -121,7 +121,10 @@ def export(
                     f"{conversion.format} {conversion.precision}: "
                     + (proof.reason if isinstance(proof, Failure) else proof.judgement.verdict)
                 )
-                (failures if isinstance(proof, Failure) else proofs).append(proof)  # type: ignore[attr-defined]  # each list takes its kind
+                if isinstance(proof, Failure):
+                    failures.append(proof)
+                else:
+                    proofs.append(proof)
         _require_any(proofs, failures)
         with clock.stage("pack"):
             bundle = pack(
@@ -182,8 +185,8 @@ def _prove(  # noqa: PLR0913  # one artifact against everything known of it
             folder=folder / "prove" / conversion.path.name,
             protocol=protocol,
         )
-    except HeadtailError as error:
-        return Failure(conversion.format, conversion.precision, error.what, str(error))
+    except ConversionFailed as error:
+        return Failure(conversion.format, conversion.precision, error.what, error.log)
     judgement = judge(
         aim,
         conversion.precision,

@@ -13,7 +13,7 @@ from typing import Any
 from exporters.exchange import write_samples
 from exporters.processes import run_worker
 from exporters.worker import RunRequest
-from headtail.errors import GateFailed
+from headtail.errors import ConversionFailed
 from headtail.manifest import FORWARD, Entry
 from headtail.tensorfile import read_tensors
 from headtail.tensors import Array
@@ -58,7 +58,7 @@ def observe(
     folder: Path,
     protocol: Protocol,
 ) -> Observation:
-    """Run `forward` on all samples and each head on the first few; raises `GateFailed`.
+    """Run `forward` on all samples and each head on the first few; raises `ConversionFailed`.
 
     `kind` is (format, precision): a file that does not hold the dtypes its precision promises is
     refused before it is run.
@@ -81,8 +81,11 @@ def observe(
     )
     event = run_worker(request, folder)[-1]
     if event["event"] != "ran":
-        raise GateFailed(
-            str(event["what"]), expected=str(event["expected"]), remedy=str(event["remedy"])
+        raise ConversionFailed(
+            str(event["what"]),
+            expected=str(event["expected"]),
+            remedy=str(event["remedy"]),
+            log=str(event["log"]),
         )
     flat = read_tensors(outputs)
     return Observation(

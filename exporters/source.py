@@ -36,6 +36,7 @@ from quantizers.calibration import CalibrationSet, from_arrays
 __all__ = ["SourceModel", "from_module", "load_source"]
 
 KINDS = ("path/to/file.py", "package.module", "package.module:factory")
+_SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?")
 _OPTIONAL = ("get_calibration_data", "get_eval_batches", "get_labels", "get_preprocess")
 
 
@@ -152,7 +153,7 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def _import_module(name: str, source: str) -> ModuleType:
-    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name) or not _findable(name):
+    if not _SOURCE.fullmatch(source) or not _findable(name):
         raise SourceFault(
             f"{source!r} is no source that Headtail knows.",
             expected=f"A source is one of: {', '.join(KINDS)}.",

@@ -145,6 +145,7 @@ def run_split(
             answers.append(engine.answer(sample))
     finally:
         engine.close()
+        companion.close()
     strays = [answer for answer in answers if answer.where != "split"]
     if strays:
         raise GateFailed(
@@ -180,13 +181,9 @@ def run_fallback(
 ) -> Fallback:
     """Kill the server half way; count who was still answered, rightly, in time and marked so."""
     cut, half = demo_cut(bundle.manifest), len(samples) // 2
+    companion = Companion(served.url)
     engine = SplitEngine(
-        bundle,
-        session,
-        companion=Companion(served.url),
-        cut=cut.id,
-        codec=CODEC,
-        deadline_ms=DEADLINE_MS,
+        bundle, session, companion=companion, cut=cut.id, codec=CODEC, deadline_ms=DEADLINE_MS
     )
     try:
         for sample in samples[:half]:
@@ -195,6 +192,7 @@ def run_fallback(
         later = [engine.answer(sample) for sample in samples[half:]]
     finally:
         engine.close()
+        companion.close()
     right = top1_agreement(
         reference=list(expected[half:]), candidate=[answer.outputs[0] for answer in later]
     )

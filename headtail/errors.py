@@ -119,7 +119,14 @@ class GateFailed(HeadtailError):
 
 
 class ConversionFailed(GateFailed):
-    """A converter could not write its file; the other formats are unaffected."""
+    """A converter or runtime could not do its part; the other formats are unaffected.
+
+    `log` holds the last lines of what the library printed.
+    """
+
+    def __init__(self, what: str, *, expected: str, remedy: str, log: str = "") -> None:
+        super().__init__(what, expected=expected, remedy=remedy)
+        self.log = log
 
 
 class IntegrityFault(GateFailed):
@@ -155,7 +162,9 @@ class BundleMismatch(WireFault):
 
     http_status = 409
 
-    def __init__(self, what: str, *, held: dict[str, list[str]], expected: str, remedy: str) -> None:
+    def __init__(
+        self, what: str, *, held: dict[str, list[str]], expected: str, remedy: str
+    ) -> None:
         super().__init__(what, expected=expected, remedy=remedy)
         self.held = held
 

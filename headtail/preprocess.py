@@ -77,7 +77,7 @@ class Preprocess:
         from PIL import Image
 
         check_frame(frame)
-        image = Image.fromarray(frame, "RGB")
+        image = Image.fromarray(frame)
         mode = Image.Resampling[self.resize.upper()]
         if self.fit == "squash":
             return np.asarray(image.resize((self.width, self.height), mode), np.uint8)
@@ -136,7 +136,7 @@ def load_image(source: Path | bytes) -> Frame:
                     expected=f"At most {MAX_PIXELS} pixels are read.",
                     remedy="Shrink the image first.",
                 )
-            upright = ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(image) or image
             return np.asarray(upright.convert("RGB"), np.uint8).copy()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageFault(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tempfile
 from collections import Counter
 from importlib import resources
@@ -24,6 +25,7 @@ from quantizers.audit import Audit
 __all__ = ["read"]
 
 _MARK = b"XH00"
+_NOT_FINITE = re.compile(r"(?<=: )(-?)(inf|nan)\b")
 _FLOATS = ("f16", "f32", "f64", "bf16")
 # XNNDatatype -> ours: q = quantized, c = per channel, d = dynamic, p = packed
 _XNNPACK = {
@@ -112,8 +114,14 @@ def _xnnpack_graph(backend: str, payload: bytes, path: Path) -> dict[str, Any]:
         schema.write_bytes(resources.files(schema_home).joinpath("schema.fbs").read_bytes())
         graph.write_bytes(payload[start : start + size])
         _flatc_decompile(folder, str(schema), str(graph), ["--raw-binary"])
-        decoded: dict[str, Any] = json.loads(Path(folder, "graph.json").read_text())
+        # flatc writes the upper bound of a ReLU as `inf`, which Python's JSON calls Infinity
+        text = _NOT_FINITE.sub(_spelled_out, Path(folder, "graph.json").read_text())
+        decoded: dict[str, Any] = json.loads(text)
     return decoded
+
+
+def _spelled_out(match: re.Match[str]) -> str:
+    return match[1] + {"inf": "Infinity", "nan": "NaN"}[match[2]]
 
 
 def _count_delegate(graph: dict[str, Any], counts: _Counts, *, main: bool) -> None:

@@ -62,7 +62,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     companion = None
     if server:
         companion = Companion(server)
-        companion.check()
+        companion.ready()  # a server that is not there is an error now, a fallback later
         if cut is None:
             cut = min(manifest.cuts, key=lambda c: c.wire_bytes[codec]).id
     engine = SplitEngine(
@@ -77,6 +77,8 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     finally:
         engine.close()
         session.close()
+        if companion:
+            companion.close()
     console.finish({"bundle_id": manifest.bundle_id, "results": results})
     return 0
 

@@ -127,7 +127,8 @@ def _quantized(array: Array, detail: Mapping[str, Any]) -> Array:
     if array.dtype == dtype or not scale:
         return np.ascontiguousarray(array)
     limits = np.iinfo(dtype)
-    return np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(dtype)
+    codes: Array = np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(dtype)
+    return codes
 
 
 def _real(array: Array, detail: Mapping[str, Any], spec: TensorSpec) -> Array:

@@ -73,7 +73,13 @@ def changed(paths, folder, change):
 
 @pytest.mark.parametrize(
     "operator",
-    ["os.system", "aten.from_file.default", "aten.add_.Tensor", "aten.nothing.default", "__import__"],
+    [
+        "os.system",
+        "aten.from_file.default",
+        "aten.add_.Tensor",
+        "aten.nothing.default",
+        "__import__",
+    ],
 )
 def test_an_operator_that_could_do_harm_is_refused(written, tmp_path, operator):
     def change(body):
