@@ -1,6 +1,7 @@
 """The phone's side of split inference: stdlib and numpy only.
 
-link.py       one kept-alive HTTP/1.1 connection with a total deadline per exchange
+sockets.py    a socket whose every operation ends by one deadline
+link.py       one kept-alive HTTP/1.1 connection
 refusals.py   a server's error status back to an error of the tree
 client.py     Companion: what the server can be asked for
 download.py   a bundle, resumed and checked

@@ -20,8 +20,9 @@ from headtail.bundle import Bundle
 from headtail.errors import BundleMismatch, SchemaFault, WireFault
 from headtail.manifest import Cut
 from headtail.offload.download import download_bundle
-from headtail.offload.link import Deadline, Link, Origin, Request
+from headtail.offload.link import Link, Origin, Request
 from headtail.offload.refusals import ServerNotReady, refusal
+from headtail.offload.sockets import Deadline
 from headtail.strictjson import parse
 from headtail.tensors import Array
 from headtail.wire import boundary, oip, split

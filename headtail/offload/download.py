@@ -19,8 +19,9 @@ from headtail.bundle.reading import integrity, sha256_of
 from headtail.bundle.staging import check_destination
 from headtail.bundle.transport import MAX_BUNDLE_BYTES
 from headtail.errors import IntegrityFault, TooLarge, UnknownName, WireFault
-from headtail.offload.link import Deadline, Link, Reply, Request
+from headtail.offload.link import Link, Reply, Request
 from headtail.offload.refusals import refusal
+from headtail.offload.sockets import Deadline
 
 __all__ = ["download_bundle"]
 

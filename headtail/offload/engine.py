@@ -24,18 +24,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from headtail.bundle import Bundle
-from headtail.errors import (
-    BundleMismatch,
-    ServerUnreachable,
-    TensorMismatch,
-    TooLarge,
-    UnknownName,
-    WireFault,
-)
+from headtail.errors import ServerUnreachable, TensorMismatch, UnknownName
 from headtail.manifest import FORWARD, Cut, head_entry
 from headtail.offload.breaker import Breaker, State
 from headtail.offload.client import Companion, TailReply
-from headtail.offload.refusals import DeadlineMissed, NotHeld, Refusal, ServerNotReady, Shed
+from headtail.offload.refusals import Shed, obstacle_name
 from headtail.runtimes.base import Session
 from headtail.tensors import Array, check_arrays
 from headtail.wire.codecs import codec as find_codec
@@ -45,19 +38,6 @@ __all__ = ["Answer", "SplitEngine"]
 log = logging.getLogger(__name__)
 MARGIN = 1.5  # the device is given so many times its usual time
 EWMA_WEIGHT = 0.25  # of the newest local time
-# the first kind that fits names the place; the order is from special to general
-_REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (ServerUnreachable, "server lost"),
-    (BundleMismatch, "bundle mismatch"),
-    (Shed, "server busy"),
-    (ServerNotReady, "server not ready"),
-    (DeadlineMissed, "server too late"),
-    (NotHeld, "model not held"),
-    (Refusal, "refused"),
-    (TensorMismatch, "tensor mismatch"),
-    (TooLarge, "too large"),
-    (WireFault, "malformed reply"),
-)
 
 
 @dataclass(frozen=True)
@@ -231,7 +211,7 @@ class SplitEngine:
         check_arrays(reply.outputs, self._manifest.outputs)
 
     def _failed(self, error: Exception) -> None:
-        if _place(error) is None:
+        if obstacle_name(error) is None:
             log.error("the offload client failed", exc_info=error)
         self._obstacle = error
         self._breaker.failed(at_least_s=error.retry_after_s if isinstance(error, Shed) else 0.0)
@@ -269,7 +249,7 @@ class SplitEngine:
     def _fallen_back(
         self, run: tuple[list[Array], float], started: float, head_ms: float = 0.0
     ) -> Answer:
-        place = _place(self._obstacle) or "client failed"
+        place = obstacle_name(self._obstacle) or "client failed"
         return self._here(
             run, started, where=f"local ({place})", reason=str(self._obstacle), head_ms=head_ms
         )
@@ -316,10 +296,6 @@ class SplitEngine:
             server=reply.server,
             local_ms=local_ms,
         )
-
-
-def _place(error: Exception | None) -> str | None:
-    return next((place for kind, place in _REASONS if isinstance(error, kind)), None)
 
 
 def _since(started: float) -> float:

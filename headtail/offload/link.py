@@ -1,9 +1,5 @@
 """One kept-alive HTTP/1.1 connection to one origin, with a total deadline for every exchange.
 
-`http.client` knows a timeout per socket operation, which a server that sends one byte at a time
-never meets; here every operation gets what is left of the exchange's deadline. Bytes are counted
-where they cross the socket: HTTP headers and bodies, without TLS, TCP and IP.
-
 A connection that the server closed while it lay idle is replaced, once: every request made here is
 idempotent. `Link.abort` ends the exchange in progress, from any thread.
 """
@@ -12,22 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
 import socket
 import ssl
 import threading
-import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from headtail.errors import ServerUnreachable, TooLarge, UsageFault, WireFault
+from headtail.offload.sockets import Deadline, TimedSocket
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
-__all__ = ["Deadline", "Link", "Origin", "Reply", "Request"]
+__all__ = ["Link", "Origin", "Reply", "Request"]
 
 CHUNK = 256 << 10
 _PORTS = {"http": 80, "https": 443}
@@ -66,25 +57,6 @@ class Origin:
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
 
-class Deadline:
-    """A point in time, `seconds` from now."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Seconds left, more than 0; `TimeoutError` if there are none."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return left
-
-    def renew(self) -> None:
-        """Start again from now: for transfers that may last as long as they get on."""
-        self._end = time.monotonic() + self.seconds
-
-
 @dataclass(frozen=True)
 class Request:
     """One request; `path` begins behind the origin's."""
@@ -95,66 +67,10 @@ class Request:
     body: bytes | None = None
 
 
-class _Socket:
-    """What `http.client` needs of a socket, under a deadline and counted."""
-
-    def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
-        self.raw = raw
-        self.deadline = deadline
-        self.sent = self.received = 0
-
-    def sendall(self, data: bytes) -> None:
-        self.raw.settimeout(self.deadline.left())  # Python's sendall has one timeout for it all
-        self.raw.sendall(data)
-        self.sent += len(data)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Received(self))
-
-    def close(self) -> None:
-        self.raw.close()  # the descriptor lives on until a reply still being read is closed
-
-    def stale(self) -> bool:
-        """Whether the peer closed an idle connection, or sent what nobody asked for."""
-        self.raw.settimeout(0)
-        try:
-            # the plain socket's recv, also under TLS: bytes there may be session tickets
-            peeked = socket.socket.recv(self.raw, 1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return not peeked or not isinstance(self.raw, ssl.SSLSocket)
-
-    def shutdown(self) -> None:
-        """Wake whoever waits on it; SSLSocket's own shutdown is not safe from another thread."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.raw, socket.SHUT_RDWR)
-
-
-class _Received(io.RawIOBase):
-    def __init__(self, owner: _Socket) -> None:
-        self._owner = owner
-        self._stream = owner.raw.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        self._owner.raw.settimeout(self._owner.deadline.left())
-        count = self._stream.readinto(buffer) or 0
-        self._owner.received += count
-        return count
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
-
-
 class Reply:
     """A reply, its header names in lower case; its body is read with `read` or `chunks`."""
 
-    def __init__(self, link: Link, sock: _Socket, response: http.client.HTTPResponse) -> None:
+    def __init__(self, link: Link, sock: TimedSocket, response: http.client.HTTPResponse) -> None:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._link, self._sock, self._response = link, sock, response
@@ -172,6 +88,9 @@ class Reply:
     def chunks(self) -> Iterator[bytes]:
         """The body as it comes; raises `ServerUnreachable` if it ends too early."""
         promised = self._response.length
+        if promised is None and not self._response.chunked:
+            # http.client takes the end of the connection for the end of headers and body alike
+            raise self._link.lost("closed the connection before its answer had a length")
         size = 0
         while True:
             with self._link.translated(self._sock.deadline):
@@ -210,7 +129,7 @@ class Link:
         self._context = context
         self._turn = threading.Lock()
         self._swap = threading.Lock()
-        self._sock: _Socket | None = None
+        self._sock: TimedSocket | None = None
         self._aborts = 0
         self._closed = False
 
@@ -252,7 +171,7 @@ class Link:
 
     def _send(
         self, request: Request, deadline: Deadline
-    ) -> tuple[_Socket, http.client.HTTPResponse]:
+    ) -> tuple[TimedSocket, http.client.HTTPResponse]:
         aborts = self._aborts
         while True:
             sock, kept = self._connected(deadline)
@@ -269,14 +188,14 @@ class Link:
                 self._drop(sock)
                 raise
 
-    def _ask(self, sock: _Socket, request: Request) -> http.client.HTTPResponse:
+    def _ask(self, sock: TimedSocket, request: Request) -> http.client.HTTPResponse:
         connection = http.client.HTTPConnection(self.origin.host, self.origin.port)
         connection.sock = sock
         target = self.origin.path + request.path
         connection.request(request.method, target, request.body, dict(request.headers))
         return connection.getresponse()
 
-    def _connected(self, deadline: Deadline) -> tuple[_Socket, bool]:
+    def _connected(self, deadline: Deadline) -> tuple[TimedSocket, bool]:
         """A live connection, and whether it was kept from an earlier exchange."""
         kept = self._sock
         if kept is not None:
@@ -284,7 +203,7 @@ class Link:
                 kept.deadline, kept.sent, kept.received = deadline, 0, 0
                 return kept, True
             self._drop(kept)
-        made = _Socket(self._dial(deadline), deadline)
+        made = TimedSocket(self._dial(deadline), deadline)
         with self._swap:
             self._sock = made
         return made, False
@@ -318,7 +237,7 @@ class Link:
                 return raw
         raise failure
 
-    def _drop(self, sock: _Socket) -> None:
+    def _drop(self, sock: TimedSocket) -> None:
         with self._swap:
             if self._sock is sock:
                 self._sock = None

@@ -13,8 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headtail.errors import BundleMismatch, HeadtailError, SchemaFault, TensorMismatch, TooLarge
-from headtail.errors import WireFault as _WireFault
+from headtail.errors import (
+    BundleMismatch,
+    HeadtailError,
+    SchemaFault,
+    ServerUnreachable,
+    TensorMismatch,
+    TooLarge,
+    WireFault,
+)
 from headtail.strictjson import parse
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "Refusal",
     "ServerNotReady",
     "Shed",
+    "obstacle_name",
     "refusal",
 ]
 
@@ -32,7 +40,7 @@ MAX_TEXT = 500
 _EXPECTED = "A request that the server can answer gets a 2xx status."
 
 
-class Refusal(_WireFault):
+class Refusal(WireFault):
     """The server answered with an error status that has no class of its own."""
 
     def __init__(self, what: str, *, status: int, expected: str, remedy: str) -> None:
@@ -64,6 +72,25 @@ _CLASSES: dict[int, tuple[type[Refusal], str]] = {
     503: (ServerNotReady, "Answer on the device and ask again in a second."),
     504: (DeadlineMissed, "Give a longer deadline, or choose a cut that sends less."),
 }
+
+# the first kind that fits; from special to general
+_NAMES: tuple[tuple[type[Exception], str], ...] = (
+    (ServerUnreachable, "server lost"),
+    (BundleMismatch, "bundle mismatch"),
+    (Shed, "server busy"),
+    (ServerNotReady, "server not ready"),
+    (DeadlineMissed, "server too late"),
+    (NotHeld, "model not held"),
+    (Refusal, "refused"),
+    (TensorMismatch, "tensor mismatch"),
+    (TooLarge, "too large"),
+    (WireFault, "malformed reply"),
+)
+
+
+def obstacle_name(error: Exception | None) -> str | None:
+    """Why the server did not help, in a few words for a screen; None if it is not to blame."""
+    return next((name for kind, name in _NAMES if isinstance(error, kind)), None)
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes) -> HeadtailError:

@@ -1,0 +1,99 @@
+"""A socket whose every operation ends by one deadline, and which counts what crosses it.
+
+`http.client` knows a timeout per socket operation, which a server that sends one byte at a time
+never meets; here every operation gets what is left of the exchange's deadline. What is counted is
+HTTP, headers and bodies, without TLS, TCP and IP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["Deadline", "TimedSocket"]
+
+
+class Deadline:
+    """A point in time, `seconds` from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left, more than 0; `TimeoutError` if there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def renew(self) -> None:
+        """Start again from now: for transfers that may last as long as they get on."""
+        self._end = time.monotonic() + self.seconds
+
+
+class TimedSocket:
+    """What `http.client` needs of a socket. `deadline`, `sent` and `received` (bytes) belong to the
+    exchange in progress; who begins the next one sets them anew."""
+
+    def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
+        self.raw = raw
+        self.deadline = deadline
+        self.sent = self.received = 0
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of `data`; raises `TimeoutError` if the deadline comes first."""
+        self.raw.settimeout(self.deadline.left())  # Python's sendall has one timeout for it all
+        self.raw.sendall(data)
+        self.sent += len(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What is received, to read; it keeps the descriptor open until it is closed."""
+        return io.BufferedReader(_Received(self))
+
+    def close(self) -> None:
+        """Give up the socket."""
+        self.raw.close()  # the descriptor lives on until a reply still being read is closed
+
+    def stale(self) -> bool:
+        """Whether the peer closed an idle connection, or sent what nobody asked for."""
+        self.raw.settimeout(0)
+        try:
+            # the plain socket's recv, also under TLS: bytes there may be session tickets
+            peeked = socket.socket.recv(self.raw, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return not peeked or not isinstance(self.raw, ssl.SSLSocket)
+
+    def shutdown(self) -> None:
+        """Wake whoever waits on it; SSLSocket's own shutdown is not safe from another thread."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.raw, socket.SHUT_RDWR)
+
+
+class _Received(io.RawIOBase):
+    def __init__(self, owner: TimedSocket) -> None:
+        self._owner = owner
+        self._stream = owner.raw.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        self._owner.raw.settimeout(self._owner.deadline.left())
+        count = self._stream.readinto(buffer) or 0
+        self._owner.received += count
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()

@@ -1,0 +1,207 @@
+"""Downloads: whole, resumed, and from servers that lie."""
+
+import hashlib
+import json
+import re
+import threading
+
+import pytest
+
+from headtail.bundle import pack_zip
+from headtail.errors import (
+    HeadtailError,
+    IntegrityFault,
+    ServerUnreachable,
+    TooLarge,
+    UnknownName,
+    UsageFault,
+    WireFault,
+)
+from headtail.offload.client import Companion
+from tests.support.bundles import tiny_bundle
+from tests.support.range_server import RangeServer
+
+
+@pytest.fixture(scope="module")
+def zipped(bundle, tmp_path_factory):
+    path = tmp_path_factory.mktemp("zip") / "tiny.zip"
+    pack_zip(bundle, path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def origin(bundle, zipped):
+    with RangeServer(bundle.manifest.bundle_id, zipped) as served:
+        yield served
+
+
+@pytest.fixture
+def client(origin):
+    made = Companion(origin.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def destination(tmp_path):
+    return tmp_path / "got.bundle"
+
+
+def left_over(destination):
+    return sorted(path.name for path in destination.parent.iterdir())
+
+
+def test_whole(client, origin, bundle, destination):
+    got = client.download(bundle.manifest.bundle_id, destination)
+    assert got.path == destination
+    assert got.manifest == bundle.manifest
+    assert sorted(got.golden()) == sorted(bundle.golden())
+    assert left_over(destination) == ["got.bundle"]
+    assert origin.ranges == [None]
+
+
+@pytest.mark.parametrize("kept", [1, 1000, -1])
+def test_resumed_where_the_connection_was_lost(client, origin, bundle, zipped, destination, kept):
+    stop = kept % len(zipped)
+    origin.stop_after = stop
+    with pytest.raises(ServerUnreachable, match=rf"after {stop} of {len(zipped)} bytes"):
+        client.download(bundle.manifest.bundle_id, destination)
+    assert not destination.exists()
+    origin.stop_after = None
+    assert client.download(bundle.manifest.bundle_id, destination).manifest == bundle.manifest
+    assert origin.ranges == [None, f"bytes={stop}-"]
+    assert left_over(destination) == ["got.bundle"]
+
+
+def test_a_server_without_ranges_is_asked_for_all_of_it_again(client, origin, bundle, destination):
+    origin.stop_after = 1000
+    with pytest.raises(ServerUnreachable):
+        client.download(bundle.manifest.bundle_id, destination)
+    origin.stop_after, origin.honours_ranges = None, False
+    assert client.download(bundle.manifest.bundle_id, destination).manifest == bundle.manifest
+
+
+def test_a_part_that_was_complete_is_not_fetched_again(client, origin, bundle, zipped, destination):
+    digest = hashlib.sha256(zipped).hexdigest()
+    (destination.parent / f".got.bundle.{digest}.part").write_bytes(zipped)
+    assert client.download(bundle.manifest.bundle_id, destination).manifest == bundle.manifest
+    assert origin.ranges == []
+
+
+def test_another_zip_is_not_joined_to_what_is_there(
+    client, origin, bundle, zipped, destination, tmp_path
+):
+    origin.stop_after = 1000
+    with pytest.raises(ServerUnreachable):
+        client.download(bundle.manifest.bundle_id, destination)
+    other = tiny_bundle(tmp_path, name="other")
+    pack_zip(other, tmp_path / "other.zip")
+    with RangeServer(other.manifest.bundle_id, (tmp_path / "other.zip").read_bytes()) as second:
+        companion = Companion(second.url)
+        got = companion.download(other.manifest.bundle_id, destination)
+        companion.close()
+    assert second.ranges == [None]
+    assert got.manifest == other.manifest
+
+
+def test_a_part_with_wrong_bytes_is_thrown_away(client, bundle, zipped, destination):
+    digest = hashlib.sha256(zipped).hexdigest()
+    part = destination.parent / f".got.bundle.{digest}.part"
+    part.write_bytes(b"x" * 1000)
+    with pytest.raises(IntegrityFault, match=r"has SHA-256"):
+        client.download(bundle.manifest.bundle_id, destination)
+    assert left_over(destination) == []
+    assert client.download(bundle.manifest.bundle_id, destination).manifest == bundle.manifest
+
+
+def test_a_bundle_that_is_not_held(client, bundle, destination):
+    with pytest.raises(UnknownName, match=rf"Unknown bundle 'abc'.*{bundle.manifest.bundle_id}"):
+        client.download("abc", destination)
+
+
+def test_a_destination_that_exists(client, origin, bundle, destination):
+    destination.mkdir()
+    with pytest.raises(UsageFault, match="exists already"):
+        client.download(bundle.manifest.bundle_id, destination)
+    with pytest.raises(UsageFault, match="not named like a bundle"):
+        client.download(bundle.manifest.bundle_id, destination.with_name("got"))
+    assert origin.ranges == []
+
+
+@pytest.mark.parametrize(
+    ("lie", "kind", "words"),
+    [
+        ({"sha256": "../../etc/passwd"}, WireFault, "64 hexadecimal digits"),
+        ({"sha256": "A" * 64}, WireFault, "64 hexadecimal digits"),
+        ({"bytes": 0}, WireFault, "offers 0 bytes"),
+        ({"bytes": -1}, WireFault, "offers -1 bytes"),
+        ({"bytes": 1 << 40}, TooLarge, "offers 1099511627776 bytes"),
+        ({"sha256": "0" * 64}, WireFault, "ETag"),
+        ({"bytes": 1000}, WireFault, "more than the 1000 bytes"),
+        ({"bytes": 10_000_000}, WireFault, "of the 10000000 bytes"),
+    ],
+)
+def test_attack_a_listing_that_lies(client, origin, destination, lie, kind, words):
+    bundle_id = origin.listing[0]["bundle_id"]
+    origin.listing[0].update(lie)
+    with pytest.raises(kind, match=re.escape(words)):
+        client.download(bundle_id, destination)
+    assert not destination.exists()
+
+
+def test_attack_another_bundle_under_this_id(client, origin, destination):
+    origin.listing[0]["bundle_id"] = "e" * 64
+    with pytest.raises(IntegrityFault, match=r"holds bundle .*eeee.* was asked for"):
+        client.download("e" * 64, destination)
+    assert left_over(destination) == []
+
+
+def test_attack_a_changed_byte(client, origin, bundle, zipped, destination):
+    origin.data = zipped[:2000] + bytes([zipped[2000] ^ 1]) + zipped[2001:]
+    with pytest.raises(IntegrityFault, match=r"has SHA-256"):
+        client.download(bundle.manifest.bundle_id, destination)
+    assert left_over(destination) == []
+
+
+def test_attack_a_zip_that_is_none(client, origin, bundle, destination):
+    origin.hold(bundle.manifest.bundle_id, b"not a zip, but honestly announced")
+    with pytest.raises(HeadtailError, match=r"does not end as a \.zip does"):
+        client.download(bundle.manifest.bundle_id, destination)
+    assert not destination.exists()
+
+
+@pytest.mark.parametrize(
+    "content_range",
+    [None, "bytes 0-999/1000", "bytes 1001-{last}/{size}", "items 1000-{last}/{size}"],
+)
+def test_attack_a_range_that_was_not_asked_for(
+    client, origin, bundle, zipped, destination, content_range
+):
+    origin.stop_after = 1000
+    with pytest.raises(ServerUnreachable):
+        client.download(bundle.manifest.bundle_id, destination)
+    origin.stop_after = None
+    origin.content_range = content_range and content_range.format(
+        last=len(zipped) - 1, size=len(zipped)
+    )
+    with pytest.raises(WireFault, match=r"the range .* where 1000- of"):
+        client.download(bundle.manifest.bundle_id, destination)
+    assert not destination.exists()
+
+
+def test_a_transfer_that_stands_still_is_given_up(origin, bundle, destination):
+    companion = Companion(origin.url, timeout_s=0.2)
+    origin.stall = threading.Event()
+    try:
+        with pytest.raises(ServerUnreachable, match="within 200 ms"):
+            companion.download(bundle.manifest.bundle_id, destination)
+    finally:
+        origin.stall.set()
+        companion.close()
+
+
+def test_a_refused_download(client, origin, bundle, destination):
+    origin.listing = json.loads(json.dumps(origin.listing))
+    origin.gone = True
+    with pytest.raises(WireFault, match="answered 404: gone"):
+        client.download(bundle.manifest.bundle_id, destination)
