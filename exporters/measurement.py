@@ -153,7 +153,7 @@ class _Tails:
             if views
         ]
 
-    def _picture(  # noqa: PLR0913  # a row of the table above, the views and the factor
+    def _picture(  # a row of the table above, the views and the factor
         self, name: str, kind: str, quality: int, views: list[Frame], device_factor: float
     ) -> Picture:
         files = [_encode(view, kind, quality) for view in views]

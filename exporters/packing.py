@@ -120,7 +120,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
     expected: Reference,
     golden_samples: int,
 ) -> Bundle:
-    """Write and publish the bundle; nothing appears at the destination unless all of it is there."""
+    """Write and publish the bundle: all of it appears at the destination, or nothing."""
     with BundleWriter(destination, force=force) as writer:
         for proof in proofs:
             writer.add(f"artifacts/{proof.conversion.path.name}", proof.conversion.path)
@@ -203,7 +203,7 @@ Tables = tuple[tuple[QuantTable, ...], tuple[QuantTable, ...]]
 def _ranges(
     source: SourceModel, graph: fx.GraphModule, cuts: Sequence[CutPoint], expected: Reference
 ) -> dict[str, Tables]:
-    """Static minimum and maximum of every boundary tensor, from the calibration set if there is one."""
+    """Static ranges of every boundary tensor, from the calibration set if there is one."""
     seen = expected.cuts
     if source.calibration is not None:
         seen = reference(graph, source.calibration.samples, cuts).cuts

@@ -1,8 +1,8 @@
-"""Same real inputs through PyTorch and through the artifact on disk; how far apart, and the verdict.
+"""The same real inputs through PyTorch and through the artifact on disk: how far apart they are.
 
 Gates are constants with units. An artifact that is faithful to its recipe but agrees too little
 with the fp32 model is `poor`: it stays in the bundle, marked, and nothing chooses it unasked. One
-that is broken (not finite, constant, other shapes, below the fp32 gate) is `failed`: it is left out.
+that is broken (not finite, constant, other shapes, under the fp32 gate) is `failed` and left out.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from headtail.tensors import Array
 
 __all__ = ["Judgement", "Reference", "judge", "reference"]
 
-# Mean SNR over the inputs. The mean, because half-precision noise follows the activations: inputs to
-# which the model has little to say have weak logits over the same noise. The minimum is printed.
+# Mean SNR over the inputs. The mean, because half-precision noise follows the activations: inputs
+# to which the model has little to say have weak logits over the same noise. The minimum is printed.
 FP16_GATE_DB = 40.0
 GOOD_TOP1 = 0.95  # agreement with the fp32 model below which a quantized classifier is poor
 GOOD_SNR_DB = 20.0  # the same for models that do not classify, mean over the inputs
@@ -38,7 +38,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Judgement:
-    """Verdict `pass`, `poor` or `failed`, with the figures and a sentence where there is one to say."""
+    """Verdict `pass`, `poor` or `failed`, the figures, and a sentence if there is one to say."""
 
     agreement: Agreement
     verdict: str

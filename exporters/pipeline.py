@@ -67,7 +67,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The bundle, one row per artifact asked for (failed ones too), and what was left out and why."""
+    """The bundle, one row per artifact asked for (failed ones too), what was left out and why."""
 
     bundle: Bundle
     rows: tuple[ArtifactRow, ...]
@@ -166,7 +166,7 @@ def _capture(source: SourceModel, options: ExportOptions, folder: Path) -> _Capt
     )
 
 
-def _prove(  # noqa: PLR0913  # one artifact against everything known of it
+def _prove(  # one artifact against everything known of it
     conversion: Conversion,
     source: SourceModel,
     captured: _Captured,

@@ -4,7 +4,8 @@
 `get_attr` nodes, so both sides are whole models that can be exported again, and head followed by
 tail gives the same bits as the unsplit graph. A position between two calls is a *cut*; the results
 that are computed before it and used after it are its boundary, however many they are (a skip
-connection makes two). Kang et al., Neurosurgeon, ASPLOS 2017, https://doi.org/10.1145/3037697.3037698.
+connection makes two). Kang et al., Neurosurgeon, ASPLOS 2017,
+https://doi.org/10.1145/3037697.3037698.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def choose_cuts(
     The front is thinned evenly, keeping its ends.
     """
     front: list[CutPoint] = []
-    # of positions with the same work and size (before and after a batch norm) the last is a whole block
+    # of positions with equal work and size (before and after a batch norm) the last ends a block
     order = sorted(
         enumerate(points), key=lambda item: (item[1].head_flops, item[1].elements, -item[0])
     )

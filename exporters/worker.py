@@ -70,7 +70,7 @@ def main(argv: list[str]) -> int:
             emit({"event": "ran", **_run(from_json(RunRequest, body))})
     except HeadtailError as error:
         emit({"event": "error", **error.to_json()})
-    except Exception as error:  # noqa: BLE001  # a library may raise anything; the parent reports it
+    except Exception as error:  # a library may raise anything; the parent reports it
         emit({"event": "error", **_foreign(error).to_json()})
     return 0
 

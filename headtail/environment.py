@@ -73,6 +73,8 @@ def _package(name: str, module: str, purpose: str, extra: str) -> Check:
 def _owner(name: str) -> Check:
     owners = [owner for owner in name_owners(name) if owner != "headtail"]
     if owners:
-        remedy = f"also owned by {', '.join(owners)}: pip uninstall {' '.join(owners)}, then reinstall headtail"
-        return Check(f"import {name}", False, "broken", remedy)
+        cure = f"pip uninstall {' '.join(owners)}, then reinstall headtail"
+        return Check(
+            f"import {name}", False, "broken", f"also owned by {', '.join(owners)}: {cure}"
+        )
     return Check(f"import {name}", True, "broken", "ours alone")

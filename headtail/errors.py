@@ -3,12 +3,12 @@
     HeadtailError                       exit  HTTP
     ├── UsageFault                       2    400   the caller asked for something that cannot be
     │   ├── UnknownName                  2    404   a name that is in no table (did you mean ...)
-    │   ├── SourceFault                  2     -    the model or its script is not exportable as given
+    │   ├── SourceFault                  2     -    the model or its script cannot be exported as is
     │   ├── ImageFault                   2    400   bytes that are not an image we can read
-    │   └── SchemaFault                  2    400   JSON that does not fit its schema, as `message @ $.path`
+    │   └── SchemaFault                  2    400   JSON off its schema, as `message @ $.path`
     ├── GateFailed                       1     -    a measured figure missed its gate
     │   ├── ConversionFailed             1     -    one format's converter could not write the file
-    │   └── IntegrityFault               1    409   bytes on disk or on the wire are not what was promised
+    │   └── IntegrityFault               1    409   bytes are not what was promised
     ├── WireFault                        1    400   a peer sent a malformed message
     │   ├── TooLarge                     1    413   a declared or real length exceeds its limit
     │   ├── TensorMismatch               1    422   well formed, but not the tensors the model takes
@@ -16,9 +16,9 @@
     └── EnvironmentFault                 3    503   this machine lacks something
         ├── MissingDependency            3     -    a Python package or Debian package is absent
         ├── RuntimeUnavailable           3     -    a phone runtime cannot be loaded here
-        └── ServerUnreachable            3    503   nothing answers at the companion server's address
+        └── ServerUnreachable            3    503   nothing answers at the server's address
 
-An error is three sentences: what happened with the actual values, what was expected, what to do next.
+An error is three sentences: what, with the actual values; what was expected; what to do next.
 """
 
 from __future__ import annotations

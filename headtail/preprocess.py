@@ -63,7 +63,7 @@ class Preprocess:
         if not sane or len(self.mean) != 3 or len(self.std) != 3 or 0.0 in self.std:
             raise UsageFault(
                 f"Preprocessing {self} is out of range.",
-                expected="Sides are 1 to 8192, crop_fraction in (0, 1], three means, three non-zero stds.",
+                expected="Sides to 8192, crop_fraction in (0, 1], three means, three stds not 0.",
                 remedy="Correct get_preprocess() or the manifest.",
             )
 

@@ -23,7 +23,7 @@ __all__ = ["command"]
 @click.option("--runs", default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @json_option
-def command(  # noqa: PLR0913  # one parameter per option
+def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     source: str,
     output: Path | None,
     name: str,

@@ -24,7 +24,8 @@ def get_model(): return settle(Residual())
 def get_args(): return (torch.zeros(1, 3, 32, 32),)
 def get_labels(): return ["a", "b", "c", "d", "e"]
 def get_preprocess():
-    return Preprocess(32, 32, "RGB", "crop", 1.0, "bilinear", 1 / 255, (0.5,) * 3, (0.5,) * 3, "NCHW")
+    half = (0.5, 0.5, 0.5)
+    return Preprocess(32, 32, "RGB", "crop", 1.0, "bilinear", 1 / 255, half, half, "NCHW")
 def get_eval_batches():
     from skimage import data
     return [data.astronaut(), data.chelsea(), data.rocket(), data.coffee()]

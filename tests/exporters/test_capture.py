@@ -19,7 +19,8 @@ IMAGE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
 def test_a_model_in_train_mode_is_refused_by_module():
-    model = settle(Residual())
+    model = Residual()
+    settle(model)
     model.stem.train()
     with pytest.raises(SourceFault, match=r"train mode \(4 modules, first 'stem'\).*model.eval"):
         check_model(model, (IMAGE,))

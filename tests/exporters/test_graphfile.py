@@ -16,12 +16,18 @@ from tests.exporters.nets import Residual, TwoOutputs, settle
 IMAGE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
+def batched(model):
+    program = capture_batched(model, (IMAGE,))
+    assert program is not None
+    return flat_graph(program)
+
+
 @pytest.fixture(scope="module", params=[Residual, TwoOutputs])
 def written(request, tmp_path_factory):
     model = settle(request.param())
     folder = tmp_path_factory.mktemp("tail")
     paths = folder / "program.json", folder / "weights.safetensors"
-    TailProgram.of(flat_graph(capture_batched(model, (IMAGE,)))).write(*paths)
+    TailProgram.of(batched(model)).write(*paths)
     return model, paths
 
 
@@ -53,7 +59,7 @@ def test_the_batch_axis_is_free(written, batch):
 def test_same_program_same_bytes(written, tmp_path):
     model, paths = written
     again = tmp_path / "program.json", tmp_path / "weights.safetensors"
-    TailProgram.of(flat_graph(capture_batched(model, (IMAGE,)))).write(*again)
+    TailProgram.of(batched(model)).write(*again)
     assert [p.read_bytes() for p in again] == [p.read_bytes() for p in paths]
 
 
@@ -85,9 +91,8 @@ def test_an_operator_that_could_do_harm_is_refused(written, tmp_path, operator):
     def change(body):
         body["calls"][-1]["op"] = operator
 
-    paths = changed(written[1], tmp_path, change)
+    program = TailProgram.read(*changed(written[1], tmp_path, change))
     with pytest.raises(SchemaFault, match="may not stand in a program"):
-        program = TailProgram.read(*paths)
         program.enter(program.input_names)
 
 
@@ -96,9 +101,8 @@ def test_an_argument_that_is_no_value_is_refused(written, tmp_path, argument):
     def change(body):
         body["calls"][-1]["args"][0] = argument
 
-    paths = changed(written[1], tmp_path, change)
+    program = TailProgram.read(*changed(written[1], tmp_path, change))
     with pytest.raises((SchemaFault, BundleMismatch)):
-        program = TailProgram.read(*paths)
         program.enter(program.input_names)
 
 

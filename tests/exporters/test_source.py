@@ -42,6 +42,7 @@ def get_eval_batches(): return [(torch.full((1, 3, 8, 8), 9.0),)]
 """
     source = load_source(script(tmp_path, SCRIPT + more), name="mine")
     assert (source.name, source.task, source.labels) == ("mine", "classification", ("a", "b"))
+    assert source.calibration is not None
     assert source.calibration.provenance.count == 3
     assert float(source.evaluation.samples[0][0].max()) == 9.0
 
@@ -63,7 +64,7 @@ def test_a_broken_script_is_one_clear_error(tmp_path, text, words):
 
 @pytest.mark.parametrize("source", ["nowhere.py", "no.such.module", "timm-resnet", "os:getcwd:x"])
 def test_an_unknown_source_lists_the_kinds(source):
-    with pytest.raises(SourceFault, match="A source is one of: path/to/file.py"):
+    with pytest.raises(SourceFault, match=r"A source is one of: path/to/file.py"):
         load_source(source)
 
 
@@ -72,7 +73,7 @@ def test_a_factory_returns_module_and_inputs(tmp_path, monkeypatch):
     script(tmp_path, text, "factory_source_for_test.py")
     monkeypatch.syspath_prepend(tmp_path)
     assert load_source("factory_source_for_test:make").name == "make"
-    with pytest.raises(SourceFault, match="returned a int.*module, example inputs"):
+    with pytest.raises(SourceFault, match=r"returned a int.*module, example inputs"):
         load_source("factory_source_for_test:other")
 
 
@@ -80,7 +81,7 @@ def test_photos_go_through_the_declared_preprocessing():
     photo = np.full((40, 50, 3), 255, np.uint8)
     source = from_module(settle(Residual()), (IMAGE,), preprocess=PREPROCESS, evaluation=[photo])
     assert source.frames[0] is photo
-    np.testing.assert_allclose(source.evaluation.samples[0][0], 1.0)
+    assert np.allclose(source.evaluation.samples[0][0].astype(np.float32), 1.0)
 
 
 def test_photos_without_preprocessing_are_refused():
