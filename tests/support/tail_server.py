@@ -15,6 +15,7 @@ import contextlib
 import http.server
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,8 +71,9 @@ class TailServer:
     """`mode` applies to the requests that come after it is set. `requests` counts inferences, and
     `connections` accepted TCP connections."""
 
-    def __init__(self, manifest: Manifest) -> None:
+    def __init__(self, manifest: Manifest, *, context: ssl.SSLContext | None = None) -> None:
         self.manifest = manifest
+        self.context = context
         self.mode = "good"
         self.status = 500
         self.status_headers: dict[str, str] = {}
@@ -88,7 +90,7 @@ class TailServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.context else 'http'}://127.0.0.1:{self.port}"
 
     def __enter__(self) -> TailServer:
         self._start()
@@ -123,7 +125,7 @@ class TailServer:
         while self._sockets:
             sock = self._sockets.pop()
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # under TLS too, from this thread
 
     def opened(self, sock: socket.socket) -> None:
         self.connections += 1
@@ -160,6 +162,8 @@ class _Server(http.server.ThreadingHTTPServer):
     def __init__(self, tails: TailServer, port: int) -> None:
         self.tails = tails
         super().__init__(("127.0.0.1", port), _Handler)
+        if tails.context is not None:
+            self.socket = tails.context.wrap_socket(self.socket, server_side=True)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         sock, address = super().get_request()
@@ -198,7 +202,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(404, {}, b'{"error":"no such thing"}')
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client changed its mind
+            self.close_connection = True
+            return
         self.tails.requests += 1
         mode = self.tails.mode
         if mode == "hang":
