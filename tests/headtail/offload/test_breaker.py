@@ -18,17 +18,21 @@ def clock():
     return Clock()
 
 
+def in_state(breaker, state):
+    return breaker.state is state
+
+
 def breaker_of(clock, *, drawn=0.0):
     return Breaker(base_s=0.25, limit_s=4.0, clock=clock, draw=lambda: drawn)
 
 
 def test_closed_until_a_failure(clock):
     breaker = breaker_of(clock)
-    assert breaker.state is State.CLOSED
+    assert in_state(breaker, State.CLOSED)
     breaker.succeeded()
     assert (breaker.state, breaker.wait_s, breaker.probe_due) == (State.CLOSED, 0.0, False)
     breaker.failed()
-    assert breaker.state is State.OPEN
+    assert in_state(breaker, State.OPEN)
     assert not breaker.probe_due
 
 
@@ -41,10 +45,10 @@ def test_a_probe_is_due_when_the_backoff_has_passed(clock):
     clock.now += 0.05
     assert breaker.probe_due
     breaker.probe()
-    assert breaker.state is State.HALF_OPEN
+    assert in_state(breaker, State.HALF_OPEN)
     assert not breaker.probe_due
     breaker.succeeded()
-    assert breaker.state is State.CLOSED
+    assert in_state(breaker, State.CLOSED)
 
 
 def test_backoff_doubles_up_to_its_limit_and_starts_again_after_a_success(clock):

@@ -52,7 +52,7 @@ def test_bytes_are_counted_where_they_cross_the_socket(bundle):
     """A server that records every byte says the same."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         sent = b"HTTP/1.1 500 No\r\nContent-Length: 2\r\nX-Other: y\r\n\r\n{}"
-        received = []
+        received: list[bytes] = []
 
         def answer():
             with listener.accept()[0] as sock:

@@ -74,7 +74,7 @@ def test_split_equals_the_whole_model(real, companion, cut, codec, tolerance):
         answer = engine.answer(inputs)
         assert (answer.where, answer.reason) == ("split", "")
         for output, reference in zip(answer.outputs, wanted, strict=True):
-            np.testing.assert_allclose(output, reference, atol=tolerance)
+            np.testing.assert_allclose(output.astype(np.float32), reference, atol=tolerance)
         assert set(answer.server) == {"decode_ms", "queue_ms", "compute_ms"}
     engine.close()
 
@@ -110,7 +110,7 @@ def test_another_bundle_of_the_same_name(newer, companion):
     engine.close()
     assert answer.where == "local (bundle mismatch)"
     assert "is not held" in answer.reason
-    np.testing.assert_allclose(answer.outputs[0], wanted[0], atol=1e-5)
+    np.testing.assert_allclose(answer.outputs[0].astype(np.float32), wanted[0], atol=1e-5)
 
 
 def test_a_spent_deadline_is_dropped_before_compute(real, companion):
@@ -135,7 +135,7 @@ def test_the_server_ends_in_mid_run(real):
     for _ in range(5):
         answer = engine.answer(inputs)
         places.append(answer.where)
-        np.testing.assert_allclose(answer.outputs[0], wanted[0], atol=1e-5)
+        np.testing.assert_allclose(answer.outputs[0].astype(np.float32), wanted[0], atol=1e-5)
     engine.close()
     companion.close()
     assert places == ["split"] * 5 + ["local (server lost)"] * 5
