@@ -34,8 +34,15 @@ types: $(STAMP)
 fast: $(STAMP)
 	$(BIN)/python -m pytest -m 'not slow and not device'
 
-bench: $(STAMP)
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+BENCH_BUNDLE := build/efficientnet_lite0.bundle
+
+$(BENCH_BUNDLE): $(STAMP)
+	$(BIN)/headtail export exporters.efficientnet_lite0 -o $@ --precision fp32 --force
+
+bench: $(STAMP) $(BENCH_BUNDLE)
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/multi_entry.py
+	$(BIN)/python benchmarks/server_overhead.py $(BENCH_BUNDLE)
 
 stage: $(STAMP)
 	$(BIN)/headtail stage

@@ -39,7 +39,7 @@ from headtail.tensors import Array
 from headtail.wire.boundary import encode_boundary
 from headtail.wire.codecs import CODEC_IDS
 
-__all__ = ["Proof", "pack"]
+__all__ = ["Proof", "pack", "tool_versions"]
 
 GOLDEN = "golden.safetensors"
 _TOOLS = (
@@ -151,7 +151,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
             golden=GOLDEN,
             calibration=source.calibration.provenance if source.calibration else None,
             evaluation=source.evaluation.provenance,
-            tool_versions=_versions(),
+            tool_versions=tool_versions(),
             files={},
         )
         return writer.publish(manifest)
@@ -245,7 +245,8 @@ def _cut(
     return Cut(**{**vars(cut), "wire_bytes": sizes})
 
 
-def _versions() -> dict[str, str]:
+def tool_versions() -> dict[str, str]:
+    """Version of every tool that had a hand in a bundle."""
     found = {"python": platform.python_version()}
     for tool in _TOOLS:
         try:

@@ -27,12 +27,12 @@ from exporters.prove import Protocol, observe, size_of
 from exporters.source import SourceModel
 from exporters.splitting import CutPoint, choose_cuts, cut_points, find_cut, head_graph
 from exporters.target import TARGETS, target
-from headtail.bundle import Bundle
+from headtail.bundle import Bundle, write_report
 from headtail.errors import ConversionFailed, GateFailed, UsageFault
 from headtail.manifest import FORWARD, Entry, head_entry
-from headtail.report import ArtifactRow
+from headtail.report import ArtifactRow, Report
 
-__all__ = ["ExportOptions", "ExportResult", "export"]
+__all__ = ["Captured", "ExportOptions", "ExportResult", "capture_source", "export"]
 
 GOLDEN_SAMPLES = 4  # whole photos with all boundary tensors are about 1.5 MB each
 
@@ -82,7 +82,9 @@ class ExportResult:
 
 
 @dataclass(frozen=True)
-class _Captured:
+class Captured:
+    """The flat graph, its batched twin if the model allows one, the cuts, and `.pt2` files."""
+
     graph: fx.GraphModule
     batched: fx.GraphModule | None
     cuts: list[CutPoint]
@@ -99,7 +101,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix="headtail-") as temporary:
         folder = Path(temporary)
         with clock.stage("capture"):
-            captured = _capture(source, options, folder)
+            captured = capture_source(source, options, folder)
             if captured.batched is None:
                 remarks.append("the model fixes its batch size: the tail takes batch 1 only")
         with clock.stage("convert"):
@@ -139,10 +141,12 @@ def export(
                 golden_samples=GOLDEN_SAMPLES,
             )
     rows = tuple(proof.row() for proof in proofs) + tuple(_failed_row(f) for f in failures)
+    write_report(bundle, Report("export", rows, tuple(remarks)).to_json())
     return ExportResult(bundle, rows, tuple(failures), tuple(remarks), clock.seconds)
 
 
-def _capture(source: SourceModel, options: ExportOptions, folder: Path) -> _Captured:
+def capture_source(source: SourceModel, options: ExportOptions, folder: Path) -> Captured:
+    """Capture the model and its heads; programs are written to `folder`."""
     program = capture(source.module, source.example)
     graph = flat_graph(program)
     batched = capture_batched(source.module, source.example)
@@ -161,7 +165,7 @@ def _capture(source: SourceModel, options: ExportOptions, folder: Path) -> _Capt
         programs[name] = folder / f"{name}.pt2"
         torch.export.save(capture(head_graph(graph, cut), source.example), programs[name])
         entries.append(Entry(name, inputs, cut.tensors))
-    return _Captured(
+    return Captured(
         graph, flat_graph(batched) if batched is not None else None, cuts, programs, tuple(entries)
     )
 
@@ -169,7 +173,7 @@ def _capture(source: SourceModel, options: ExportOptions, folder: Path) -> _Capt
 def _prove(  # one artifact against everything known of it
     conversion: Conversion,
     source: SourceModel,
-    captured: _Captured,
+    captured: Captured,
     expected: Reference,
     options: ExportOptions,
     folder: Path,

@@ -152,6 +152,7 @@ def _run(request: RunRequest) -> Mapping[str, Any]:
         if request.runs:
             timing = measure(
                 lambda name=entry.name: session.run(name, samples[0]),  # type: ignore[misc]  # mypy cannot infer the default's type
+                kind=runtime.timing_kind,
                 warmup=request.warmup,
                 runs=request.runs,
             )

@@ -36,6 +36,7 @@ class MilRuntime:
 
     name = "mil-interpreter"
     format = "coreml"
+    timing_kind = "emulated"  # the interpreter's own time says nothing about an Apple device
 
     def __init__(self, mode: Mode = Mode.DECLARED) -> None:
         self.mode = mode

@@ -22,9 +22,9 @@ def command(bundle: Path, runs: int, as_json: bool) -> int:
     """
     console = Console(as_json)
     from exporters.verification import verify_artifacts
-    from headtail.bundle import open_bundle, read_report
+    from headtail.bundle import open_bundle, read_report, write_report
     from headtail.cli.tables import artifacts_json
-    from headtail.report import text_table
+    from headtail.report import Report, text_table
 
     console.begin("hashes")
     opened = open_bundle(bundle)
@@ -34,6 +34,8 @@ def command(bundle: Path, runs: int, as_json: bool) -> int:
     )
     result = verify_artifacts(opened, runs=runs, progress=console)
     console.print(text_table(result.rows))
+    note = "on the bundle's golden inputs; the manifest has the figures of the whole evaluation set"
+    write_report(opened, Report("verify", result.rows, (note,)).to_json())
     console.finish(
         {
             "bundle_id": opened.manifest.bundle_id,

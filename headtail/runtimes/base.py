@@ -47,10 +47,15 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """A way to run artifacts of one format."""
+    """A way to run artifacts of one format.
+
+    `timing_kind` is what its times are, one of `headtail.timing.TIMING_KINDS`: an interpreter that
+    stands for a device says `emulated`, and nobody may call its times a latency.
+    """
 
     name: str
     format: str
+    timing_kind: str
 
     def probe(self) -> Capability:
         """Is it usable on this machine? Must not raise and must not load a model."""

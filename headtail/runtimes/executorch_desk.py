@@ -29,6 +29,7 @@ class ExecuTorchDesk:
 
     name = "executorch"
     format = "executorch"
+    timing_kind = "host"
 
     def probe(self) -> Capability:
         """Are `executorch` and `torch` installed?"""

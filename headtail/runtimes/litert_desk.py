@@ -31,6 +31,7 @@ class LiteRTDesk:
 
     name = "litert"
     format = "litert"
+    timing_kind = "host"
 
     def probe(self) -> Capability:
         """Is `ai_edge_litert` installed?"""

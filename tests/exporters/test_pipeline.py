@@ -51,7 +51,8 @@ def test_every_format_and_precision_is_written_and_proven(exported):
         *(("coreml", p) for p in ("fp32", "fp16", "w8")),
     }
     for row in exported.rows:
-        assert row.timing_kind == "host"
+        # the interpreter's own time is nobody's latency
+        assert row.timing_kind == ("emulated" if row.format == "coreml" else "host")
         assert row.n == 6
         if row.precision == "fp32":
             assert (row.agreement, row.verdict) == (1.0, "pass")
