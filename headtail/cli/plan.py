@@ -10,6 +10,8 @@ from headtail.cli.console import Console, json_option
 
 __all__ = ["command"]
 
+# A way that changes one answer in twenty is no way to get the answer, unless somebody says it is.
+USUAL_FIDELITY = 0.95
 CODECS = ("aq8t+deflate", "aq6t+deflate", "aq4c+deflate", "raw32")
 
 
@@ -21,7 +23,11 @@ CODECS = ("aq8t+deflate", "aq6t+deflate", "aq4c+deflate", "raw32")
 @click.option("--format", "format_name", default="litert", show_default=True)
 @click.option("--precision", default="fp32", show_default=True)
 @click.option("--device-factor", default=1.0, show_default=True, help="Phone time / host time.")
-@click.option("--min-fidelity", type=float, help="Smallest share of unchanged answers.")
+@click.option(
+    "--min-fidelity",
+    type=float,
+    help=f"Smallest share of unchanged answers; {USUAL_FIDELITY} for a classifier.",
+)
 @click.option("--keep-picture", is_flag=True, help="The picture may not leave the phone.")
 @click.option("--deadline-ms", type=float, help="When the answer must be there.")
 @json_option
@@ -54,8 +60,11 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
 
     torch.set_num_threads(1)
     link = Link(uplink_mbit, downlink_mbit or uplink_mbit, rtt_ms)
-    constraints = Constraints(min_fidelity, not keep_picture, deadline_ms)
+    Constraints(min_fidelity, not keep_picture, deadline_ms)  # refused before the long work
     opened = open_bundle(bundle)
+    if min_fidelity is None and opened.manifest.task == "classification":
+        min_fidelity = USUAL_FIDELITY
+    constraints = Constraints(min_fidelity, not keep_picture, deadline_ms)
     artifact = opened.manifest.artifact(format_name, precision)
     console.begin("measure")
     measured = measure_bundle(opened, artifact, CODECS, device_factor=device_factor)
