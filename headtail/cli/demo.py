@@ -91,7 +91,8 @@ def _offload_lines(split: Split, fallback: Fallback) -> list[str]:
         f"{split.agreement:.3f} of {split.n} (95 % interval {split.low:.3f}-{split.high:.3f})",
         f"  {split.bytes_on_wire} bytes on the wire, {ratio:.1f}x below the fp32 tensors",
         f"  local {split.local_ms_p50:.1f} ms, split {split.split_ms_p50:.1f} ms (p50, host, "
-        f"loopback; {split.added_ms_p50:.2f} ms of it neither head nor tail)",
+        f"loopback; {split.added_ms_p50:.2f} ms of it neither head nor tail); head and tail share "
+        "one desk here, so this shows that splitting works, not that it pays: see headtail plan",
         f"server killed after {fallback.before}: {fallback.answered} of {fallback.asked} further "
         f"inputs answered, {fallback.right} as fp32 PyTorch does, {fallback.in_time} within "
         f"{fallback.deadline_ms:.0f} ms, {fallback.marked_lost} marked local (server lost), "
