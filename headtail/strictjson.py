@@ -12,9 +12,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from typing import Any, TypeVar
+
+import numpy as np
 
 from headtail.errors import SchemaFault
 
@@ -23,6 +26,9 @@ __all__ = ["canonical_bytes", "from_json", "parse", "to_json"]
 T = TypeVar("T")
 MAX_DEPTH = 32
 MAX_WHOLE = 1 << 53  # largest range in which every integer is a float too
+MAX_SHOWN = 200  # characters of a wrong value in an error
+_STRING = re.compile(rb'(?s)"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)')  # one that never ends counts too
+_NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _REMEDY = "Write the file with this version of Headtail, or correct the value by hand."
 _SCALARS: dict[Any, str] = {
     str: "a string",
@@ -59,7 +65,7 @@ def parse(data: bytes, *, path: str = "$") -> Any:
         out: dict[str, Any] = {}
         for key, item in items:
             if key in out:
-                raise SchemaFault(f"Key {key!r} appears twice", path, remedy=_REMEDY)
+                raise SchemaFault(f"Key {_shown(key)} appears twice", path, remedy=_REMEDY)
             out[key] = item
         return out
 
@@ -80,7 +86,7 @@ def from_json(cls: type[T], value: Any, *, path: str = "$") -> T:
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is a dataclass
     unknown = sorted(set(value) - set(fields))
     if unknown:
-        raise SchemaFault(f"Unknown key {unknown[0]!r}", path, remedy=_REMEDY)
+        raise SchemaFault(f"Unknown key {_shown(unknown[0])}", path, remedy=_REMEDY)
     missing = sorted(set(fields) - set(value))
     if missing:
         raise SchemaFault(f"Missing key {missing[0]!r}", path, remedy=_REMEDY)
@@ -127,24 +133,22 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
     if hint is float and type(value) is int and abs(value) <= MAX_WHOLE:
         value, right = float(value), True
     if not right or (hint is float and not math.isfinite(value)):
-        raise SchemaFault(f"Expected {_SCALARS[hint]}, got {value!r}", path, remedy=_REMEDY)
+        raise SchemaFault(f"Expected {_SCALARS[hint]}, got {_shown(value)}", path, remedy=_REMEDY)
     return value
 
 
+def _shown(value: Any) -> str:
+    # a value may be as large as the file; an error is a sentence
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
 def _check_depth(data: bytes, path: str) -> None:
-    # json.loads recurses in C; a megabyte of "[" must not reach it
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in data:
-        if in_string:
-            in_string = escaped or byte != 0x22
-            escaped = not escaped and byte == 0x5C
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
+    """json.loads recurses in C; a megabyte of "[" must not reach it."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    brackets = np.frombuffer(_STRING.sub(b"", data).translate(None, _NOT_BRACKETS), np.uint8)
+    steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
+    deepest = int(np.cumsum(steps).max(initial=0))
     if deepest > MAX_DEPTH:
         raise SchemaFault(f"Nested {deepest} levels deep, limit {MAX_DEPTH}", path, remedy=_REMEDY)
