@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from headtail.errors import SchemaFault
+from headtail.errors import HeadtailError, SchemaFault
 
 __all__ = ["canonical_bytes", "from_json", "parse", "to_json"]
 
@@ -27,7 +27,9 @@ T = TypeVar("T")
 MAX_DEPTH = 32
 MAX_WHOLE = 1 << 53  # largest range in which every integer is a float too
 MAX_SHOWN = 200  # characters of a wrong value in an error
-_STRING = re.compile(rb'(?s)"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)')  # one that never ends counts too
+_STRING = re.compile(
+    rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
+)  # one that never ends counts too
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _REMEDY = "Write the file with this version of Headtail, or correct the value by hand."
 _SCALARS: dict[Any, str] = {
@@ -79,7 +81,7 @@ def parse(data: bytes, *, path: str = "$") -> Any:
 
 
 def from_json(cls: type[T], value: Any, *, path: str = "$") -> T:
-    """Plain values to dataclass `cls`; every mismatch names its place."""
+    """Plain values to dataclass `cls`; every mismatch is a `SchemaFault` that names its place."""
     if not isinstance(value, dict):
         raise SchemaFault(f"Expected an object, got {type(value).__name__}", path, remedy=_REMEDY)
     hints = typing.get_type_hints(cls)
@@ -90,7 +92,12 @@ def from_json(cls: type[T], value: Any, *, path: str = "$") -> T:
     missing = sorted(set(fields) - set(value))
     if missing:
         raise SchemaFault(f"Missing key {missing[0]!r}", path, remedy=_REMEDY)
-    return cls(**{n: _typed(hints[n], value[n], f"{path}.{n}") for n in fields})
+    typed = {n: _typed(hints[n], value[n], f"{path}.{n}") for n in fields}
+    try:
+        return cls(**typed)
+    except HeadtailError as error:  # the class's own rules, such as a table of known names
+        remedy = f"{error.expected} {error.remedy}"
+        raise SchemaFault(error.what.rstrip("."), path, remedy=remedy) from None
 
 
 def _typed(hint: Any, value: Any, path: str) -> Any:
@@ -147,7 +154,9 @@ def _check_depth(data: bytes, path: str) -> None:
     """json.loads recurses in C; a megabyte of "[" must not reach it."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
-    brackets = np.frombuffer(_STRING.sub(b"", data).translate(None, _NOT_BRACKETS), np.uint8)
+    # without escapes every quote begins or ends a string, and splitting is 3x faster
+    outside = _STRING.split(data) if b"\\" in data else data.split(b'"')[::2]
+    brackets = np.frombuffer(b"".join(outside).translate(None, _NOT_BRACKETS), np.uint8)
     steps = np.where((brackets == ord("[")) | (brackets == ord("{")), 1, -1)
     deepest = int(np.cumsum(steps).max(initial=0))
     if deepest > MAX_DEPTH:

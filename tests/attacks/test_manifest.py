@@ -129,11 +129,17 @@ SCHEMA = {
         lambda v: v["artifacts"][0].update(path="artifacts/tiny"),
         "'artifacts/tiny' has no record @ $.files.",
     ),
-    "unknown dtype": (lambda v: v["inputs"][0].update(dtype="f8"), "Unknown dtype 'f8'."),
+    "unknown dtype": (
+        lambda v: v["inputs"][0].update(dtype="f8"),
+        "Unknown dtype 'f8' @ $.inputs[0].",
+    ),
     "negative size": (lambda v: v["inputs"][0].update(shape=[-1]), "shape [-1]"),
     "rank 99": (lambda v: v["inputs"][0].update(shape=[1] * 99), "has shape [1, 1"),
     "division by zero": (lambda v: v["preprocess"].update(std=[1.0, 0.0, 1.0]), "out of range"),
-    "unknown layout": (lambda v: v["preprocess"].update(layout="CHW"), "Unknown layout 'CHW'."),
+    "unknown layout": (
+        lambda v: v["preprocess"].update(layout="CHW"),
+        "Unknown layout 'CHW' @ $.preprocess.",
+    ),
     "gigantic picture": (lambda v: v["preprocess"].update(height=10**9), "out of range"),
 }
 
