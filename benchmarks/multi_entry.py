@@ -2,8 +2,8 @@
 
     python benchmarks/multi_entry.py
 
-EfficientNet-Lite0, the three cuts that an export chooses, every format and precision; both files of a
-pair are written in the same run. Ends with one JSON line.
+EfficientNet-Lite0, the three cuts that an export chooses, every format and precision; both files
+of a pair are written in the same run. Ends with one JSON line.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ class Probed:
     """A runtime of which only the probe is asked."""
 
     name = format = "probed"
+    timing_kind = "host"
 
     def __init__(self, capability):
         self.capability = capability

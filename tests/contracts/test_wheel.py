@@ -20,7 +20,8 @@ def wheel(tmp_path_factory) -> Path:
         check=True,
         capture_output=True,
     )
-    return next(folder.glob("headtail-*.whl"))
+    (built,) = folder.glob("headtail-*.whl")
+    return Path(built)
 
 
 def test_content(wheel):

@@ -14,8 +14,9 @@ def settle(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.weight.data = torch.rand(module.weight.shape, generator=generator) + 0.5
-            module.running_mean = torch.randn(module.running_mean.shape, generator=generator) * 0.1
-            module.running_var = torch.rand(module.running_var.shape, generator=generator) + 0.5
+            channels = module.num_features
+            module.running_mean = torch.randn(channels, generator=generator) * 0.1
+            module.running_var = torch.rand(channels, generator=generator) + 0.5
     return model.eval()
 
 
@@ -33,7 +34,8 @@ class Residual(nn.Module):
         x = self.stem(x)
         x = x + self.block(x)
         x = self.down(x)
-        return self.head(x.mean((2, 3)))
+        scores: torch.Tensor = self.head(x.mean((2, 3)))
+        return scores
 
 
 class TwoOutputs(nn.Module):

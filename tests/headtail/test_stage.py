@@ -59,7 +59,10 @@ def phone_site(tmp_path):
     site = tmp_path / "site"
     site.mkdir()
     for package in ("numpy", "PIL"):
-        home = Path(find_spec(package).origin).parent
+        spec = find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        home = Path(spec.origin).parent
         libraries = home.with_name({"numpy": "numpy.libs", "PIL": "pillow.libs"}[package])
         for folder in (home, libraries):
             if folder.is_dir():
