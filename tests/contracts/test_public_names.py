@@ -32,8 +32,6 @@ def defined(path: Path) -> set[str]:
     return names
 
 
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_exports(path):
     assert path.stem not in EMPTY_WORDS

@@ -14,12 +14,12 @@ from safetensors.numpy import save as reference_save
 
 from headtail.errors import HeadtailError, IntegrityFault, SchemaFault, TooLarge, UnknownName
 from headtail.tensorfile import MAX_HEADER_BYTES, dump, parse, read_tensors, write_tensors
-from headtail.tensors import DTYPES
+from headtail.tensors import DTYPES, Array
 
-TENSORS = {
+TENSORS: dict[str, Array] = {
     "b": np.arange(3, dtype=np.uint8),
-    "a": np.float32([1.5]),
-    "z": np.int64([7]),
+    "a": np.array([1.5], np.float32),
+    "z": np.array([7], np.int64),
 }
 BYTES = (
     b"\xa8\x00\x00\x00\x00\x00\x00\x00"
@@ -44,7 +44,7 @@ def entry(dtype="U8", shape=(3,), begin=0, end=3):
 
 def test_exact_bytes():
     assert dump(TENSORS) == BYTES
-    assert dump(dict(reversed(TENSORS.items()))) == BYTES
+    assert dump(dict(reversed(list(TENSORS.items())))) == BYTES
     assert reference_save(TENSORS) == BYTES
 
 
