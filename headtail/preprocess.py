@@ -10,14 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import operator
+import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headtail.errors import ImageFault, UnknownName, UsageFault
+from headtail.errors import HeadtailError, ImageFault, UnknownName, UsageFault
 from headtail.strictjson import canonical_bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
 
 __all__ = ["Frame", "Preprocess", "load_image"]
 
@@ -27,6 +34,7 @@ RESIZE_MODES = ("nearest", "bilinear", "bicubic", "lanczos")
 FITS = ("crop", "squash")
 LAYOUTS = ("NCHW", "NHWC")
 COLOURS = ("RGB", "BGR")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # not EPS: it would run Ghostscript
 MAX_PIXELS = 64_000_000  # a 64-megapixel camera; more is a decompression bomb
 
 
@@ -34,8 +42,8 @@ MAX_PIXELS = 64_000_000  # a 64-megapixel camera; more is a decompression bomb
 class Preprocess:
     """How camera bytes become the model's float32 input.
 
-    `fit` `crop`: resize so that the shorter side is round(min(height, width) / crop_fraction), then
-    take the centre; `squash`: resize to (height, width) whatever the proportions.
+    `fit` `crop`: resize in proportion until the picture just covers (height, width) /
+    crop_fraction, then take the centre; `squash`: resize to (height, width), out of proportion.
     Value = (byte * scale - mean[c]) / std[c], with `mean` and `std` in the order of `colour`.
     """
 
@@ -51,6 +59,21 @@ class Preprocess:
     layout: str
 
     def __post_init__(self) -> None:
+        self._check_names()
+        try:
+            self._plain_numbers()
+            sane = 0 < self.height <= 8192 and 0 < self.width <= 8192 and self._gives_numbers()
+        except (TypeError, ValueError, OverflowError):  # not numbers, or no floats
+            sane = False
+        if not sane or not 0 < self.crop_fraction <= 1:
+            raise UsageFault(
+                f"Preprocessing {self} is out of range.",
+                expected="Sides to 8192, crop_fraction in (0, 1], three means and three stds with "
+                "which every byte becomes a finite float32.",
+                remedy="Correct get_preprocess() or the manifest.",
+            )
+
+    def _check_names(self) -> None:
         for kind, value, known in (
             ("resize mode", self.resize, RESIZE_MODES),
             ("fit", self.fit, FITS),
@@ -59,13 +82,18 @@ class Preprocess:
         ):
             if value not in known:
                 raise UnknownName(kind, value, known)
-        sane = 0 < self.height <= 8192 and 0 < self.width <= 8192 and 0 < self.crop_fraction <= 1
-        if not sane or len(self.mean) != 3 or len(self.std) != 3 or 0.0 in self.std:
-            raise UsageFault(
-                f"Preprocessing {self} is out of range.",
-                expected="Sides to 8192, crop_fraction in (0, 1], three means, three stds not 0.",
-                remedy="Correct get_preprocess() or the manifest.",
-            )
+
+    def _plain_numbers(self) -> None:
+        # people write lists and numpy's numbers; the manifest holds neither
+        for field, plain in _PLAIN.items():
+            object.__setattr__(self, field, plain(getattr(self, field)))
+
+    def _gives_numbers(self) -> bool:
+        if len(self.mean) != 3 or len(self.std) != 3:
+            return False
+        with np.errstate(all="ignore"):
+            ends = self._scaled(np.array([[0], [255]], np.float32))
+        return bool(np.isfinite(ends).all())
 
     @property
     def id(self) -> str:
@@ -87,8 +115,7 @@ class Preprocess:
         return np.asarray(image.resize((self.width, self.height), mode, box=box), np.uint8)
 
     def _window(self, width: int, height: int) -> tuple[float, float, float, float]:
-        target = min(self.height, self.width) / self.crop_fraction
-        ratio = min(width, height) / target
+        ratio = min(width / self.width, height / self.height) * self.crop_fraction
         w, h = min(self.width * ratio, width), min(self.height * ratio, height)
         left, top = (width - w) / 2, (height - h) / 2
         return left, top, left + w, top + h
@@ -102,12 +129,28 @@ class Preprocess:
         pixels = view.astype(np.float32)
         if self.colour == "BGR":
             pixels = pixels[..., ::-1]
-        value = (pixels * np.float32(self.scale) - np.asarray(self.mean, np.float32)) / np.asarray(
-            self.std, np.float32
-        )
+        value = self._scaled(pixels)
         if self.layout == "NCHW":
             value = value.transpose(2, 0, 1)
         return np.ascontiguousarray(value[None], np.float32)
+
+    def _scaled(self, pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        return (pixels * np.float32(self.scale) - mean) / std
+
+
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "height": operator.index,
+    "width": operator.index,
+    "crop_fraction": float,
+    "scale": float,
+    "mean": _floats,
+    "std": _floats,
+}
 
 
 def check_frame(frame: Frame) -> None:
@@ -123,24 +166,51 @@ def check_frame(frame: Frame) -> None:
 def load_image(source: Path | bytes) -> Frame:
     """Decode an image file to (H, W, 3) uint8 RGB, upright by its EXIF tag, alpha dropped.
 
-    Raises `ImageFault` for bytes that are not an image and for images over 64 megapixels.
+    The first frame of an animation; the high byte of 16-bit samples. Raises `ImageFault` for bytes
+    that are not an image, for images over 64 megapixels and for samples without a known range.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    name = "The bytes" if isinstance(source, bytes) else str(source)
+    name = "The picture" if isinstance(source, bytes) else str(source)
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageFault(
-                    f"{name} is {image.width}x{image.height} pixels.",
-                    expected=f"At most {MAX_PIXELS} pixels are read.",
-                    remedy="Shrink the image first.",
-                )
-            upright = ImageOps.exif_transpose(image) or image
-            return np.asarray(upright.convert("RGB"), np.uint8).copy()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        with warnings.catch_warnings():
+            # oddities of a file are no news to the user; what matters is whether it decodes
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            opened = io.BytesIO(source) if isinstance(source, bytes) else source
+            with Image.open(opened, formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise _too_large(name, f"{image.width}x{image.height}")
+                return _upright_rgb(image, name)
+    except HeadtailError:
+        raise
+    except Image.DecompressionBombError:
+        raise _too_large(name, f"over {2 * (Image.MAX_IMAGE_PIXELS or 0)}") from None
+    except Exception as error:  # Pillow's decoders raise what their bytes make them
         raise ImageFault(
             f"{name} cannot be read as an image ({type(error).__name__}).",
             expected="A complete JPEG, PNG, WebP, BMP, GIF or TIFF image.",
             remedy="Check the path, or open and save the picture again.",
         ) from None
+
+
+def _upright_rgb(image: PillowImage, name: str) -> Frame:
+    from PIL import Image, ImageOps
+
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise ImageFault(
+            f"{name} has 32-bit samples (mode {image.mode}).",
+            expected="Samples of 8 or 16 bits, whose range is known.",
+            remedy="Save it with 8 bits per channel.",
+        )
+    if image.mode.startswith("I"):  # Pillow's own conversion would make all above 255 white
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return np.array(image.convert("RGB"), np.uint8)
+
+
+def _too_large(name: str, size: str) -> ImageFault:
+    return ImageFault(
+        f"{name} is {size} pixels.",
+        expected=f"At most {MAX_PIXELS} pixels are read.",
+        remedy="Shrink the image first.",
+    )
