@@ -3,7 +3,8 @@
 `torch.export.save` writes pickled sample inputs into its archive, and a server must be able to load
 a stranger's bundle. So a tail is two files: `program.json`, the flat list of ATen calls in
 topological order, and `weights.safetensors`. Reading resolves names in `torch.ops.aten` only, and
-refuses operators that write to their arguments or reach the file system; no code is executed.
+refuses operators that could do harm (`exporters.operators`). No name from the file reaches the
+source that torch.fx writes and runs: values and weights are numbered, keywords are the schema's.
 
     {"schema_version": 1, "inputs": [...], "outputs": [...], "weights": [...],
      "calls": [{"name": "conv2d", "op": "aten.conv2d.default", "args": [...], "kwargs": {...}}]}
@@ -17,9 +18,8 @@ ATen: https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compi
 from __future__ import annotations
 
 import math
-import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from exporters.operators import SIZE_OPERATORS, check_keywords, resolve
 from headtail.errors import BundleMismatch, SchemaFault, SourceFault
 from headtail.strictjson import canonical_bytes, from_json, parse
 from headtail.tensorfile import read_tensors, write_tensors
@@ -37,17 +38,6 @@ SCHEMA_VERSION = 1
 MAX_PROGRAM_BYTES = 64 << 20
 _BATCH = "batch"
 _REMEDY = "Export the bundle again with this version of Headtail."
-# Arithmetic on sizes, which torch.export leaves as Python operators.
-_SIZE_OPERATORS: dict[str, Callable[..., Any]] = {
-    "getitem": operator.getitem,
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "floordiv": operator.floordiv,
-    "neg": operator.neg,
-}
-_FORBIDDEN = frozenset({"from_file", "_assert_async", "set_data", "_cudnn_init_dropout_state"})
-_ATEN = re.compile(r"aten\.([A-Za-z0-9_]+)\.([A-Za-z0-9_]+)")
 # Assertions about shapes that capture leaves behind: they compute nothing.
 _NO_EFFECT = re.compile(r"aten\.(_assert\w*|sym_constrain\w*)\.")
 
@@ -121,8 +111,8 @@ class TailProgram:
             raise SchemaFault(
                 f"Weight {missing[0]!r} is in one file only", "$.weights", remedy=_REMEDY
             )
-        # copied: the views of a file are read-only, which torch cannot express
-        weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        # copied into torch's own memory: its alignment decides which kernels run, and so the bits
+        weights = {name: torch.from_numpy(array.copy()).clone() for name, array in arrays.items()}
         return cls(program, weights)
 
     def enter(self, boundary: Sequence[str]) -> torch.nn.Module:
@@ -135,11 +125,11 @@ class TailProgram:
         calls = {call.name: call for call in self._program.calls}
         order = self._needed(boundary, calls)
         graph, root = fx.Graph(), torch.nn.Module()
-        made = {name: graph.placeholder(_attribute(name)) for name in boundary}
-        for name in order:
+        made = {name: graph.placeholder(f"value_{i}") for i, name in enumerate(boundary)}
+        for index, name in enumerate(order):
             if name in self._weights:
-                root.register_buffer(_attribute(name), self._weights[name])
-                made[name] = graph.get_attr(_attribute(name))
+                root.register_buffer(f"weight_{index}", self._weights[name])
+                made[name] = graph.get_attr(f"weight_{index}")
             else:
                 made[name] = _insert(graph, calls[name], made, boundary[0])
         graph.output(tuple(made[name] for name in self._program.outputs))
@@ -169,35 +159,18 @@ class TailProgram:
         )
 
 
-def _attribute(name: str) -> str:
-    """A Python identifier for a graph value; torch names are identifiers but for dots."""
-    return re.sub(r"\W", "_", name)
-
-
 def _insert(graph: fx.Graph, call: Call, made: Mapping[str, fx.Node], first: str) -> fx.Node:
     if call.op == _BATCH:
         return graph.call_function(torch.ops.aten.sym_size.int, (made[first], 0))
+    check_keywords(call.op, call.kwargs)
     args = tuple(_decode(arg, made) for arg in call.args)
     kwargs = {key: _decode(arg, made) for key, arg in call.kwargs.items()}
-    return graph.call_function(_resolve(call.op), args, kwargs)
-
-
-def _resolve(op: str) -> Callable[..., Any]:
-    if op in _SIZE_OPERATORS:
-        return _SIZE_OPERATORS[op]
-    match = _ATEN.fullmatch(op)
-    packet = (
-        getattr(torch.ops.aten, match[1], None) if match and match[1] not in _FORBIDDEN else None
-    )
-    overload = getattr(packet, match[2], None) if match and packet is not None else None
-    if not isinstance(overload, torch._ops.OpOverload) or overload._schema.is_mutable:
-        raise SchemaFault(f"Operator {op!r} may not stand in a program", "$.calls", remedy=_REMEDY)
-    return overload
+    return graph.call_function(resolve(call.op), args, kwargs)
 
 
 def _references(value: Any) -> list[str]:
     if isinstance(value, dict):
-        if set(value) == {"value"}:
+        if set(value) == {"value"} and isinstance(value["value"], str):
             return [value["value"]]
         return [name for item in value.values() for name in _references(item)]
     if isinstance(value, (list, tuple)):
@@ -258,20 +231,32 @@ def _weight(module: torch.nn.Module, target: str) -> torch.Tensor:
 def _encode_call(node: fx.Node) -> Call:
     if _is_batch(node):
         return Call(node.name, _BATCH, (), {})
-    names = {function: name for name, function in _SIZE_OPERATORS.items()}
-    op = names.get(node.target) if callable(node.target) else None
+    names = {function: name for name, function in SIZE_OPERATORS.items()}
+    op = (names.get(node.target) if callable(node.target) else None) or str(node.target)
+    _check_operator(op, node)
     args = tuple(_encode_value(arg, node) for arg in node.args)
     kwargs = {key: _encode_value(arg, node) for key, arg in node.kwargs.items() if key != "device"}
-    return Call(node.name, op or str(node.target), args, kwargs)
+    return Call(node.name, op, args, kwargs)
+
+
+def _check_operator(op: str, node: fx.Node) -> None:
+    try:
+        resolve(op)
+    except SchemaFault as error:
+        raise SourceFault(
+            f"Node {node.name!r} calls {op}.",
+            expected="A tail holds functional ATen operators: every server has them.",
+            remedy="Rewrite that part of the model with torch's own operators.",
+        ) from error
 
 
 def _is_batch(node: fx.Node) -> bool:
-    """Is it the size of axis 0, in a program captured with a symbolic batch?"""
+    """Is it the symbolic batch itself, not a multiple of it (windows, heads folded into axis 0)?"""
     value = node.meta.get("val")
     return (
         node.target is torch.ops.aten.sym_size.int
         and isinstance(value, torch.SymInt)
-        and node.args[1:] == (0,)
+        and bool(value.node.expr.is_Symbol)
     )
 
 
