@@ -260,11 +260,12 @@ def _check_version(value: dict[str, Any]) -> None:
 
 def _check_paths(manifest: Manifest) -> None:
     promised = set(manifest.files)
-    seen: set[str] = set(RESERVED)
+    # two names that differ in case are one file on macOS and Windows
+    taken = RESERVED.union(path.lower() for path in promised)
+    seen = set(RESERVED)
     for path in sorted(promised):
-        folders = [path[:i] for i, letter in enumerate(path) if letter == "/"]
-        # two names that differ in case are one file on macOS and Windows
-        if not is_plain_path(path) or path.lower() in seen or promised.intersection(folders):
+        folders = [path[:i].lower() for i, letter in enumerate(path) if letter == "/"]
+        if not is_plain_path(path) or path.lower() in seen or taken.intersection(folders):
             raise SchemaFault(
                 f"File name {path[:80]!r} is not plain, reserved or clashes with another",
                 "$.files",

@@ -155,7 +155,8 @@ NAMES = [
     "../outside", "/etc/passwd", "a/../../outside", "./a", "a/./b", "a//b", "a/", "", ".",
     "..", "C:\\x", "a\\..\\b", "a\0b", "a\nb", "~/x", "a b", "ä", "x" * 256, "-rf", ".git/config",
     "manifest.json", "MANIFEST.JSON", "report.json", "report.html", "signature",
-    "golden.safetensors/below", "Golden.safetensors",
+    "golden.safetensors/below", "Golden.safetensors", "Golden.Safetensors/below",
+    "manifest.json/below", "Report.html/below",
 ]  # fmt: skip
 
 
