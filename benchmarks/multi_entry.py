@@ -38,6 +38,7 @@ def main() -> None:
         folder = Path(temporary)
         captured = capture_source(source, ExportOptions(folder / "x.bundle"), folder)
         for kind, names in (("forward", [FORWARD]), ("with_heads", list(captured.programs))):
+            (folder / kind).mkdir()
             done, failures = convert_all(
                 pairs,
                 {name: captured.programs[name] for name in names},

@@ -12,18 +12,16 @@ is taken, no path may leave the package, and a fault names the file. Nothing is 
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import struct
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from headtail.errors import ConversionFailed, IntegrityFault, MissingDependency
+from headtail.errors import ConversionFailed, IntegrityFault
+from quantizers.coreml_proto import proto
 
 __all__ = ["Bytes", "Package"]
 
@@ -38,33 +36,6 @@ BLOB_HEADER = struct.Struct("<II")
 BLOB_RECORD = struct.Struct("<IIQQQ")
 MODEL_PATH_MARK = "@model_path/"
 REMEDY = "Export the model again or copy the package again."
-PROTO_ALIAS = "exporters.mil._coreml_proto"
-
-
-def model_proto() -> Any:
-    """The generated module `Model_pb2`, which holds the message class `Model`.
-
-    Importing `coremltools` takes 14 s and loads TensorFlow; its generated protobuf modules need
-    neither. They import each other relatively, so they are loaded here as a package of their own.
-    """
-    if PROTO_ALIAS not in sys.modules:
-        found = importlib.util.find_spec("coremltools")
-        if found is None or found.origin is None:
-            raise MissingDependency(
-                "coremltools",
-                needed_for="reading Core ML packages",
-                install="pip install 'headtail[export]'",
-            )
-        folder = Path(found.origin).parent / "proto"
-        spec = importlib.util.spec_from_file_location(
-            PROTO_ALIAS, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[PROTO_ALIAS] = module
-        spec.loader.exec_module(module)
-    return importlib.import_module(f"{PROTO_ALIAS}.Model_pb2")
 
 
 class Package:
@@ -151,7 +122,7 @@ class Package:
         size = self._model_file.stat().st_size
         if size > MAX_MODEL_BYTES:
             raise self.fault(f"the file has {size} bytes.", f"At most {MAX_MODEL_BYTES} are read.")
-        model = model_proto().Model()
+        model = proto("Model_pb2").Model()
         try:
             model.ParseFromString(self._model_file.read_bytes())
         except Exception as error:  # protobuf's DecodeError; its module must not be imported here

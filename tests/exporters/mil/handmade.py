@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from exporters.mil.package import model_proto
 from exporters.mil.values import MIL_TYPES
+from quantizers.coreml_proto import proto
 
 NUMBERS = {t.name: number for number, t in MIL_TYPES.items()}
 CODES = {t.name: t.blob_code for t in MIL_TYPES.values()}
@@ -58,7 +58,7 @@ class Writer:
     """Writes packages; `blob` grows as constants are added."""
 
     def __init__(self) -> None:
-        self.model = model_proto().Model()
+        self.model = proto("Model_pb2").Model()
         self.model.specificationVersion = 9
         self.blob = struct.pack("<II", 0, 2).ljust(64, b"\0")
 

@@ -10,16 +10,13 @@ import pytest
 from headtail.errors import ServerUnreachable
 from headtail.offload.client import Companion
 from tests.headtail.offload.test_client import IMAGE, ask
+from tests.support.capabilities import require
 from tests.support.tail_server import TailServer, head, tail
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("openssl") is None,
-    reason="its certificate is made by openssl: apt install openssl",
-)
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
+    require(shutil.which("openssl") is not None, "no openssl to make a certificate: .ci/packages.sh")
     folder = tmp_path_factory.mktemp("tls")
     files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
     name = ["-subj", "/CN=companion", "-addext", "subjectAltName=IP:127.0.0.1"]
