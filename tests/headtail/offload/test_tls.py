@@ -16,7 +16,7 @@ from tests.support.tail_server import TailServer, head, tail
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
-    require(shutil.which("openssl") is not None, "no openssl to make a certificate: .ci/packages.sh")
+    require(shutil.which("openssl") is not None, "no openssl for a certificate: .ci/packages.sh")
     folder = tmp_path_factory.mktemp("tls")
     files = ["-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
     name = ["-subj", "/CN=companion", "-addext", "subjectAltName=IP:127.0.0.1"]
