@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from headtail.cli.console import Console, json_option
+from headtail.errors import UsageFault
 
 if TYPE_CHECKING:
     from headtail.manifest import Manifest
+    from headtail.offload.client import Companion
     from headtail.offload.engine import Answer
+    from headtail.preprocess import Preprocess
     from headtail.tensors import Array
 
 __all__ = ["command"]
@@ -25,7 +29,13 @@ __all__ = ["command"]
 @click.option("--server", help="Companion server's URL; without it everything runs here.")
 @click.option("--cut", help="Where to cut; by default the smallest frame.")
 @click.option("--codec", default="aq8t+deflate", show_default=True)
-@click.option("--deadline-ms", default=1000.0, show_default=True)
+@click.option(
+    "--deadline-ms",
+    type=click.FloatRange(0, min_open=True),
+    default=1000.0,
+    show_default=True,
+    help="When each answer must be there.",
+)
 @json_option
 def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     bundle: Path,
@@ -41,46 +51,75 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     """Classify images with a bundle on this desk's runtimes, whole or split with a server."""
     console = Console(as_json)
     from headtail.bundle import open_bundle
-    from headtail.errors import UsageFault
-    from headtail.offload.client import Companion
     from headtail.offload.engine import SplitEngine
     from headtail.preprocess import load_image
     from headtail.runtimes import runtime_of
+    from headtail.wire.codecs import codec as find_codec
 
+    find_codec(codec)
     opened = open_bundle(bundle)
     manifest = opened.manifest
+    preprocess = _preprocess(manifest)
+    frames = [load_image(path) for path in images]
+    artifact = manifest.artifact(format_name, precision)
+    entries = {entry.name: (entry.inputs, entry.outputs) for entry in artifact.entries}
+    results = []
+    with ExitStack() as held:
+        companion, cut = _offload(held, manifest, server, cut, codec)
+        session = held.enter_context(
+            closing(runtime_of(format_name).load(opened.artifact_path(artifact), entries=entries))
+        )
+        engine = SplitEngine(
+            opened, session, companion=companion, cut=cut, codec=codec, deadline_ms=deadline_ms
+        )
+        held.callback(engine.close)
+        for path, frame in zip(images, frames, strict=True):
+            answer = engine.answer([preprocess(frame)])
+            results.append(_result(path, answer, manifest))
+            console.lines(_lines(results[-1]))
+    console.finish({"bundle_id": manifest.bundle_id, "results": results})
+    return 0
+
+
+def _preprocess(manifest: Manifest) -> Preprocess:
     if manifest.preprocess is None:
         raise UsageFault(
             f"Bundle {manifest.name!r} declares no preprocessing.",
             expected="Images become tensors by the manifest's preprocessing only.",
             remedy="Export it with get_preprocess(), or use the Python API with arrays.",
         )
-    frames = [load_image(path) for path in images]
-    artifact = manifest.artifact(format_name, precision)
-    entries = {entry.name: (entry.inputs, entry.outputs) for entry in artifact.entries}
-    session = runtime_of(format_name).load(opened.artifact_path(artifact), entries=entries)
-    companion = None
-    if server:
-        companion = Companion(server)
-        companion.ready()  # a server that is not there is an error now, a fallback later
-        if cut is None:
-            cut = min(manifest.cuts, key=lambda c: c.wire_bytes[codec]).id
-    engine = SplitEngine(
-        opened, session, companion=companion, cut=cut, codec=codec, deadline_ms=deadline_ms
-    )
-    try:
-        results = []
-        for path, frame in zip(images, frames, strict=True):
-            answer = engine.answer([manifest.preprocess(frame)])
-            results.append(_result(path, answer, manifest))
-            console.lines(_lines(results[-1]))
-    finally:
-        engine.close()
-        session.close()
-        if companion:
-            companion.close()
-    console.finish({"bundle_id": manifest.bundle_id, "results": results})
-    return 0
+    return manifest.preprocess
+
+
+def _offload(
+    held: ExitStack, manifest: Manifest, server: str | None, cut: str | None, codec: str
+) -> tuple[Companion | None, str | None]:
+    """The server and the cut, checked; a server that is not there is an error now, not later."""
+    from headtail.offload.client import Companion
+
+    if server is None:
+        if cut is not None:
+            raise UsageFault(
+                f"--cut {cut} was given without --server.",
+                expected="Without a server the whole model runs here.",
+                remedy="Name a server, or leave --cut out.",
+            )
+        return None, None
+    chosen = manifest.cut(cut).id if cut else _smallest_cut(manifest, codec)
+    companion = held.enter_context(closing(Companion(server)))
+    companion.ready()
+    return companion, chosen
+
+
+def _smallest_cut(manifest: Manifest, codec: str) -> str:
+    sizes = {cut.id: cut.wire_bytes[codec] for cut in manifest.cuts if codec in cut.wire_bytes}
+    if not sizes:
+        raise UsageFault(
+            f"No cut of {manifest.name!r} was measured with codec {codec}.",
+            expected=f"Its cuts: {', '.join(cut.id for cut in manifest.cuts) or '(none)'}.",
+            remedy="Name one with --cut, or leave --server out.",
+        )
+    return min(sizes, key=sizes.__getitem__)
 
 
 def _result(path: Path, answer: Answer, manifest: Manifest) -> dict[str, Any]:
