@@ -25,8 +25,9 @@ _SPLIT_AGREEMENT = 0.98
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Keep the bundle as NAME.bundle."
 )
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @json_option
-def command(output: Path | None, as_json: bool) -> int:
+def command(output: Path | None, force: bool, as_json: bool) -> int:
     """Export, verify, pack, serve and run split EfficientNet-Lite0 on real photos.
 
     Ends with one JSON object on standard output, with or without --json; needs no screen, no
@@ -35,7 +36,7 @@ def command(output: Path | None, as_json: bool) -> int:
     console = Console(as_json)
     with tempfile.TemporaryDirectory(prefix="headtail-demo-") as temporary:
         destination = output or Path(temporary) / "efficientnet_lite0.bundle"
-        return _demo(console, destination, force=output is not None)
+        return _demo(console, destination, force=force)
 
 
 def _demo(console: Console, destination: Path, *, force: bool) -> int:
@@ -46,11 +47,12 @@ def _demo(console: Console, destination: Path, *, force: bool) -> int:
     from exporters.source import load_source
     from headtail.cli.tables import export_lines
 
+    options = ExportOptions(destination, force=force)  # refused before the long work
     torch.set_num_threads(1)
     clock = StageClock(console)
     with clock.stage("load"):
         source = load_source(MODEL)
-    result = export(source, ExportOptions(destination, force=force), progress=console)
+    result = export(source, options, progress=console)
     console.lines(export_lines(result))
     split, fallback = _offload(console, clock, source, result)
     console.lines(_offload_lines(split, fallback))
