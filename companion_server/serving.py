@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +18,26 @@ from headtail.errors import HeadtailError, UsageFault
 if TYPE_CHECKING:
     from companion_server.store import BundleStore
 
-__all__ = ["serve"]
+__all__ = ["print_address", "serve"]
 
 log = logging.getLogger(__name__)
 KEEP_ALIVE_S = 75  # longer than a user's pause between two pictures: a new connection costs 1 RTT
 
 
-def serve(bundles: Sequence[Path], **values: Any) -> None:
+def print_address(url: str) -> None:
+    """The line `listening on http://HOST:PORT` on standard output."""
+    print(f"listening on {url}", flush=True)
+
+
+def serve(
+    bundles: Sequence[Path], *, announce: Callable[[str], None] = print_address, **values: Any
+) -> None:
     """Serve bundle directories until SIGINT or SIGTERM, finish what is running, and return.
 
     `values` are fields of `Settings`; what is not given comes from the environment.
 
-    Prints one line, `listening on http://HOST:PORT`, on standard output once every tail is loaded
-    and requests are accepted. Raises what opening a bundle raises before anything is bound,
+    `announce` is called once, with `http://HOST:PORT`, when every tail is loaded and requests are
+    accepted. Raises what opening a bundle raises before anything is bound,
     `UsageFault` for an address that cannot be bound, and what loading a tail raises.
     """
     from companion_server.store import BundleStore
@@ -41,10 +48,15 @@ def serve(bundles: Sequence[Path], **values: Any) -> None:
         contextlib.closing(BundleStore(bundles)) as store,
         _listen(settings) as listener,
     ):
-        _run(store, settings, listener)
+        _run(store, settings, listener, announce)
 
 
-def _run(store: BundleStore, settings: Settings, listener: socket.socket) -> None:
+def _run(
+    store: BundleStore,
+    settings: Settings,
+    listener: socket.socket,
+    announce: Callable[[str], None],
+) -> None:
     import uvicorn
 
     from companion_server.app import create_app
@@ -53,7 +65,7 @@ def _run(store: BundleStore, settings: Settings, listener: socket.socket) -> Non
 
     def loaded(failure: HeadtailError | None) -> None:
         if failure is None:
-            print(f"listening on {_url(listener)}", flush=True)
+            announce(_url(listener))
         else:
             failures.append(failure)
             server.should_exit = True

@@ -19,12 +19,14 @@ __all__ = ["command"]
 def command(bundles: tuple[Path, ...], host: str, port: int, as_json: bool) -> int:
     """Start the companion server: bundles out, tails in (Open Inference Protocol v2).
 
-    Prints its address once it is ready, and runs until it gets SIGINT or SIGTERM. With --json the
-    object on standard output says how many bundles were served, when it ends.
+    Prints its address once it is ready, with --json as {"url": ..., "bundles": [...]}, and runs
+    until it gets SIGINT or SIGTERM.
     """
     console = Console(as_json)
-    from companion_server.serving import serve
+    from companion_server.serving import print_address, serve
 
-    serve([Path(bundle) for bundle in bundles], host=host, port=port)
-    console.finish({"served": len(bundles)})
+    def announce(url: str) -> None:
+        console.finish({"url": url, "bundles": [str(bundle) for bundle in bundles]})
+
+    serve(bundles, announce=announce if as_json else print_address, host=host, port=port)
     return 0
