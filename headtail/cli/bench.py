@@ -6,16 +6,24 @@ from pathlib import Path
 
 import click
 
-from headtail.cli.console import Console, json_option
+from headtail.cli.console import COUNT, Console, json_option
 
 __all__ = ["command"]
 
 
 @click.command("bench")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--runs", default=50, show_default=True, help="Timed runs per entry point.")
-@click.option("--warmup", default=5, show_default=True, help="Runs before the timed ones.")
-@click.option("--threads", default=1, show_default=True, help="Threads of the runtime.")
+@click.option(
+    "--runs", type=COUNT, default=50, show_default=True, help="Timed runs per entry point."
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(0),
+    default=5,
+    show_default=True,
+    help="Runs before the timed ones.",
+)
+@click.option("--threads", type=COUNT, default=1, show_default=True, help="Threads of the runtime.")
 @json_option
 def command(bundle: Path, runs: int, warmup: int, threads: int, as_json: bool) -> int:
     """Measure the latency of every artifact and entry point on this machine.

@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
-__all__ = ["Console", "json_option"]
+__all__ = ["COUNT", "Console", "json_option"]
+
+COUNT = click.IntRange(1)  # the type of options that count runs or threads
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,6 +32,9 @@ class Console:
         self._text = Rich(stderr=as_json, highlight=False, soft_wrap=True)
         self._status = Rich(stderr=True, highlight=False)
         self._running: Any = None
+        if context := click.get_current_context(silent=True):
+            # an error in mid-stage must find no spinner and a visible cursor
+            context.call_on_close(self._stop)
 
     def print(self, text: str = "") -> None:
         """A line for people; rich markup is not interpreted."""
@@ -43,6 +48,7 @@ class Console:
 
     def begin(self, stage: str) -> None:
         """A stage starts: a spinner on a terminal, a line elsewhere."""
+        self._stop()
         if self._status.is_terminal:
             self._running = self._status.status(f"{stage} ...")
             self._running.start()
@@ -55,10 +61,13 @@ class Console:
 
     def end(self, stage: str, seconds: float) -> None:
         """The stage's time."""
+        self._stop()
+        self._status.print(f"{stage}: {seconds:.1f} s", markup=False)
+
+    def _stop(self) -> None:
         if self._running is not None:
             self._running.stop()
             self._running = None
-        self._status.print(f"{stage}: {seconds:.1f} s", markup=False)
 
     def lines(self, lines: Iterable[str]) -> None:
         """Several lines for people."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headtail.cli.console import Console, json_option
+from headtail.cli.console import COUNT, Console, json_option
 
 __all__ = ["command"]
 
@@ -20,7 +20,7 @@ __all__ = ["command"]
 )
 @click.option("--precision", "precisions", multiple=True, help="See headtail list; repeatable.")
 @click.option("--cut", "cuts", multiple=True, help="Cut id or node name; repeatable.")
-@click.option("--runs", default=20, show_default=True, help="Timed runs per artifact.")
+@click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @json_option
 def command(  # noqa: PLR0913, PLR0917  # one parameter per option

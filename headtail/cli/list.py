@@ -12,7 +12,7 @@ __all__ = ["command"]
 @click.command("list")
 @json_option
 def command(as_json: bool) -> int:
-    """List formats with the precisions they honour, sources, codecs and runtimes."""
+    """List formats with the precisions they honour, what precisions mean, codecs and sources."""
     console = Console(as_json)
     from exporters.source import KINDS
     from exporters.target import TARGETS

@@ -10,11 +10,11 @@ import importlib
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
-from headtail.errors import HeadtailError, UnknownName
+from headtail import __version__
+from headtail.errors import EnvironmentFault, HeadtailError, UnknownName, UsageFault
 
 __all__ = ["main"]
 
@@ -23,13 +23,16 @@ VERBS: dict[str, str] = {
     "demo": "Export, verify, pack, serve and run split a real model on real photos.",
     "doctor": "Check this environment: runtimes, versions, clashing names.",
     "export": "Turn a PyTorch model into a verified bundle for phones.",
-    "list": "List formats, precisions, codecs, sources and runtimes.",
+    "list": "List formats, precisions, codecs and sources.",
     "plan": "Choose where to cut a bundle's model for a link and a device.",
     "run": "Run a bundle on images, whole or split with a companion server.",
     "serve": "Start the companion server with one or more bundles.",
     "stage": "Write the app's phone payload to build/phone.",
     "verify": "Check every byte and re-run every artifact of a bundle.",
 }
+
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class _Verbs(click.Group):
@@ -51,7 +54,7 @@ class _Verbs(click.Group):
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="headtail")
+@click.version_option(__version__)
 def headtail() -> None:
     """Put a PyTorch model on a phone, proven, and run its heavy layers on a companion server."""
 
@@ -60,27 +63,42 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = headtail.main(args=arguments, prog_name="headtail", standalone_mode=False)
+        code: int = headtail.main(args=arguments, prog_name="headtail", standalone_mode=False)
     except HeadtailError as error:
-        _report(error.to_json(), f"{type(error).__name__}: {error}", arguments)
-        sys.exit(error.exit_code)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
-    except click.ClickException as error:
-        body = {"error": "UsageFault", "what": error.format_message(), "exit_code": 2}
-        hint = (
-            error.ctx.command_path
-            if isinstance(error, click.UsageError) and error.ctx
-            else "headtail"
-        )
-        _report(body, f"{error.format_message()} See {hint} --help.", arguments)
-        sys.exit(2)
+        code = _report(error, arguments)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        code = UsageFault.exit_code
+    except click.UsageError as error:
+        code = _report(_usage_fault(error), arguments)
+    except OSError as error:
+        code = _report(_refused(error), arguments)
     except (KeyboardInterrupt, click.Abort):
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+        code = INTERRUPTED
+    sys.exit(code)
 
 
-def _report(body: dict[str, Any], text: str, arguments: Sequence[str]) -> None:
-    print(f"headtail: {text}", file=sys.stderr)
+def _report(error: HeadtailError, arguments: Sequence[str]) -> int:
+    print(f"headtail: {type(error).__name__}: {error}", file=sys.stderr)
     if "--json" in arguments:
-        print(json.dumps(body))
+        print(json.dumps(error.to_json()))
+    return error.exit_code
+
+
+def _usage_fault(error: click.UsageError) -> UsageFault:
+    what = error.format_message()
+    usage = error.ctx.get_usage() if error.ctx else "Usage: headtail COMMAND"
+    return UsageFault(
+        what if what.endswith((".", "?")) else f"{what}.",
+        expected=f"{' '.join(usage.split())}.",
+        remedy=f"See {error.ctx.command_path if error.ctx else 'headtail'} --help.",
+    )
+
+
+def _refused(error: OSError) -> EnvironmentFault:
+    """What no library function foresaw: a full disk, a folder that may not be written."""
+    return EnvironmentFault(
+        f"The system refused: {error}.",
+        expected="Files and folders can be read and written, and there is room for them.",
+        remedy="Check the path, its permissions and the free space.",
+    )

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from headtail.cli.console import Console, json_option
+from headtail.cli.console import COUNT, Console, json_option
 
 __all__ = ["command"]
 
 
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--runs", default=20, show_default=True, help="Timed runs per artifact.")
+@click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @json_option
 def command(bundle: Path, runs: int, as_json: bool) -> int:
     """Check every byte and re-run every artifact of a bundle on its golden vectors.
