@@ -15,7 +15,7 @@ from headtail.bundle.verifying import verify_files
 __all__ = ["open_bundle"]
 
 
-def open_bundle(path: Path, *, check: bool = True) -> Bundle:
+def open_bundle(path: str | Path, *, check: bool = True) -> Bundle:
     """Open a bundle's folder, or its `.zip`.
 
     `check` hashes every file; without it only the manifest is read. A `.zip` is always checked, and
@@ -23,6 +23,7 @@ def open_bundle(path: Path, *, check: bool = True) -> Bundle:
     any path taken from it. Raises `UsageFault` (no bundle), `IntegrityFault` (changed; `.file`
     names what), `SchemaFault` (another schema version).
     """
+    path = Path(path)
     if path.is_file():
         folder = Path(tempfile.mkdtemp(prefix="headtail-"))
         try:
