@@ -30,6 +30,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     calibration: Iterable[Any] | None = None,
     evaluation: Iterable[Any] | None = None,
     force: bool = False,
+    runs: int = 20,
 ) -> ExportResult:
     """Export a live model to a verified bundle at `output` (`NAME.bundle`).
 
@@ -37,6 +38,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     `evaluation` are iterables of inputs (tuples of arrays, or uint8 photos if `preprocess` is
     given) that share nothing; without `evaluation` the example inputs are all that is compared.
     Empty `formats`, `precisions`, `cuts` mean all formats, all precisions they honour, three cuts.
+    `runs` counts timed runs per artifact.
     Raises `SourceFault` for a model that cannot be exported as given, `UsageFault` for options
     that cannot be, `GateFailed` if nothing could be proven. Formats that fail are in
     `result.failures`; the others are written.
@@ -61,16 +63,20 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
         precisions=tuple(precisions),
         cuts=tuple(cuts),
         force=force,
+        runs=runs,
     )
     return run(source, options)
 
 
-def verify(path: str | Path) -> Verification:
+def verify(path: str | Path, *, runs: int = 20) -> Verification:
     """Check every byte of a bundle and re-run every artifact on its golden vectors.
 
-    Raises `IntegrityFault` naming the file if a byte was changed.
+    `runs` counts timed runs per artifact. Raises `IntegrityFault` naming the file if a byte was
+    changed, in its report too.
     """
     from exporters.verification import verify_artifacts
-    from headtail.bundle import open_bundle
+    from headtail.bundle import open_bundle, read_report
 
-    return verify_artifacts(open_bundle(Path(path)))
+    bundle = open_bundle(Path(path))
+    read_report(bundle)
+    return verify_artifacts(bundle, runs=runs)

@@ -52,7 +52,8 @@ def examine() -> list[Check]:
 
 def name_owners(name: str) -> list[str]:
     """Distributions that own files under an import name."""
-    return sorted(set(importlib.metadata.packages_distributions().get(name, [])))
+    owners = importlib.metadata.packages_distributions().get(name, [])
+    return sorted({owner or "(a distribution without a name)" for owner in owners})
 
 
 def _python() -> Check:
@@ -64,7 +65,11 @@ def _package(name: str, module: str, purpose: str, extra: str) -> Check:
     if importlib.util.find_spec(module) is None:
         detail = f"needed for {purpose}: pip install 'headtail[{extra}]'"
         return Check(name, False, "absent", detail)
-    version = importlib.metadata.version(name)
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        detail = f"something called {module} is on sys.path, but {name} is not installed"
+        return Check(name, False, "broken", detail)
     if name == "torch" and version.partition("+")[0] != _TORCH:
         return Check(name, False, "broken", f"{version}; the converters were tried with {_TORCH}")
     return Check(name, True, "absent", f"{version}, for {purpose}")
