@@ -1,8 +1,10 @@
 """`torch.export` with what everybody forgets done or refused, and the flat graph that is cut.
 
 Two captures are made of a model: one with the static shapes of the example inputs, which the phone
-formats are written from, and one with a symbolic batch axis, which the server's tail is made of.
-Both have the same operators in the same order, which `same_calls` checks.
+formats are written from, and one with a symbolic batch axis, which the server's tail is made of
+(`exporters.batching` matches the two). A model that writes in place is made functional first: a cut
+between a value and what is written over it would be wrong. One that keeps state between calls or
+draws random numbers is refused.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ __all__ = [
     "check_model",
     "flat_graph",
     "input_specs",
+    "is_tensor",
     "node_spec",
     "output_specs",
 ]
@@ -123,7 +126,8 @@ def _export(
             "rewrite the named line.",
         ) from error
     _check_outputs(program)
-    return program
+    _check_random(program)
+    return _functional(program)
 
 
 def _place(error: Exception) -> str:
@@ -139,6 +143,14 @@ def _place(error: Exception) -> str:
 
 def _check_outputs(program: ExportedProgram) -> None:
     spec = program.call_spec.out_spec
+    output = next(node for node in program.graph.nodes if node.op == "output")
+    constants = [value for value in output.args[0] if not isinstance(value, fx.Node)]
+    if constants or not output.args[0]:
+        raise SourceFault(
+            f"The model returns {constants[0]!r}." if constants else "The model returns nothing.",
+            expected="Every output is a tensor that depends on the inputs.",
+            remedy="Wrap the model so that forward() returns its tensors only.",
+        )
     kind = spec.type if spec is not None and not spec.is_leaf() else torch.Tensor
     flat = all(child.is_leaf() for child in spec.children()) if spec is not None else True
     if kind not in (torch.Tensor, tuple, list) or not flat:
@@ -152,9 +164,56 @@ def _check_outputs(program: ExportedProgram) -> None:
         )
 
 
+def _check_random(program: ExportedProgram) -> None:
+    for node in program.graph.nodes:
+        if _draws(node):
+            raise SourceFault(
+                f"The model draws random numbers at inference ({node.target} in "
+                f"{_module_name(node)!r}).",
+                expected="The same input gives the same output, on the phone and on the server.",
+                remedy="Switch it off in eval mode: F.dropout(x, training=self.training).",
+            )
+
+
+def _draws(node: fx.Node) -> bool:
+    tags = getattr(node.target, "tags", ())
+    if torch.Tag.nondeterministic_seeded not in tags:
+        return False
+    schema = node.target._schema  # type: ignore[union-attr]  # what has tags is an OpOverload
+    given = dict(zip((argument.name for argument in schema.arguments), node.args, strict=False))
+    given |= node.kwargs
+    # dropout and attention are random only if asked to be
+    switches = {a.name for a in schema.arguments} & {"train", "training", "dropout_p"}
+    return not switches or any(given.get(name) for name in switches)
+
+
+def _module_name(node: fx.Node) -> str:
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(stack[-1][0]).removeprefix("L['self'].") if stack and stack[-1][0] else "forward"
+
+
+def _functional(program: ExportedProgram) -> ExportedProgram:
+    schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes]
+    if not any(schema is not None and schema.is_mutable for schema in schemas):
+        return program
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own advice to its callers' callers
+        functional: ExportedProgram = program.run_decompositions({})
+    signature = functional.graph_signature
+    written = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+    if written:
+        raise SourceFault(
+            f"The model writes to {written[0]!r} when it runs.",
+            expected="A model keeps nothing between calls and leaves its inputs alone.",
+            remedy="Take the state as an input and return the new one as an output.",
+        )
+    return functional
+
+
 def flat_graph(program: ExportedProgram) -> fx.GraphModule:
     """One graph of ATen calls with weights as `get_attr`, without guards, dropout or dead code."""
     module = program.module(check_guards=False)
+    _freeze(module)
     graph = module.graph
     for node in list(graph.nodes):
         if node.op == "call_module" or node.target is torch.ops.aten.dropout.default:
@@ -170,6 +229,20 @@ def flat_graph(program: ExportedProgram) -> fx.GraphModule:
     return module
 
 
+def _freeze(module: torch.nn.Module) -> None:
+    """Parameters without gradients, over the same memory; the caller's own model is left alone.
+
+    torch picks matmul kernels by `requires_grad`, and the tail, read from disk, has none: the last
+    bits would differ.
+    """
+    frozen: dict[torch.nn.Parameter, torch.nn.Parameter] = {}
+    for name, parameter in list(module.named_parameters(remove_duplicate=False)):
+        path, _, leaf = name.rpartition(".")
+        if parameter not in frozen:
+            frozen[parameter] = torch.nn.Parameter(parameter.detach(), requires_grad=False)
+        setattr(module.get_submodule(path), leaf, frozen[parameter])
+
+
 def input_specs(graph: fx.GraphModule) -> tuple[TensorSpec, ...]:
     """Specs of the placeholders, in order."""
     return tuple(node_spec(node) for node in graph.graph.nodes if node.op == "placeholder")
@@ -181,6 +254,12 @@ def output_specs(graph: fx.GraphModule) -> tuple[TensorSpec, ...]:
     specs = [node_spec(node) for node in output.args[0]]
     names = ["output"] if len(specs) == 1 else [f"output_{i}" for i in range(len(specs))]
     return tuple(TensorSpec(n, s.dtype, s.shape) for n, s in zip(names, specs, strict=True))
+
+
+def is_tensor(node: fx.Node) -> bool:
+    """Is it a tensor of a dtype that runtimes and the wire take?"""
+    value = node.meta.get("val")
+    return isinstance(value, torch.Tensor) and value.dtype in _DTYPES
 
 
 def node_spec(node: fx.Node) -> TensorSpec:

@@ -6,12 +6,13 @@ topological order, and `weights.safetensors`. Reading resolves names in `torch.o
 refuses operators that could do harm (`exporters.operators`). No name from the file reaches the
 source that torch.fx writes and runs: values and weights are numbered, keywords are the schema's.
 
-    {"schema_version": 1, "inputs": [...], "outputs": [...], "weights": [...],
+    {"schema_version": 1, "one_sample": false, "inputs": [...], "outputs": [...], "weights": [...],
      "calls": [{"name": "conv2d", "op": "aten.conv2d.default", "args": [...], "kwargs": {...}}]}
 
 An argument is a JSON scalar, a list, or an object with one key: `{"value": name}` (the result of
 another call, an input or a weight), `{"dtype": "float32"}`, `{"memory_format": "..."}`,
 `{"float": "inf"}`. The pseudo operator `batch` is the batch size, wherever the program is entered.
+A program of `one_sample` refuses larger batches: it would fail on them or mix the samples.
 ATen: https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compiler_ir.html
 """
 
@@ -28,7 +29,7 @@ import torch
 from torch import fx
 
 from exporters.operators import SIZE_OPERATORS, check_keywords, resolve
-from headtail.errors import BundleMismatch, SchemaFault, SourceFault
+from headtail.errors import BundleMismatch, SchemaFault, SourceFault, TensorMismatch
 from headtail.strictjson import canonical_bytes, from_json, parse
 from headtail.tensorfile import read_tensors, write_tensors
 
@@ -57,6 +58,7 @@ class ProgramFile:
     """`program.json`."""
 
     schema_version: int
+    one_sample: bool
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     weights: tuple[str, ...]
@@ -71,6 +73,11 @@ class TailProgram:
         self._weights = dict(weights)
 
     @property
+    def one_sample(self) -> bool:
+        """Does it take one sample at a time?"""
+        return self._program.one_sample
+
+    @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the model's own inputs, in order."""
         return self._program.inputs
@@ -81,9 +88,12 @@ class TailProgram:
         return self._program.outputs
 
     @classmethod
-    def of(cls, graph_module: fx.GraphModule) -> TailProgram:
-        """From a flat graph of ATen calls (`exporters.capture.flat_graph`)."""
-        return cls(*_encode(graph_module))
+    def of(cls, graph_module: fx.GraphModule, *, one_sample: bool = False) -> TailProgram:
+        """From a flat graph of ATen calls (`exporters.capture.flat_graph`).
+
+        `one_sample` for a static capture. Raises `SourceFault` for calls that no tail may hold.
+        """
+        return cls(*_encode(graph_module, one_sample))
 
     def write(self, program_path: Path, weights_path: Path) -> None:
         """Write both files; same program, same bytes."""
@@ -119,8 +129,8 @@ class TailProgram:
         """The part of the program that follows `boundary`, as a module over those values.
 
         `boundary` names model inputs or results of calls; the module takes them in that order
-        (batch first, any batch size) and returns the program's outputs as a tuple. Raises
-        `BundleMismatch` if the outputs cannot be computed from the boundary alone.
+        (batch first, any batch size, but for programs of `one_sample`) and returns the program's
+        outputs as a tuple. Raises `BundleMismatch` if the boundary alone does not give the outputs.
         """
         calls = {call.name: call for call in self._program.calls}
         order = self._needed(boundary, calls)
@@ -134,7 +144,8 @@ class TailProgram:
                 made[name] = _insert(graph, calls[name], made, boundary[0])
         graph.output(tuple(made[name] for name in self._program.outputs))
         graph.lint()
-        return fx.GraphModule(root, graph).eval()
+        module = fx.GraphModule(root, graph).eval()
+        return _OneSample(module).eval() if self._program.one_sample else module
 
     def _needed(self, boundary: Sequence[str], calls: Mapping[str, Call]) -> list[str]:
         wanted, stack = set[str](), list(self._program.outputs)
@@ -157,6 +168,24 @@ class TailProgram:
             expected="A boundary names every value that the rest of the program uses.",
             remedy="Use a cut of this bundle's manifest.",
         )
+
+
+class _OneSample(torch.nn.Module):
+    """Refuses what is not one sample."""
+
+    def __init__(self, program: fx.GraphModule) -> None:
+        super().__init__()
+        self.program = program
+
+    def forward(self, *values: torch.Tensor) -> Any:
+        for value in values:
+            if value.shape[:1] != (1,):
+                raise TensorMismatch(
+                    f"A tensor of shape {list(value.shape)} was sent.",
+                    expected="This model takes one sample at a time: axis 0 is 1.",
+                    remedy="Send the samples one by one.",
+                )
+        return self.program(*values)
 
 
 def _insert(graph: fx.Graph, call: Call, made: Mapping[str, fx.Node], first: str) -> fx.Node:
@@ -195,7 +224,9 @@ def _decode(value: Any, made: Mapping[str, fx.Node]) -> Any:
     raise SchemaFault(f"Argument {value!r} is not understood", "$.calls", remedy=_REMEDY)
 
 
-def _encode(graph_module: fx.GraphModule) -> tuple[ProgramFile, dict[str, torch.Tensor]]:
+def _encode(
+    graph_module: fx.GraphModule, one_sample: bool
+) -> tuple[ProgramFile, dict[str, torch.Tensor]]:
     inputs: list[str] = []
     weights: dict[str, torch.Tensor] = {}
     calls: list[Call] = []
@@ -210,7 +241,7 @@ def _encode(graph_module: fx.GraphModule) -> tuple[ProgramFile, dict[str, torch.
         elif not _NO_EFFECT.match(str(node.target)):
             calls.append(_encode_call(node))
     program = ProgramFile(
-        SCHEMA_VERSION, tuple(inputs), outputs, tuple(sorted(weights)), tuple(calls)
+        SCHEMA_VERSION, one_sample, tuple(inputs), outputs, tuple(sorted(weights)), tuple(calls)
     )
     return program, weights
 

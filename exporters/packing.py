@@ -115,7 +115,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
     destination: Path,
     force: bool,
     graph: fx.GraphModule,
-    tail: fx.GraphModule,
+    tail: TailProgram,
     cuts: Sequence[CutPoint],
     expected: Reference,
     golden_samples: int,
@@ -129,7 +129,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
                 Path(temporary) / "program.json",
                 Path(temporary) / "weights.safetensors",
             )
-            TailProgram.of(tail).write(program, weights)
+            tail.write(program, weights)
             _check_tail(TailProgram.read(program, weights), cuts, expected)
             writer.add("tail/program.json", program)
             writer.add("tail/weights.safetensors", weights)

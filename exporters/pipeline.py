@@ -18,8 +18,10 @@ from pathlib import Path
 import torch
 from torch import fx
 
-from exporters.capture import capture, capture_batched, flat_graph, input_specs, output_specs
+from exporters.batching import batch_first, batched_twin
+from exporters.capture import capture, flat_graph, input_specs, output_specs
 from exporters.convert import Conversion, Failure, convert_all, plan_conversions
+from exporters.graphfile import TailProgram
 from exporters.packing import Proof, pack
 from exporters.parity import Reference, judge, reference
 from exporters.progress import Progress, Quiet, StageClock
@@ -83,10 +85,10 @@ class ExportResult:
 
 @dataclass(frozen=True)
 class Captured:
-    """The flat graph, its batched twin if the model allows one, the cuts, and `.pt2` files."""
+    """The flat graph, the tail (for any batch if the model allows it), the cuts, `.pt2` files."""
 
     graph: fx.GraphModule
-    batched: fx.GraphModule | None
+    tail: TailProgram
     cuts: list[CutPoint]
     programs: dict[str, Path]
     entries: tuple[Entry, ...]
@@ -102,8 +104,8 @@ def export(
         folder = Path(temporary)
         with clock.stage("capture"):
             captured = capture_source(source, options, folder)
-            if captured.batched is None:
-                remarks.append("the model fixes its batch size: the tail takes batch 1 only")
+            if captured.tail.one_sample:
+                remarks.append("the tail takes one sample at a time: the model fixes its batch")
         with clock.stage("convert"):
             done, failures = convert_all(
                 pairs,
@@ -135,7 +137,7 @@ def export(
                 destination=options.destination,
                 force=options.force,
                 graph=captured.graph,
-                tail=captured.batched or captured.graph,
+                tail=captured.tail,
                 cuts=captured.cuts,
                 expected=expected,
                 golden_samples=GOLDEN_SAMPLES,
@@ -149,10 +151,11 @@ def capture_source(source: SourceModel, options: ExportOptions, folder: Path) ->
     """Capture the model and its heads; programs are written to `folder`."""
     program = capture(source.module, source.example)
     graph = flat_graph(program)
-    batched = capture_batched(source.module, source.example)
-    points = cut_points(graph, source.example)
+    batched = batched_twin(source.module, source.example, graph)
+    tail = TailProgram.of(batched or graph, one_sample=batched is None)
+    points = batch_first(cut_points(graph, source.example), batched)
     if options.cuts:
-        cuts = [find_cut(points, name) for name in options.cuts]
+        cuts = list(dict.fromkeys(find_cut(points, name) for name in options.cuts))
     else:
         elements = sum(value.numel() for value in source.example)
         cuts = choose_cuts(points, input_elements=elements)
@@ -165,9 +168,7 @@ def capture_source(source: SourceModel, options: ExportOptions, folder: Path) ->
         programs[name] = folder / f"{name}.pt2"
         torch.export.save(capture(head_graph(graph, cut), source.example), programs[name])
         entries.append(Entry(name, inputs, cut.tensors))
-    return Captured(
-        graph, flat_graph(batched) if batched is not None else None, cuts, programs, tuple(entries)
-    )
+    return Captured(graph, tail, cuts, programs, tuple(entries))
 
 
 def _prove(  # one artifact against everything known of it

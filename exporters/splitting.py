@@ -4,7 +4,8 @@
 `get_attr` nodes, so both sides are whole models that can be exported again, and head followed by
 tail gives the same bits as the unsplit graph. A position between two calls is a *cut*; the results
 that are computed before it and used after it are its boundary, however many they are (a skip
-connection makes two). Kang et al., Neurosurgeon, ASPLOS 2017,
+connection makes two). What follows from weights alone (positions, masks) does not cross: each side
+computes it. Kang et al., Neurosurgeon, ASPLOS 2017,
 https://doi.org/10.1145/3037697.3037698.
 """
 
@@ -18,7 +19,7 @@ import torch
 from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from exporters.capture import node_spec
+from exporters.capture import is_tensor, node_spec
 from headtail.errors import SourceFault, UnknownName
 from headtail.tensors import TensorSpec
 
@@ -47,15 +48,16 @@ class CutPoint:
 
 
 def cut_points(graph: fx.GraphModule, example: Sequence[torch.Tensor]) -> list[CutPoint]:
-    """Every position at which only tensors cross, in topological order."""
+    """Every position at which only tensors that the wire takes cross, in topological order."""
+    varying = _varying(graph)
     calls = [node for node in graph.graph.nodes if node.op == "call_function"]
     flops = _flops_after_each(graph, example)
     total = max(flops.values(), default=0) or 1
     points: list[CutPoint] = []
     taken: set[str] = set()
     for index, node in enumerate(calls[:-1]):
-        boundary = _boundary(graph, set(calls[: index + 1]))
-        if not boundary or not all(isinstance(n.meta["val"], torch.Tensor) for n in boundary):
+        boundary = [n for n in _boundary(graph, set(calls[: index + 1])) if n in varying]
+        if all(n.op == "placeholder" for n in boundary) or not all(map(is_tensor, boundary)):
             continue
         cut_id = _cut_id(node, calls[index + 1], taken)
         taken.add(cut_id)
@@ -92,9 +94,9 @@ def choose_cuts(
 
 def find_cut(points: Sequence[CutPoint], name: str) -> CutPoint:
     """The cut with this id or after this node."""
-    for point in points:
-        if name in (point.id, point.node):
-            return point
+    by_name = {p.node: p for p in points} | {p.id: p for p in points}
+    if name in by_name:
+        return by_name[name]
     raise UnknownName("cut", name, (p.id for p in points))
 
 
@@ -122,12 +124,25 @@ def _boundary(graph: fx.GraphModule, before: set[fx.Node]) -> list[fx.Node]:
     return crossing
 
 
+def _varying(graph: fx.GraphModule) -> set[fx.Node]:
+    """The values that depend on an input."""
+    found: set[fx.Node] = set()
+    for node in graph.graph.nodes:
+        if node.op == "placeholder" or found.intersection(node.all_input_nodes):
+            found.add(node)
+    return found
+
+
 def _cut_id(node: fx.Node, following: fx.Node, taken: set[str]) -> str:
     """The outermost module that ends with `node`."""
     here, there = _module_paths(node), _module_paths(following)
     ended = [path for path in here if path and path not in there]
     name = re.sub(r"[\W_]+", "_", ended[0]).strip("_") if ended else node.name
-    return name if name and name not in taken else node.name
+    if not name or name in taken:
+        name = node.name
+    while name in taken:  # a module may be called as a later node is
+        name += "_"
+    return name
 
 
 def _module_paths(node: fx.Node) -> list[str]:
