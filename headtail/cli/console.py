@@ -29,8 +29,8 @@ class Console:
         from rich.console import Console as Rich
 
         self.as_json = as_json
-        self._text = Rich(stderr=as_json, highlight=False, soft_wrap=True)
-        self._status = Rich(stderr=True, highlight=False)
+        self._text = Rich(stderr=as_json, highlight=False, soft_wrap=True, emoji=False)
+        self._status = Rich(stderr=True, highlight=False, emoji=False)
         self._running: Any = None
         if context := click.get_current_context(silent=True):
             # an error in mid-stage must find no spinner and a visible cursor
