@@ -12,7 +12,7 @@ from typing import Any
 from exporters.exchange import write_samples
 from exporters.processes import run_worker
 from exporters.progress import Progress
-from exporters.target import target
+from exporters.target import TARGETS, target
 from exporters.worker import ConvertRequest
 from headtail.errors import UsageFault
 from headtail.tensors import TensorSpec
@@ -50,6 +50,13 @@ def plan_conversions(
     Without precisions: all that the formats honour and the calibration set allows. With them: each
     must be honoured by at least one of the formats, else `UsageFault` says who can.
     """
+    if not formats:
+        raise UsageFault(
+            "No format was asked for.",
+            expected=f"At least one of: {', '.join(TARGETS)}.",
+            remedy="Name a format, or leave the choice out for all of them.",
+        )
+    formats, precisions = tuple(dict.fromkeys(formats)), tuple(dict.fromkeys(precisions))
     for name in formats:
         target(name)
     for precision in precisions:
@@ -90,12 +97,6 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
         samples = folder / "calibration.safetensors"
         write_samples(samples, calibration.samples, inputs)
     formats = sorted({f for f, _ in pairs})
-    if not formats:
-        raise UsageFault(
-            "No artifact was asked for.",
-            expected="At least one format with a precision it honours.",
-            remedy="See headtail list.",
-        )
 
     def one(format_name: str) -> tuple[list[Conversion], list[Failure]]:
         wanted = [p for f, p in pairs if f == format_name]
@@ -115,7 +116,7 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
         )
         return _outcome(format_name, paths, events)
 
-    with ThreadPoolExecutor(max_workers=max(1, min(len(formats), os.cpu_count() or 1))) as pool:
+    with ThreadPoolExecutor(max_workers=min(len(formats), os.cpu_count() or 1)) as pool:
         outcomes = list(pool.map(one, formats))
     return [c for done, _ in outcomes for c in done], [f for _, bad in outcomes for f in bad]
 
@@ -136,9 +137,7 @@ def _outcome(
     failures = []
     for precision in paths:
         if precision not in done:
-            event = failed.get(precision) or crash or {"what": "The converter said nothing."}
-            failures.append(
-                Failure(format_name, precision, str(event["what"]), event.get("log", ""))
-            )
+            event = failed.get(precision) or crash or events[-1]
+            failures.append(Failure(format_name, precision, str(event["what"]), event["log"]))
     written = [Conversion(format_name, p, path) for p, path in paths.items() if p in done]
     return written, failures

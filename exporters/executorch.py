@@ -28,5 +28,6 @@ def write(job: Job) -> None:
         samples = read_samples(job.calibration, job.inputs)
         programs = dict(pt2e_backend.quantize_entries(programs, asked, samples))
     lowered = to_edge_transform_and_lower(programs, partitioner=[XnnpackPartitioner()])
+    program = lowered.to_executorch()
     with job.destination.open("wb") as file:
-        lowered.to_executorch().write_to_file(file)
+        program.write_to_file(file)

@@ -1,7 +1,8 @@
 """The child process that converts or runs artifacts, so that libraries do not meet.
 
 `python -m exporters.worker REQUEST.json`: the parent (`exporters.processes`) reads one JSON event a
-line from what was standard output; everything that converters print goes to the log instead.
+line from what was standard output; everything that converters print goes to the log instead. The
+last event is `finished`: without it, the process died.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from headtail.errors import ConversionFailed, HeadtailError
+from headtail.errors import ConversionFailed, HeadtailError, UnknownName
 from headtail.manifest import Entry
 from headtail.strictjson import from_json, parse, to_json
 from headtail.tensors import TensorSpec
 
-__all__ = ["ConvertRequest", "RunRequest", "main"]
+__all__ = ["FINAL_EVENT", "ConvertRequest", "RunRequest", "main"]
 
+FINAL_EVENT = "finished"
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -61,17 +64,15 @@ class RunRequest:
 def main(argv: list[str]) -> int:
     """Run one request; the exit code is 0 even if a precision failed, since events say so."""
     emit = _take_stdout()
-    body = parse(Path(argv[0]).read_bytes())
-    kind = body.pop("kind")
     try:
-        if kind == "convert":
-            _convert(from_json(ConvertRequest, body), emit)
-        else:
-            emit({"event": "ran", **_run(from_json(RunRequest, body))})
-    except HeadtailError as error:
-        emit({"event": "error", **error.to_json()})
+        body = parse(Path(argv[0]).read_bytes())
+        kind = body.pop("kind", "")
+        if kind not in _KINDS:
+            raise UnknownName("kind of request", kind, _KINDS)
+        _KINDS[kind](body, emit)
     except Exception as error:  # a library may raise anything; the parent reports it
-        emit({"event": "error", **_foreign(error).to_json()})
+        emit({"event": "error", **_told(error)})
+    emit({"event": FINAL_EVENT})
     return 0
 
 
@@ -80,9 +81,16 @@ def _take_stdout() -> Emit:
     os.dup2(2, 1)  # C++ libraries print to descriptor 1 whatever sys.stdout is
 
     def emit(event: dict[str, Any]) -> None:
+        sys.stderr.flush()  # the parent reads the log when it gets the event
         events.write(json.dumps(event) + "\n")
 
     return emit
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    """The error for the parent; its traceback goes to the log."""
+    traceback.print_exc()
+    return (error if isinstance(error, HeadtailError) else _foreign(error)).to_json()
 
 
 def _foreign(error: Exception) -> ConversionFailed:
@@ -94,7 +102,9 @@ def _foreign(error: Exception) -> ConversionFailed:
     )
 
 
-def _convert(request: ConvertRequest, emit: Emit) -> None:
+def _convert(body: dict[str, Any], emit: Emit) -> None:
+    request = from_json(ConvertRequest, body)
+
     import torch
 
     from exporters.target import Job, target
@@ -117,17 +127,17 @@ def _convert(request: ConvertRequest, emit: Emit) -> None:
         try:
             write(job)
         except Exception as error:  # one precision must not take the others with it
-            import traceback
-
-            traceback.print_exc()
-            fault = error if isinstance(error, HeadtailError) else _foreign(error)
-            emit({"event": "failed", "precision": precision, **fault.to_json()})
+            emit({"event": "failed", "precision": precision, **_told(error)})
             continue
         seconds = time.perf_counter() - start
         emit({"event": "converted", "precision": precision, "seconds": seconds})
 
 
-def _run(request: RunRequest) -> Mapping[str, Any]:
+def _run(body: dict[str, Any], emit: Emit) -> None:
+    emit({"event": "ran", **_observed(from_json(RunRequest, body))})
+
+
+def _observed(request: RunRequest) -> Mapping[str, Any]:
     from exporters.exchange import read_samples
     from exporters.runtimes import runtime_for
     from headtail.tensorfile import write_tensors
@@ -165,6 +175,9 @@ def _run(request: RunRequest) -> Mapping[str, Any]:
         "version": runtime.probe().version,
         "dtypes": dict(found.weight_elements),
     }
+
+
+_KINDS: dict[str, Callable[[dict[str, Any], Emit], None]] = {"convert": _convert, "run": _run}
 
 
 if __name__ == "__main__":
