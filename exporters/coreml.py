@@ -17,9 +17,14 @@ from pathlib import Path
 import torch
 
 from exporters.target import Job
+from headtail.errors import ConversionFailed
 from headtail.manifest import FORWARD
+from headtail.tensors import TensorSpec
 
 __all__ = ["write"]
+
+# What an MLMultiArray holds; coremltools makes float32 of bool and fails on uint8 with a KeyError.
+_INPUTS = ("f32", "f16", "i32")
 
 
 def write(job: Job) -> None:
@@ -28,6 +33,7 @@ def write(job: Job) -> None:
 
     from quantizers import coreml_backend, coreml_file, recipe
 
+    _check_inputs(job.inputs)
     asked = recipe.recipe(job.precision)
     half = asked.weights == "f16" or asked.activations == "f16"
     described = ct.utils.MultiFunctionDescriptor()
@@ -51,6 +57,16 @@ def write(job: Job) -> None:
     coreml_file.compact(job.destination)
     for name in job.programs:
         shutil.rmtree(job.scratch / f"{job.precision}.{name}.mlpackage")
+
+
+def _check_inputs(inputs: tuple[TensorSpec, ...]) -> None:
+    for spec in inputs:
+        if spec.dtype not in _INPUTS:
+            raise ConversionFailed(
+                f"Core ML takes no input like {spec}.",
+                expected=f"Inputs of Core ML models are {', '.join(_INPUTS)}.",
+                remedy="Take float32 or int32 and convert inside the model, or leave Core ML out.",
+            )
 
 
 def _settle_identifiers(package: Path) -> None:

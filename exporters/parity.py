@@ -26,6 +26,9 @@ __all__ = ["Judgement", "Reference", "judge", "reference"]
 FP16_GATE_DB = 40.0
 GOOD_TOP1 = 0.95  # agreement with the fp32 model below which a quantized classifier is poor
 GOOD_SNR_DB = 20.0  # the same for models that do not classify, mean over the inputs
+# A head whose error is as large as its signal: an answer of zeros would do as well. Quantized heads
+# are otherwise not gated: what they cost shows in the answers of `forward`, which holds them.
+USELESS_DB = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,11 @@ def _verdict(
 ) -> tuple[str, str]:
     if precision == "fp32":
         return _exact(target, agreement, heads)
+    allowed = FP16_GATE_DB if precision == "fp16" else USELESS_DB
+    for cut, snrs in heads.items():
+        mean = sum(map(finite_db, snrs)) / len(snrs)
+        if mean <= allowed:
+            return "poor", f"head at {cut}: SNR {mean:.1f} dB, over {allowed:.0f} is usable"
     if precision == "fp16" and agreement.snr_db_mean < FP16_GATE_DB:
         return "poor", f"SNR {agreement.snr_db_mean:.1f} dB, fp16 should reach {FP16_GATE_DB:.0f}"
     if agreement.top1 is not None and agreement.top1 < GOOD_TOP1:

@@ -16,7 +16,7 @@ from exporters.worker import RunRequest
 from headtail.errors import ConversionFailed
 from headtail.manifest import FORWARD, Entry
 from headtail.tensorfile import read_tensors
-from headtail.tensors import Array
+from headtail.tensors import Array, check_arrays
 
 __all__ = ["Observation", "Protocol", "observe", "size_of"]
 
@@ -58,13 +58,17 @@ def observe(
     folder: Path,
     protocol: Protocol,
 ) -> Observation:
-    """Run `forward` on all samples and each head on the first few; raises `ConversionFailed`.
+    """Run `forward` on all samples and each head on the first few.
 
+    Raises `ConversionFailed` for whatever library or file fails, and `TensorMismatch` for samples
+    that the entries do not take.
     `kind` is (format, precision): a file that does not hold the dtypes its precision promises is
     refused before it is run.
     """
     inputs, outputs = folder / "inputs.safetensors", folder / "outputs.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
+    for sample in samples:
+        check_arrays(sample, entries[0].inputs)
     write_samples(inputs, samples, entries[0].inputs)
     heads = min(protocol.heads, len(samples))
     counts = {e.name: len(samples) if e.name == FORWARD else heads for e in entries}

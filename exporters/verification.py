@@ -45,14 +45,14 @@ class Verification:
 
 def golden_inputs(bundle: Bundle) -> list[list[Array]]:
     """`[sample][input]`, in the manifest's order."""
-    golden = bundle.golden()
+    golden = _Golden(bundle.golden())
     names = [spec.name for spec in bundle.manifest.inputs]
     return [[golden[f"input.{i}.{name}"] for name in names] for i in range(_count(golden))]
 
 
 def golden_reference(bundle: Bundle) -> Reference:
     """What the fp32 PyTorch model answered to the golden inputs, outputs and boundary tensors."""
-    golden, manifest = bundle.golden(), bundle.manifest
+    golden, manifest = _Golden(bundle.golden()), bundle.manifest
     indices = range(_count(golden))
     outputs = [[golden[f"output.{i}.{s.name}"] for s in manifest.outputs] for i in indices]
     cuts = {
@@ -60,6 +60,15 @@ def golden_reference(bundle: Bundle) -> Reference:
         for cut in manifest.cuts
     }
     return Reference(outputs, cuts)
+
+
+class _Golden(dict[str, Array]):
+    """Golden vectors by key; one that is missing is the bundle's fault."""
+
+    def __missing__(self, key: str) -> Array:
+        raise SchemaFault(
+            f"There is no golden vector {key!r}", "golden", remedy="Export the bundle again."
+        )
 
 
 def _count(golden: dict[str, Array]) -> int:
@@ -90,6 +99,7 @@ def verify_artifacts(
             key = f"{artifact.format}.{artifact.precision}"
             with clock.stage(f"verify {key}"):
                 try:
+                    artifact.entry(FORWARD)
                     seen = observe(
                         bundle.artifact_path(artifact),
                         (artifact.format, artifact.precision),
