@@ -137,7 +137,7 @@ WHOLE = [
 @pytest.mark.parametrize(("side", "target", "fraction"), WHOLE)
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
 def test_crop_is_resize_then_crop(side, target, fraction, mode):
-    """Within 1 level: one resampling of the window against two roundings of the whole."""
+    """Within 2 levels, and most pixels exactly: both round twice, between the passes and after."""
     frame = smooth(*side)
     one = recipe(height=target[0], width=target[1], crop_fraction=fraction, resize=mode)
     scale = max(target[0] / side[0], target[1] / side[1]) / fraction
@@ -147,7 +147,8 @@ def test_crop_is_resize_then_crop(side, target, fraction, mode):
     top, left = (height - target[0]) // 2, (width - target[1]) // 2
     box = (left, top, left + target[1], top + target[0])
     difference = one.view(frame).astype(int) - np.asarray(resized.crop(box)).astype(int)
-    assert abs(difference).max() <= 1
+    assert abs(difference).max() <= 2
+    assert (difference != 0).mean() < 0.1
 
 
 @pytest.mark.parametrize("side", [(480, 640), (333, 500), (1001, 777), (240, 321)])
