@@ -30,9 +30,10 @@ from exporters.source import SourceModel
 from exporters.splitting import CutPoint, choose_cuts, cut_points, find_cut, head_graph
 from exporters.target import TARGETS, target
 from headtail.bundle import Bundle, write_report
-from headtail.errors import ConversionFailed, GateFailed, UsageFault
+from headtail.errors import ConversionFailed, GateFailed, SourceFault, UsageFault
 from headtail.manifest import FORWARD, Entry, head_entry
 from headtail.report import ArtifactRow, Report
+from headtail.tensors import TensorSpec
 
 __all__ = ["Captured", "ExportOptions", "ExportResult", "capture_source", "export"]
 
@@ -151,6 +152,7 @@ def capture_source(source: SourceModel, options: ExportOptions, folder: Path) ->
     """Capture the model and its heads; programs are written to `folder`."""
     program = capture(source.module, source.example)
     graph = flat_graph(program)
+    _check_labels(source, output_specs(graph)[0])
     batched = batched_twin(source.module, source.example, graph)
     tail = TailProgram.of(batched or graph, one_sample=batched is None)
     points = batch_first(cut_points(graph, source.example), batched)
@@ -169,6 +171,15 @@ def capture_source(source: SourceModel, options: ExportOptions, folder: Path) ->
         torch.export.save(capture(head_graph(graph, cut), source.example), programs[name])
         entries.append(Entry(name, inputs, cut.tensors))
     return Captured(graph, tail, cuts, programs, tuple(entries))
+
+
+def _check_labels(source: SourceModel, scores: TensorSpec) -> None:
+    if source.labels and len(source.labels) != scores.elements:
+        raise SourceFault(
+            f"There are {len(source.labels)} labels and the first output is {scores}.",
+            expected="A classifier gives one score per label.",
+            remedy="Correct get_labels(), or leave it out for a model that does not classify.",
+        )
 
 
 def _prove(  # one artifact against everything known of it

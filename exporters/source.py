@@ -28,7 +28,8 @@ import numpy as np
 import torch
 
 from exporters.capture import check_model
-from headtail.errors import SourceFault
+from headtail.errors import HeadtailError, SourceFault
+from headtail.manifest import is_plain_path
 from headtail.preprocess import Frame, Preprocess, check_frame
 from headtail.tensors import Array
 from quantizers.calibration import CalibrationSet, from_arrays
@@ -75,22 +76,66 @@ def from_module(  # noqa: PLR0913  # the options of a live model, each of them o
     origin: str = "Python",
 ) -> SourceModel:
     """A live module as a source; raises `SourceFault` for what would convert and be wrong."""
+    _check_kinds(module, name, labels)
     check_model(module, example)
     ranges = None
     if calibration is not None:
         arrays, _ = _inputs(calibration, preprocess)
         ranges = from_arrays(arrays, source=f"{origin}: calibration data", seed=0)
+        _check_like(arrays, example, "Calibration")
     if evaluation is not None:
         arrays, frames = _inputs(evaluation, preprocess)
         judged = from_arrays(arrays, source=f"{origin}: evaluation data", seed=0)
+        _check_like(arrays, example, "Evaluation")
     else:
-        arrays, frames = [tuple(value.numpy() for value in example)], []
+        arrays, frames = [tuple(value.detach().numpy() for value in example)], []
         judged = from_arrays(arrays, source=f"{origin}: example inputs, not known real", seed=0)
     _check_disjoint(ranges, judged)
-    label = name or re.sub(r"\W+", "_", type(module).__name__).lower()
+    label = name or _plain(type(module).__name__).lower()
     return SourceModel(
         label, module, tuple(example), tuple(labels), preprocess, ranges, judged, tuple(frames)
     )
+
+
+def _plain(text: str) -> str:
+    """A file name from a file's or a class's: what is not a letter, a digit, `.`, `-` is `_`."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text).strip("._-") or "model"
+
+
+def _check_kinds(module: Any, name: str, labels: Any) -> None:
+    if not isinstance(module, torch.nn.Module):
+        raise SourceFault(
+            f"The model is a {type(module).__name__}.",
+            expected="A torch.nn.Module in eval mode.",
+            remedy="Return the module itself from get_model().",
+        )
+    if name and (not is_plain_path(name) or "/" in name):
+        raise SourceFault(
+            f"The name is {name!r}.",
+            expected="Artifacts are files of that name: ASCII letters, digits, '.', '_' and '-'.",
+            remedy=f"Use {_plain(name)!r}.",
+        )
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise SourceFault(
+            f"The labels are {str(labels)[:60]!r}.",
+            expected="A sequence of strings, one per class in index order.",
+            remedy="Convert them: [str(label) for label in labels].",
+        )
+
+
+def _check_like(
+    samples: Sequence[Sequence[Array]], example: Sequence[torch.Tensor], kind: str
+) -> None:
+    """Of the first sample, since all are alike: the example's dtypes and shapes."""
+    wanted = [(str(t.dtype).removeprefix("torch."), list(t.shape)) for t in example]
+    found = [(a.dtype.name, list(a.shape)) for a in samples[0]]
+    if found != wanted:
+        shown = [", ".join(f"{d}{s}" for d, s in side) for side in (found, wanted)]
+        raise SourceFault(
+            f"{kind} inputs are {shown[0]}.",
+            expected=f"Like the example inputs they must be {shown[1]}.",
+            remedy="Return one sample at a time, batch 1, preprocessed as the model expects.",
+        )
 
 
 def load_source(source: str, *, name: str = "") -> SourceModel:
@@ -104,12 +149,13 @@ def load_source(source: str, *, name: str = "") -> SourceModel:
         default = factory or module_name.rpartition(".")[2]
         if factory:
             return _from_factory(script, factory, source)
-    model, example = (_required(script, f, source) for f in ("get_model", "get_args"))
-    found = {f: getattr(script, f)() for f in _OPTIONAL if hasattr(script, f)}
+    required = [_required(script, f, source) for f in ("get_model", "get_args")]
+    model, example = (_called(function, source) for function in required)
+    found = {f: _called(getattr(script, f), source) for f in _OPTIONAL if hasattr(script, f)}
     return from_module(
-        model(),
-        _tensors(example()),
-        name=name or default,
+        model,
+        _tensors(example),
+        name=name or _plain(default),
         labels=found.get("get_labels", ()),
         preprocess=found.get("get_preprocess"),
         calibration=found.get("get_calibration_data"),
@@ -120,7 +166,7 @@ def load_source(source: str, *, name: str = "") -> SourceModel:
 
 def _from_factory(script: ModuleType, factory: str, source: str) -> SourceModel:
     make = _required(script, factory, source)
-    made = make()
+    made = _called(make, source)
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module)):
         raise SourceFault(
             f"{source} returned a {type(made).__name__}.",
@@ -128,6 +174,22 @@ def _from_factory(script: ModuleType, factory: str, source: str) -> SourceModel:
             remedy="Return such a pair, or use a script with get_model() and get_args().",
         )
     return from_module(made[0], _tensors(made[1]), name=factory, origin=source)
+
+
+def _called(function: Callable[[], Any], source: str) -> Any:
+    """What the user's function returns; a generator is run to its end here, where it may fail."""
+    try:
+        value = function()
+        return list(value) if inspect.isgenerator(value) else value
+    except HeadtailError:
+        raise
+    except Exception as error:
+        name = getattr(function, "__name__", "a function")
+        raise SourceFault(
+            f"{name}() of {source} fails: {type(error).__name__}: {str(error)[:300]}",
+            expected="It returns what its name says.",
+            remedy="Call it in Python to see the whole traceback.",
+        ) from error
 
 
 def _tensors(value: Any) -> tuple[torch.Tensor, ...]:
@@ -148,6 +210,9 @@ def _import_file(path: Path) -> ModuleType:
         )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # modules beside the script, as when python runs it
     _guarded(lambda: spec.loader.exec_module(module), str(path))  # type: ignore[union-attr]  # checked above
     return module
 

@@ -121,7 +121,7 @@ def test_what_libraries_print_is_no_event_but_the_log(convert):
 
 def test_each_failure_has_the_log_until_then(convert):
     """Two precisions fail in one process: the first one's log is not the second one's."""
-    seen = []
+    seen: list[dict[str, object]] = []
     events = convert("prints", ("fp32", "fp16"), on_event=seen.append)
     assert [(e["event"], e["precision"]) for e in events] == [
         ("started", "fp32"),
