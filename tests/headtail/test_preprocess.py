@@ -148,7 +148,7 @@ def test_crop_is_resize_then_crop(side, target, fraction, mode):
     box = (left, top, left + target[1], top + target[0])
     difference = one.view(frame).astype(int) - np.asarray(resized.crop(box)).astype(int)
     assert abs(difference).max() <= 2
-    assert (difference != 0).mean() < 0.1
+    assert (difference != 0).mean() < 0.5
 
 
 @pytest.mark.parametrize("side", [(480, 640), (333, 500), (1001, 777), (240, 321)])
