@@ -28,7 +28,6 @@ __all__ = [
     "check_model",
     "flat_graph",
     "input_specs",
-    "is_tensor",
     "node_spec",
     "output_specs",
 ]
@@ -254,12 +253,6 @@ def output_specs(graph: fx.GraphModule) -> tuple[TensorSpec, ...]:
     specs = [node_spec(node) for node in output.args[0]]
     names = ["output"] if len(specs) == 1 else [f"output_{i}" for i in range(len(specs))]
     return tuple(TensorSpec(n, s.dtype, s.shape) for n, s in zip(names, specs, strict=True))
-
-
-def is_tensor(node: fx.Node) -> bool:
-    """Is it a tensor of a dtype that runtimes and the wire take?"""
-    value = node.meta.get("val")
-    return isinstance(value, torch.Tensor) and value.dtype in _DTYPES
 
 
 def node_spec(node: fx.Node) -> TensorSpec:

@@ -2,7 +2,7 @@
 
 Device times are those of the phone runtime on this host unless a factor or a file says otherwise;
 server times are those of the tail in this process. Fidelity is the share of the golden inputs whose
-top-1 answer survives, a small count that the plan prints.
+top-1 answer survives, a small count that the plan prints; models that do not classify have none.
 """
 
 from __future__ import annotations
@@ -88,11 +88,14 @@ def measure_bundle(
     fidelity: dict[str, dict[str, float]] = {}
     for cut in bundle.manifest.cuts:
         encode_ms[cut.id], fidelity[cut.id] = {}, {}
-        for codec in codecs:
+        for codec in [
+            c for c in codecs if c in cut.wire_bytes
+        ]:  # values over 65,504 do not fit all
             arrays = tails.expected.cuts[cut.id][0]
             timing = measure(lambda a=arrays, c=cut, k=codec: encode_boundary(a, c, k), runs=10)  # type: ignore[misc]  # mypy cannot infer the defaults' types
             encode_ms[cut.id][codec] = timing.p50_ms * device_factor
-            fidelity[cut.id][codec] = tails.fidelity(cut.id, codec)
+            if tails.classifies:
+                fidelity[cut.id][codec] = tails.fidelity(cut.id, codec)
     heads = {c.id: timings[head_entry(c.id)] for c in bundle.manifest.cuts}
     wire = {
         cut: {codec: size for codec, size in sizes.items() if codec in codecs}
@@ -113,6 +116,7 @@ class _Tails:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle, self.manifest = bundle, bundle.manifest
+        self.classifies = bundle.manifest.task == "classification"
         tail = self.manifest.tails[0]
         program = TailProgram.read(bundle.file(tail.program), bundle.file(tail.weights))
         self.whole = program.enter(program.input_names)
@@ -160,7 +164,8 @@ class _Tails:
         answers = [_call(self.whole, [self._normalised(load_image(file))])[0] for file in files]
         timing = measure(lambda: _encode(views[0], kind, quality), runs=10)
         size = int(np.median([len(file) for file in files]))
-        return Picture(name, size, timing.p50_ms * device_factor, self._agreement(answers))
+        fidelity = self._agreement(answers) if self.classifies else None
+        return Picture(name, size, timing.p50_ms * device_factor, fidelity)
 
     def _views(self) -> list[Frame]:
         golden, preprocess = self.bundle.golden(), self.manifest.preprocess

@@ -23,7 +23,7 @@ from exporters.splitting import CutPoint
 from exporters.target import Target
 from headtail import tensorfile
 from headtail.bundle import Bundle, BundleWriter
-from headtail.errors import SourceFault
+from headtail.errors import SourceFault, TensorMismatch
 from headtail.manifest import (
     FORWARD,
     SCHEMA_VERSION,
@@ -238,11 +238,23 @@ def _cut(
         head_flops=round(point.head_flops, 6),
         materialised=True,
     )
-    sizes = {
-        codec: int(statistics.median(len(encode_boundary(a, cut, codec)) for a in activations))
-        for codec in CODEC_IDS
-    }
-    return Cut(**{**vars(cut), "wire_bytes": sizes})
+    sizes = {codec: _median_bytes(cut, codec, activations) for codec in CODEC_IDS}
+    known = {codec: size for codec, size in sizes.items() if size is not None}
+    if not known:
+        raise SourceFault(
+            f"No codec takes what crosses at {point.id}.",
+            expected="Boundary tensors are finite on every evaluation input.",
+            remedy="Choose other cuts with --cut.",
+        )
+    return Cut(**{**vars(cut), "wire_bytes": known})
+
+
+def _median_bytes(cut: Cut, codec: str, activations: Sequence[Sequence[Array]]) -> int | None:
+    try:
+        sizes = [len(encode_boundary(arrays, cut, codec)) for arrays in activations]
+    except TensorMismatch:  # values over 65,504 do not fit raw16
+        return None
+    return int(statistics.median(sizes))
 
 
 def tool_versions() -> dict[str, str]:

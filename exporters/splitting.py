@@ -19,7 +19,7 @@ import torch
 from torch import fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from exporters.capture import is_tensor, node_spec
+from exporters.capture import node_spec
 from headtail.errors import SourceFault, UnknownName
 from headtail.tensors import TensorSpec
 
@@ -48,7 +48,10 @@ class CutPoint:
 
 
 def cut_points(graph: fx.GraphModule, example: Sequence[torch.Tensor]) -> list[CutPoint]:
-    """Every position at which only tensors that the wire takes cross, in topological order."""
+    """Every position at which only float32 tensors cross, in topological order.
+
+    The codecs of the wire take no others: tokens, masks and half-precision values do not cross.
+    """
     varying = _varying(graph)
     calls = [node for node in graph.graph.nodes if node.op == "call_function"]
     flops = _flops_after_each(graph, example)
@@ -57,7 +60,7 @@ def cut_points(graph: fx.GraphModule, example: Sequence[torch.Tensor]) -> list[C
     taken: set[str] = set()
     for index, node in enumerate(calls[:-1]):
         boundary = [n for n in _boundary(graph, set(calls[: index + 1])) if n in varying]
-        if all(n.op == "placeholder" for n in boundary) or not all(map(is_tensor, boundary)):
+        if all(n.op == "placeholder" for n in boundary) or not all(map(_is_float, boundary)):
             continue
         cut_id = _cut_id(node, calls[index + 1], taken)
         taken.add(cut_id)
@@ -83,8 +86,7 @@ def choose_cuts(
         useful = point.elements < input_elements and point.head_flops <= _MOST_WORK
         smaller = not front or point.elements < front[-1].elements
         whole_module = point.id != point.node
-        floats = all(spec.dtype == "f32" for spec in point.tensors)
-        if useful and smaller and whole_module and floats:
+        if useful and smaller and whole_module:
             front.append(point)
     if len(front) <= most:
         return front
@@ -122,6 +124,11 @@ def _boundary(graph: fx.GraphModule, before: set[fx.Node]) -> list[fx.Node]:
         if is_early and any(user not in before for user in node.users):
             crossing.append(node)
     return crossing
+
+
+def _is_float(node: fx.Node) -> bool:
+    value = node.meta["val"]
+    return isinstance(value, torch.Tensor) and value.dtype == torch.float32
 
 
 def _varying(graph: fx.GraphModule) -> set[fx.Node]:

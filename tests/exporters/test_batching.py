@@ -81,7 +81,7 @@ def test_rows_of_a_batch_are_answered_as_if_alone(prepared, count):
 
 
 def test_every_cut_continues_bit_for_bit_and_in_batches(prepared):
-    assert prepared.cuts
+    assert prepared.cuts or prepared.name == "Half"  # the wire's codecs take float32 only
     batch = 1 if prepared.tail.one_sample else 2
     expected = prepared.graph(*prepared.example)
     for cut in prepared.cuts:
@@ -99,7 +99,7 @@ def test_boundaries_hold_what_the_wire_takes(prepared):
     for cut in prepared.cuts:
         for spec in cut.tensors:
             assert spec.shape[0] == 1, (cut.id, str(spec))
-            assert spec.dtype != "i64"
+            assert spec.dtype == "f32"
 
 
 def test_cuts_have_names_of_their_own(prepared):
