@@ -1,0 +1,48 @@
+"""LiteRT: one file with a signature per entry point, weights shared."""
+
+import pytest
+
+from exporters.litert import write
+from exporters.target import Job
+from headtail.errors import ConversionFailed
+from tests.exporters import converter_contract as contract
+from tests.exporters.converted import NETS, convert, converted
+
+pytestmark = pytest.mark.slow
+NAMES = ["Ordered", "TwoOutputs", "Tokens", "Listed", "Parts"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tmp_path_factory.getbasetemp()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_entry_point_answers_as_pytorch_does(base, name):
+    contract.check_answers(converted(base, "litert", name))
+
+
+def test_inputs_and_outputs_keep_their_order(base):
+    contract.check_inputs_are_not_interchangeable(converted(base, "litert", "Ordered"))
+
+
+def test_entry_points_share_their_weights(base):
+    contract.check_weights_are_shared(base, "litert")
+
+
+def test_the_same_program_gives_the_same_bytes(base):
+    contract.check_same_bytes(base, "litert")
+
+
+def test_half_precision_arithmetic_is_refused_by_the_converter(tmp_path):
+    """tfl.conv_2d has no float16 form; the error says which operator."""
+    make, cuts = NETS["Half"]
+    with pytest.raises(ValueError, match="conv_2d"):
+        convert(*make(), format="litert", cuts=cuts, folder=tmp_path / "half")
+
+
+def test_nothing_to_convert_is_an_error(tmp_path):
+    job = Job("fp32", {}, (), None, tmp_path / "net.tflite", tmp_path)
+    with pytest.raises(ConversionFailed, match="no program to convert"):
+        write(job)
+    assert not (tmp_path / "net.tflite").exists()
