@@ -7,14 +7,15 @@ tensors as the manifest does and move bytes; they never preprocess and never fal
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from headtail.errors import TensorMismatch, UsageFault
 from headtail.tensors import Array, TensorSpec
 
-__all__ = ["Capability", "Runtime", "Session"]
+__all__ = ["Capability", "Runtime", "Session", "check_counts", "closed_session"]
 
 
 @dataclass(frozen=True)
@@ -71,3 +72,23 @@ class Runtime(Protocol):
         """Load an artifact. `entries` maps entry point -> (inputs, outputs) as the manifest lists
         them, so that an adapter can put a runtime's own order into the manifest's order."""
         ...
+
+
+def check_counts(where: str, held: tuple[Sized, Sized], described: tuple[Sized, Sized]) -> None:
+    """Raise `TensorMismatch` unless an entry point has as many (inputs, outputs) as described."""
+    for kind, ours, theirs in zip(("inputs", "outputs"), held, described, strict=True):
+        if len(ours) != len(theirs):
+            raise TensorMismatch(
+                f"{where} has {len(ours)} {kind}.",
+                expected=f"The manifest describes {len(theirs)}.",
+                remedy="Export the model again; file and manifest do not belong together.",
+            )
+
+
+def closed_session(file: str) -> UsageFault:
+    """What a session of `file` raises when it is run after `close`."""
+    return UsageFault(
+        f"The session of {file} is closed.",
+        expected="A session is used before it is closed.",
+        remedy="Load the artifact again.",
+    )

@@ -2,13 +2,16 @@
 
 https://docs.pytorch.org/executorch/stable/runtime-python-api-reference.html. Its Python binding
 needs torch, which is why this is the one file of the core that imports it, and only when a model is
-loaded.
+loaded. The runtime checks the outer file only: of files with a changed byte some end the process,
+so a stranger's is hashed against its manifest first (`headtail.bundle`) or run in a process of its
+own (`exporters.worker`).
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from headtail.errors import IntegrityFault, RuntimeUnavailable, UnknownName
-from headtail.runtimes.base import Capability
+from headtail.runtimes.base import Capability, check_counts, closed_session
 from headtail.tensors import Array, TensorSpec, check_arrays
 
 __all__ = ["ExecuTorchDesk"]
@@ -56,8 +59,11 @@ class ExecuTorchDesk:
                 expected=capability.reason,
                 remedy=f"Run {_INSTALL}.",
             )
-        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
-        from executorch.runtime import Runtime, Verification
+        with warnings.catch_warnings():
+            # said of the whole binding, once, when it is imported
+            warnings.filterwarnings("ignore", "This API is experimental")
+            from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+            from executorch.runtime import Runtime, Verification
 
         _unsafe_reset_threadpool(threads)
         try:
@@ -88,6 +94,11 @@ class ExecuTorchSession:
         self._file = file
         self._methods = dict(methods)
         self._entries = entries
+        self._closed = False
+        for name in entries.keys() & self._methods.keys():
+            found = self._methods[name].metadata
+            numbers = range(found.num_inputs()), range(found.num_outputs())
+            check_counts(f"{file}, {name}", numbers, entries[name])
 
     def entry_points(self) -> list[str]:
         """Method names, `forward` first."""
@@ -97,6 +108,8 @@ class ExecuTorchSession:
         """See `Session.run`."""
         import torch
 
+        if self._closed:
+            raise closed_session(self._file)
         if entry not in self._methods or entry not in self._entries:
             raise UnknownName(f"entry point of {self._file}", entry, self._methods)
         wanted, given = self._entries[entry]
@@ -110,3 +123,4 @@ class ExecuTorchSession:
     def close(self) -> None:
         """Free the methods."""
         self._methods.clear()
+        self._closed = True

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from headtail.errors import IntegrityFault, RuntimeUnavailable, UnknownName
-from headtail.runtimes.base import Capability
+from headtail.runtimes.base import Capability, check_counts, closed_session
 from headtail.tensors import Array, TensorSpec, check_array, check_arrays
 
 __all__ = ["LiteRTDesk"]
@@ -84,6 +84,12 @@ class LiteRTSession:
         self._interpreter: Any = interpreter  # owns the memory the runners point into
         self._runners = dict(runners)
         self._entries = entries
+        self._details = {
+            name: (_in_order(runner.get_input_details()), _in_order(runner.get_output_details()))
+            for name, runner in self._runners.items()
+        }
+        for name in entries.keys() & self._details.keys():
+            check_counts(f"{file}, {name}", self._details[name], entries[name])
 
     def entry_points(self) -> list[str]:
         """Signature names, `forward` first."""
@@ -91,18 +97,18 @@ class LiteRTSession:
 
     def run(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
         """See `Session.run`."""
+        if self._interpreter is None:
+            raise closed_session(self._file)
         if entry not in self._runners or entry not in self._entries:
             raise UnknownName(f"entry point of {self._file}", entry, self._runners)
-        runner = self._runners[entry]
         wanted, given = self._entries[entry]
         check_arrays(inputs, wanted)
-        details = _in_order(runner.get_input_details())
+        details, outputs = self._details[entry]
         feed = {
             name: _quantized(array, detail)
             for (name, detail), array in zip(details, inputs, strict=True)
         }
-        results = runner(**feed)
-        outputs = _in_order(runner.get_output_details())
+        results = self._runners[entry](**feed)
         return [
             _real(results[name], detail, spec)
             for (name, detail), spec in zip(outputs, given, strict=True)
@@ -136,6 +142,7 @@ def _real(array: Array, detail: Mapping[str, Any], spec: TensorSpec) -> Array:
     scale, zero = detail["quantization"]
     if array.dtype != spec.numpy_dtype and scale:
         array = ((array.astype(np.float32) - zero) * np.float32(scale)).astype(spec.numpy_dtype)
-    array = array.reshape(spec.shape) if array.size == spec.elements else array
+    if array.size == 1 and {array.shape, spec.shape} == {(), (1,)}:
+        array = array.reshape(spec.shape)  # some files hold a scalar as one element
     check_array(array, spec)
     return array

@@ -1,0 +1,121 @@
+"""What every desk session must do, whatever its format; one test module per runtime calls these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headtail.errors import IntegrityFault, TensorMismatch, UnknownName, UsageFault
+from headtail.runtimes import runtime_of
+from headtail.tensors import TensorSpec
+from tests.exporters.converted import Converted
+
+
+def check_wrong_inputs(made: Converted) -> None:
+    """Another number, dtype or shape is a `TensorMismatch`, and the session still works."""
+    session = made.load()
+    zeta, alpha, middle = made.inputs
+    for wrong, words in (
+        ([zeta, alpha], "2 tensors were given"),
+        ([zeta, alpha, middle.astype(np.float64)], "'middle' is float64"),
+        (
+            [zeta, alpha[:, :5], middle],
+            r"'alpha' is float32\[1, 5\].*float32\[1,6\]|float32\[1, 6\]",
+        ),
+        ([alpha, zeta, middle], "'zeta' is float32"),
+    ):
+        with pytest.raises(TensorMismatch, match=words):
+            session.run("forward", wrong)
+    assert len(session.run("forward", made.inputs)) == 3
+    session.close()
+
+
+def check_inputs_are_left_alone(made: Converted) -> None:
+    """Read-only and strided inputs are taken, and none is written to."""
+    session = made.load()
+    expected = session.run("forward", made.inputs)
+    strided = [np.repeat(array, 2, axis=-1)[..., ::2] for array in made.inputs]
+    assert not strided[0].flags.c_contiguous
+    for array in strided:
+        array.flags.writeable = False
+    given = session.run("forward", strided)
+    for right, seen in zip(expected, given, strict=True):
+        np.testing.assert_array_equal(right, seen)
+    for before, after in zip(made.inputs, strided, strict=True):
+        np.testing.assert_array_equal(before, after)
+    session.close()
+
+
+def check_results_are_the_callers(made: Converted) -> None:
+    """A result is not overwritten by the next run, nor by another entry point's."""
+    session = made.load()
+    first = session.run("forward", made.inputs)
+    kept = [array.copy() for array in first]
+    session.run("forward", [array * 3 for array in made.inputs])
+    session.run("head_conv", [array * 5 for array in made.inputs])
+    for right, seen in zip(kept, first, strict=True):
+        np.testing.assert_array_equal(right, seen)
+        assert seen.flags.writeable
+    session.close()
+
+
+def check_unknown_entry(made: Converted) -> None:
+    session = made.load()
+    with pytest.raises(UnknownName, match=r"head_cnv.*Did you mean 'head_conv'"):
+        session.run("head_cnv", made.inputs)
+    session.close()
+
+
+def check_entry_the_manifest_lacks(made: Converted) -> None:
+    """A method of the file that nobody described cannot be run."""
+    known = {"forward": made.entries["forward"]}
+    session = runtime_of(made.format).load(made.path, entries=known)
+    with pytest.raises(UnknownName):
+        session.run("head_conv", made.inputs)
+    session.close()
+
+
+def check_closed(made: Converted) -> None:
+    session = made.load()
+    session.close()
+    session.close()
+    with pytest.raises(UsageFault, match="is closed"):
+        session.run("forward", made.inputs)
+
+
+def check_another_manifest(made: Converted) -> None:
+    """Counts that do not fit are told when the file is loaded; shapes when it is run."""
+    inputs, outputs = made.entries["forward"]
+    runtime = runtime_of(made.format)
+    for entry in ((inputs[:2], outputs), (inputs, outputs[:1])):
+        with pytest.raises(TensorMismatch, match="do not belong together"):
+            runtime.load(made.path, entries={"forward": entry})
+    turned = tuple(reversed(outputs))
+    session = runtime.load(made.path, entries={"forward": (inputs, turned)})
+    with pytest.raises(TensorMismatch):
+        session.run("forward", made.inputs)
+    flat = (TensorSpec("output_0", "f32", (3,)), *outputs[1:])  # same size, another shape
+    session = runtime.load(made.path, entries={"forward": (inputs, flat)})
+    with pytest.raises(TensorMismatch, match=r"output_0"):
+        session.run("forward", made.inputs)
+    session.close()
+
+
+def check_broken_files(made: Converted, folder: Path) -> None:
+    data = made.path.read_bytes()
+    cases = {
+        "empty": b"",
+        "cut": data[: len(data) // 2],
+        "text": b"not a model at all" * 100,
+        "magic": data[:4] + b"XXXX" + data[8:],
+    }
+    for name, content in cases.items():
+        path = folder / f"{name}{made.path.suffix}"
+        path.write_bytes(content)
+        with pytest.raises(IntegrityFault, match=path.name) as caught:
+            runtime_of(made.format).load(path, entries=made.entries)
+        assert caught.value.file == path.name
+    with pytest.raises(IntegrityFault, match="absent"):
+        runtime_of(made.format).load(folder / f"absent{made.path.suffix}", entries={})
