@@ -125,7 +125,8 @@ def _tell(progress: Progress, format_name: str, event: dict[str, Any]) -> None:
     if event["event"] == "converted":
         progress.note(f"{format_name} {event['precision']} written in {event['seconds']:.1f} s")
     elif event["event"] in ("failed", "error"):
-        progress.note(f"{format_name} {event.get('precision', '')} failed: {event['what']}")
+        what = " ".join(filter(None, [format_name, event.get("precision")]))
+        progress.note(f"{what} failed: {event['what']}")
 
 
 def _outcome(
