@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from exporters.runtimes import runtime_for
 from exporters.target import TARGETS, target
 from headtail.errors import UnknownName
 from quantizers.support import supported
@@ -19,7 +18,6 @@ def test_a_row_is_complete(name):
     assert row.suffix.isalpha()
     assert row.minimum_runtime
     assert importlib.util.find_spec(row.module) is not None
-    assert runtime_for(name).format == name
     assert "fp32" in supported(name)
 
 
@@ -34,8 +32,6 @@ def test_every_exact_gate_is_far_over_quantization_noise():
 def test_an_unknown_format_lists_what_exists():
     with pytest.raises(UnknownName, match=r"'onnx'. Known: coreml, executorch, litert"):
         target("onnx")
-    with pytest.raises(UnknownName, match=r"'onnx'. Known: coreml, executorch, litert"):
-        runtime_for("onnx")
 
 
 PROBE = """

@@ -1,0 +1,180 @@
+"""What goes into a bundle, without a converter: the artifact is a file of a few bytes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from exporters.convert import Conversion
+from exporters.packing import Proof, pack, tool_versions
+from exporters.parity import Reference, judge
+from exporters.pipeline import ExportOptions, capture_source
+from exporters.prove import Observation
+from exporters.target import target
+from headtail.bundle import open_bundle
+from headtail.errors import SourceFault
+from headtail.wire.boundary import decode_boundary, encode_boundary
+from headtail.wire.codecs import CODEC_IDS
+from tests.exporters.conftest import photos
+from tests.exporters.nets import Residual, settle
+
+GOLDEN = 2
+
+
+@pytest.fixture
+def packing(photo_source, captured, expected, tmp_path):
+    """`pack` with everything right; keywords put something else in its place."""
+    artifact = tmp_path / "residual.fp32.tflite"
+    artifact.write_bytes(b"not a real file")
+    outputs = {"forward": expected.outputs}
+    outputs |= {f"head_{cut}": arrays[:GOLDEN] for cut, arrays in expected.cuts.items()}
+    timing = {"kind": "host", "p50_ms": 1.5, "p90_ms": 2.5}
+    seen = Observation(outputs, {"forward": timing}, 3.0, "2.3", {"f32": 100})
+    aim = target("litert")
+    proof = Proof(
+        Conversion("litert", "fp32", artifact),
+        captured.entries,
+        artifact.stat().st_size,
+        aim,
+        judge(aim, "fp32", expected, outputs, classifies=True),
+        seen,
+    )
+
+    def go(name="residual", source=photo_source, **other):
+        given = {
+            "graph": captured.graph,
+            "tail": captured.tail,
+            "cuts": captured.cuts,
+            "expected": expected,
+            **other,
+        }
+        destination = tmp_path / "out" / f"{name}.bundle"
+        destination.parent.mkdir(exist_ok=True)
+        return pack(
+            source, [proof], destination=destination, force=False, golden_samples=GOLDEN, **given
+        )
+
+    return go
+
+
+def test_the_manifest_says_what_was_proven(packing, photo_source):
+    manifest = open_bundle(packing().path).manifest
+    (artifact,) = manifest.artifacts
+    assert artifact.path == "artifacts/residual.fp32.tflite"
+    assert (artifact.bytes, artifact.verdict, artifact.dtypes) == (15, "pass", {"f32": 100})
+    assert (artifact.runtime, artifact.minimum_runtime) == ("litert 2.3", "ai-edge-litert>=2.0")
+    assert [e.name for e in artifact.entries] == ["forward", "head_stem", "head_block"]
+    assert (manifest.task, manifest.labels) == ("classification", photo_source.labels)
+    assert manifest.calibration is not None
+    assert (manifest.calibration.count, manifest.evaluation.count) == (5, 6)
+    assert manifest.calibration.sha256 != manifest.evaluation.sha256
+
+
+def test_the_same_export_has_the_same_bytes(packing):
+    assert packing("a").manifest.bundle_id == packing("b").manifest.bundle_id
+
+
+def test_golden_vectors_are_photos_inputs_outputs_and_activations(
+    packing, photo_source, captured, expected
+):
+    golden = packing().golden()
+    names = {"input.{}.x", "output.{}.output", "frame.{}"}
+    names |= {f"cut.{c.id}.{{}}.{spec.name}" for c in captured.cuts for spec in c.tensors}
+    assert set(golden) == {name.format(i) for name in names for i in range(GOLDEN)}
+    np.testing.assert_array_equal(golden["frame.1"], photo_source.frames[1])
+    np.testing.assert_array_equal(
+        golden["input.1.x"], photo_source.preprocess(photo_source.frames[1])
+    )
+    np.testing.assert_array_equal(golden["output.1.output"], expected.outputs[1][0])
+
+
+def test_ranges_are_of_the_calibration_set_per_tensor_and_channel(packing, captured, photo_source):
+    manifest = packing().manifest
+    rows = torch.cat([torch.from_numpy(s[0]) for s in photo_source.calibration.samples])
+    with torch.no_grad():
+        stem = settle(Residual()).get_submodule("stem")(rows).numpy()
+    cut = manifest.cut("stem")
+    (whole,), (channels,) = cut.per_tensor, cut.per_channel
+    assert whole.low == pytest.approx([stem.min()])
+    assert whole.high == pytest.approx([stem.max()])
+    assert channels.low == pytest.approx(stem.min((0, 2, 3)))
+    assert channels.high == pytest.approx(stem.max((0, 2, 3)))
+    assert len(channels.low) == 8
+    assert len(manifest.cut("block").per_tensor) == 2  # the skip connection crosses it
+
+
+def test_the_cut_table_holds_real_sizes(packing, expected):
+    for cut in packing().manifest.cuts:
+        assert set(cut.wire_bytes) == set(CODEC_IDS)
+        for codec in ("raw32", "aq8t+deflate"):
+            frames = [encode_boundary(arrays, cut, codec) for arrays in expected.cuts[cut.id]]
+            assert cut.wire_bytes[codec] == int(np.median([len(frame) for frame in frames]))
+            assert len(decode_boundary(frames[0], cut)) == len(cut.tensors)
+        assert cut.wire_bytes["raw32"] > 2 * cut.wire_bytes["aq8t+deflate"]
+
+
+def test_a_codec_that_the_values_do_not_fit_is_left_out(packing, captured, expected, tmp_path):
+    """float16 ends at 65,504."""
+
+    class Loud(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = settle(Residual())
+            self.loud = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+            for parameter in self.loud.parameters():
+                parameter.data *= 1e6
+
+        def forward(self, x):
+            return self.loud(x).mean((2, 3)) * 1e-6
+
+    loud = Loud().eval()
+    from exporters.parity import reference
+    from exporters.source import from_module
+    from tests.exporters.conftest import PREPROCESS
+
+    source = from_module(
+        loud, (torch.rand(1, 3, 32, 32),), preprocess=PREPROCESS, evaluation=photos(3, 2)
+    )
+    options = ExportOptions(tmp_path / "x.bundle", cuts=("loud",))
+    made = capture_source(source, options, tmp_path)
+    bundle = packing(
+        "loud",
+        source,
+        graph=made.graph,
+        tail=made.tail,
+        cuts=made.cuts,
+        expected=reference(made.graph, source.evaluation.samples, made.cuts),
+    )
+    sizes = bundle.manifest.cut("loud").wire_bytes
+    assert set(CODEC_IDS) - set(sizes) == {"raw16", "raw16+deflate"}
+
+
+def test_a_tail_of_another_model_is_found_and_nothing_is_written(
+    packing, photo_source, expected, tmp_path
+):
+    other = Residual()
+    torch.nn.init.normal_(other.head.weight)
+    changed = dataclasses.replace(photo_source, module=settle(other))
+    changed.module.head.bias.data += 1
+    wrong = capture_source(changed, ExportOptions(tmp_path / "x.bundle", cuts=("stem",)), tmp_path)
+    with pytest.raises(SourceFault, match="does not continue the head bit for bit"):
+        packing(tail=wrong.tail)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_activations_that_are_not_finite_are_no_cut(packing, expected, captured):
+    cuts = {
+        cut: [[np.full_like(a, np.inf) if cut == "block" else a for a in s] for s in samples]
+        for cut, samples in expected.cuts.items()
+    }
+    # the tail is checked on the first sample, which stays as it is
+    cuts["block"][0] = expected.cuts["block"][0]
+    with pytest.raises(SourceFault, match="No codec takes what crosses at block"):
+        packing(expected=Reference(expected.outputs, cuts))
+
+
+def test_versions_name_every_tool():
+    found = tool_versions()
+    for tool in ("python", "torch", "executorch", "coremltools", "litert-torch", "headtail"):
+        assert found[tool]
