@@ -52,6 +52,7 @@ def check_model(module: torch.nn.Module, example: Sequence[Any]) -> None:
             expected="Dropout and batch norm must behave as at inference.",
             remedy="Call model.eval() before exporting, or in get_model().",
         )
+    _check_weights(module)
     if not example:
         raise SourceFault(
             "There are no example inputs.",
@@ -60,6 +61,16 @@ def check_model(module: torch.nn.Module, example: Sequence[Any]) -> None:
         )
     for index, value in enumerate(example):
         _check_input(index, value)
+
+
+def _check_weights(module: torch.nn.Module) -> None:
+    for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        if (value.is_floating_point() or value.is_complex()) and value.dtype != torch.float32:
+            raise SourceFault(
+                f"Weight {name!r} is {str(value.dtype).removeprefix('torch.')}.",
+                expected="Every artifact is compared with the float32 model.",
+                remedy="Call model.float(); the precisions of the export make the smaller files.",
+            )
 
 
 def _check_input(index: int, value: Any) -> None:

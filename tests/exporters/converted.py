@@ -66,7 +66,7 @@ NETS = {
     "Tokens": (AWKWARD["Tokens"], ("tanh",)),
     "Listed": (AWKWARD["Listed"], ("conv",)),
     "Parts": (AWKWARD["Parts"], ("conv",)),
-    "Half": (AWKWARD["Half"], ()),
+    "HalfInput": (AWKWARD["HalfInput"], ("conv",)),
 }
 
 

@@ -6,7 +6,7 @@ from tests.exporters import converter_contract as contract
 from tests.exporters.converted import converted
 
 pytestmark = pytest.mark.slow
-NAMES = ["Ordered", "TwoOutputs", "Tokens", "Listed", "Parts", "Half"]
+NAMES = ["Ordered", "TwoOutputs", "Tokens", "Listed", "Parts", "HalfInput"]
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from exporters.litert import write
 from exporters.target import Job
 from headtail.errors import ConversionFailed
 from tests.exporters import converter_contract as contract
-from tests.exporters.converted import NETS, convert, converted
+from tests.exporters.converted import converted
 
 pytestmark = pytest.mark.slow
-NAMES = ["Ordered", "TwoOutputs", "Tokens", "Listed", "Parts"]
+NAMES = ["Ordered", "TwoOutputs", "Tokens", "Listed", "Parts", "HalfInput"]
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +32,6 @@ def test_entry_points_share_their_weights(base):
 
 def test_the_same_program_gives_the_same_bytes(base):
     contract.check_same_bytes(base, "litert")
-
-
-def test_half_precision_arithmetic_is_refused_by_the_converter(tmp_path):
-    """tfl.conv_2d has no float16 form; the error says which operator."""
-    make, cuts = NETS["Half"]
-    with pytest.raises(ValueError, match="conv_2d"):
-        convert(*make(), format="litert", cuts=cuts, folder=tmp_path / "half")
 
 
 def test_nothing_to_convert_is_an_error(tmp_path):
