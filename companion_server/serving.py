@@ -73,6 +73,8 @@ def _run(
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(store, settings, on_loaded=loaded),
+            # uvicorn's own set-up would close every log handler of the process, other libraries' too
+            log_config=None,
             log_level="warning",
             access_log=False,
             server_header=False,

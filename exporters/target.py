@@ -52,11 +52,13 @@ class Job:
     scratch: Path
 
 
-# Core ML's gate is lower because its converter folds batch norms in another order of operations.
+# 85 dB tells a wrong Core ML program from rounding: networks seen are at 91 dB and more, while
+# coremltools 9 writes GELU's tanh form as the exact one (74 dB) and `reciprocal` with an epsilon
+# (63 dB), without a word. tests/exporters/mil has both, and single-operator faults by kind.
 TARGETS: dict[str, Target] = {
     "litert": Target("litert", "tflite", "exporters.litert", "ai-edge-litert>=2.0", 90.0),
     "executorch": Target("executorch", "pte", "exporters.executorch", "executorch>=1.5,<1.7", 90.0),
-    "coreml": Target("coreml", "mlpackage", "exporters.coreml", "iOS18/macOS15", 60.0),
+    "coreml": Target("coreml", "mlpackage", "exporters.coreml", "iOS18/macOS15", 85.0),
 }
 
 

@@ -193,7 +193,7 @@ def running(paths, *, load_program=read_program, wait=True, **settings):
         on_loaded=lambda _failure: loaded.set(),
     )
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="error", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

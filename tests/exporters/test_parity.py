@@ -61,7 +61,7 @@ def test_equal_outputs_pass():
     assert judged.agreement.snr_db_min == 400.0  # JSON has no infinity
 
 
-@pytest.mark.parametrize(("aim", "gate"), [(LITERT, 90), (COREML, 60)])
+@pytest.mark.parametrize(("aim", "gate"), [(LITERT, 90), (COREML, 85)])
 def test_fp32_must_reach_its_gate_on_every_input(aim, gate):
     assert verdict("fp32", at_db(scores(), gate + 1), scores(), aim=aim).verdict == "pass"
     one_bad = at_db(scores(), gate + 20)[:3] + at_db(scores(), gate - 1)[3:]

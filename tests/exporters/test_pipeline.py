@@ -56,7 +56,7 @@ def test_every_format_and_precision_is_written_and_proven(exported):
         assert row.n == 6
         if row.precision == "fp32":
             assert (row.agreement, row.verdict) == (1.0, "pass")
-            assert row.snr_db_min >= (60 if row.format == "coreml" else 90)
+            assert row.snr_db_min >= (85 if row.format == "coreml" else 90)
 
 
 @pytest.mark.slow
@@ -173,6 +173,21 @@ def test_a_format_that_fails_leaves_the_others(tmp_path):
     assert "cdist" in failure.reason
     assert not result.complete
     assert [row.verdict for row in result.rows if row.format == "coreml"] == ["failed"]
+
+
+@pytest.mark.slow
+def test_a_fault_that_the_converter_does_not_report_is_found(tmp_path):
+    """coremltools 9 writes the tanh form of GELU as the exact one."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU("tanh"), nn.Flatten(), nn.Linear(3600, 4))
+    with pytest.raises(GateFailed, match="the gate is 85"):
+        headtail.export(
+            settle(model),
+            (IMAGE,),
+            output=tmp_path / "gelu.bundle",
+            formats=["coreml"],
+            precisions=["fp32"],
+            evaluation=images(3, 2),
+        )
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import os
 import re
 import signal
@@ -82,3 +83,17 @@ def test_one_line_when_ready_and_none_after(bundle, as_json):
         process.communicate()
     assert (rest, process.returncode) == ("", 0)
     assert "Traceback" not in errors
+
+
+def test_log_handlers_of_other_libraries_stay_open(bundle):
+    class Watched(logging.Handler):
+        closed = False
+
+        def close(self):
+            self.closed = True
+            super().close()
+
+    watched = Watched()
+    serve([bundle], announce=lambda _url: signal.raise_signal(signal.SIGINT), port=0)
+    assert not watched.closed
+    watched.close()
