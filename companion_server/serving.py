@@ -73,7 +73,7 @@ def _run(
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(store, settings, on_loaded=loaded),
-            # uvicorn's own set-up would close every log handler of the process, other libraries' too
+            # uvicorn's own set-up closes every log handler of the process, whoever it belongs to
             log_config=None,
             log_level="warning",
             access_log=False,
