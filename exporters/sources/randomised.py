@@ -1,9 +1,9 @@
 """Random weights that prove something: no branch that is zero, no normalisation that is identity.
 
-A freshly initialised network hides conversion errors: layer scales of 1e-6, residual branches whose
-last norm is zero and zero class tokens switch whole blocks off, and a converter that folds them away
-or computes them wrongly is not noticed. Here every vector that is constant gets values of its own,
-and batch norms take their statistics from real inputs, so that activations stay in range.
+A freshly initialised network hides conversion errors: layer scales of 1e-6, residual branches
+whose last norm is zero and zero class tokens switch whole blocks off, and a converter that folds
+them away or computes them wrongly is not noticed. Here every vector that is constant gets values of
+its own, and batch norms take their statistics from real inputs, so that activations stay in range.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def randomise(
 
 
 def _vary(parameter: torch.nn.Parameter, generator: torch.Generator) -> None:
-    """Constant parameters only: ones become scales, zeros offsets, tiny ones trained layer scales."""
+    """Of constant parameters, ones become scales, zeros offsets, tiny ones layer scales."""
     first = parameter.flatten()[0]
     if not parameter.is_floating_point() or not bool((parameter == first).all()):
         return

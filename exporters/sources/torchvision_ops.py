@@ -30,8 +30,8 @@ def import_with_torchvision(name: str) -> ModuleType:
         if "torchvision::" not in str(error):
             raise
     if not _declared:
-        library = torch.library.Library("torchvision", "FRAGMENT")
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         for schema in _SCHEMAS:
-            library.define(schema)
+            library.define(schema)  # type: ignore[no-untyped-call]  # likewise
         _declared.append(library)
     return importlib.import_module(name)
