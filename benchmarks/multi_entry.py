@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 from pathlib import Path
 
 import torch
 
 from exporters.capture import input_specs
-from exporters.convert import convert_all, plan_conversions
+from exporters.captured import capture_source
+from exporters.convert import Captures, convert_all, plan_conversions, save_calibration
 from exporters.packing import tool_versions
-from exporters.pipeline import ExportOptions, capture_source
+from exporters.processes import Limits
 from exporters.progress import Quiet
 from exporters.prove import size_of
 from exporters.source import load_source
 from exporters.target import TARGETS
-from headtail.manifest import FORWARD
 
 MODEL = "exporters.efficientnet_lite0"
 GOAL = 1.02
@@ -36,17 +37,19 @@ def main() -> None:
     sizes: dict[str, dict[str, int]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        captured = capture_source(source, ExportOptions(folder / "x.bundle"), folder)
-        for kind, names in (("forward", [FORWARD]), ("with_heads", list(captured.programs))):
+        captured, _ = capture_source(source, folder)
+        inputs = input_specs(captured.graph)
+        calibration = save_calibration(source.calibration, inputs, folder)
+        for kind, heads in (("forward", {}), ("with_heads", captured.heads)):
             (folder / kind).mkdir()
             done, failures = convert_all(
                 pairs,
-                {name: captured.programs[name] for name in names},
-                input_specs(captured.graph),
+                Captures(captured.program, heads, inputs, calibration),
                 name=source.name,
-                calibration=source.calibration,
                 folder=folder / kind,
                 progress=Quiet(),
+                limits=Limits(),
+                cancel=threading.Event(),
             )
             assert not failures, failures
             for one in done:
@@ -54,14 +57,13 @@ def main() -> None:
     ratios = {key: round(both["with_heads"] / both["forward"], 4) for key, both in sizes.items()}
     for key, ratio in ratios.items():
         print(f"{key:18} {sizes[key]['forward']:>10} {sizes[key]['with_heads']:>10} {ratio:.4f}")
-    heads = [name for name in captured.programs if name != FORWARD]
     print(
         json.dumps(
             {
                 "benchmark": "multi_entry",
                 "bytes": sizes,
                 "ratio": ratios,
-                "heads": heads,
+                "heads": list(captured.heads),
                 "goal": GOAL,
                 "met": max(ratios.values()) <= GOAL,
                 "tool_versions": tool_versions(),

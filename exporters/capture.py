@@ -230,6 +230,9 @@ def flat_graph(program: ExportedProgram) -> fx.GraphModule:
             if node.args:
                 node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
+        elif node.target is torch.ops.aten.to.device:
+            # the device is wherever the program runs
+            node.target, node.args, node.kwargs = torch.ops.aten.to.dtype, _moved(node), {}
     output = next(node for node in graph.nodes if node.op == "output")
     if isinstance(output.args[0], fx.Node):
         output.args = ((output.args[0],),)
@@ -237,6 +240,12 @@ def flat_graph(program: ExportedProgram) -> fx.GraphModule:
     graph.eliminate_dead_code()
     module.recompile()
     return module
+
+
+def _moved(node: fx.Node) -> tuple[Any, Any]:
+    """Value and dtype of `aten.to.device(self, device, dtype, ...)`."""
+    value, _, *rest = node.args
+    return value, rest[0] if rest else node.kwargs["dtype"]
 
 
 def _freeze(module: torch.nn.Module) -> None:

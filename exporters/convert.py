@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,26 +11,56 @@ from pathlib import Path
 from typing import Any
 
 from exporters.exchange import write_samples
-from exporters.processes import run_worker
+from exporters.processes import Limits, run_worker
 from exporters.progress import Progress
 from exporters.target import TARGETS, target
 from exporters.worker import ConvertRequest
 from headtail.errors import UsageFault
+from headtail.manifest import Coverage
+from headtail.strictjson import from_json
 from headtail.tensors import TensorSpec
 from quantizers.calibration import CalibrationSet, require_calibration
 from quantizers.recipe import RECIPES, recipe
 from quantizers.support import require, supported
 
-__all__ = ["Conversion", "Failure", "convert_all", "plan_conversions"]
+__all__ = [
+    "Captures",
+    "Conversion",
+    "Failure",
+    "convert_all",
+    "plan_conversions",
+    "save_calibration",
+]
+
+# From the slowest converter to the quickest: with fewer cores than formats the slow one starts.
+_ORDER = ("executorch", "litert", "coreml")
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """One artifact file, not yet proven."""
+    """One artifact file, not yet proven.
+
+    `rewrites` counts changed places by rewrite of the graph; `seconds` is wall-clock time in the
+    converter and `peak_rss_bytes` the most memory its process took until this file was written.
+    """
 
     format: str
     precision: str
     path: Path
+    rewrites: Mapping[str, int]
+    coverage: Coverage | None
+    seconds: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True)
+class Captures:
+    """What converters read: the saved program, heads by entry point, inputs, calibration file."""
+
+    program: Path
+    heads: Mapping[str, tuple[str, ...]]
+    inputs: tuple[TensorSpec, ...]
+    calibration: Path | None
 
 
 @dataclass(frozen=True)
@@ -81,22 +112,28 @@ def _calibrated(precision: str, calibration: CalibrationSet | None) -> bool:
     return calibration is not None or not recipe(precision).needs_calibration
 
 
+def save_calibration(
+    calibration: CalibrationSet | None, inputs: Sequence[TensorSpec], folder: Path
+) -> Path | None:
+    """The calibration inputs as a file for the converters."""
+    if calibration is None:
+        return None
+    path = folder / "calibration.safetensors"
+    write_samples(path, calibration.samples, inputs)
+    return path
+
+
 def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optional
     pairs: Sequence[tuple[str, str]],
-    programs: Mapping[str, Path],
-    inputs: tuple[TensorSpec, ...],
+    captures: Captures,
     *,
     name: str,
-    calibration: CalibrationSet | None,
     folder: Path,
     progress: Progress,
+    limits: Limits,
+    cancel: threading.Event,
 ) -> tuple[list[Conversion], list[Failure]]:
     """Convert every pair; a format that fails leaves the others alone."""
-    samples = None
-    if calibration is not None:
-        samples = folder / "calibration.safetensors"
-        write_samples(samples, calibration.samples, inputs)
-    formats = sorted({f for f, _ in pairs})
 
     def one(format_name: str) -> tuple[list[Conversion], list[Failure]]:
         wanted = [p for f, p in pairs if f == format_name]
@@ -106,16 +143,22 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
             format_name,
             tuple(wanted),
             tuple(str(paths[p]) for p in wanted),
-            {entry: str(path) for entry, path in programs.items()},
-            inputs,
-            str(samples) if samples else None,
+            str(captures.program),
+            dict(captures.heads),
+            captures.inputs,
+            str(captures.calibration) if captures.calibration else None,
             str(folder / format_name / "scratch"),
         )
         events = run_worker(
-            request, folder / format_name, on_event=lambda e: _tell(progress, format_name, e)
+            request,
+            folder / format_name,
+            on_event=lambda e: _tell(progress, format_name, e),
+            limits=limits,
+            cancel=cancel,
         )
         return _outcome(format_name, paths, events)
 
+    formats = sorted({f for f, _ in pairs}, key=_ORDER.index)
     with ThreadPoolExecutor(max_workers=min(len(formats), os.cpu_count() or 1)) as pool:
         outcomes = list(pool.map(one, formats))
     return [c for done, _ in outcomes for c in done], [f for _, bad in outcomes for f in bad]
@@ -124,6 +167,8 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
 def _tell(progress: Progress, format_name: str, event: dict[str, Any]) -> None:
     if event["event"] == "converted":
         progress.note(f"{format_name} {event['precision']} written in {event['seconds']:.1f} s")
+        for name, snr in event["undone"].items():
+            progress.note(f"{format_name}: rewrite {name} taken back, it gave {snr:.0f} dB")
     elif event["event"] in ("failed", "error"):
         what = " ".join(filter(None, [format_name, event.get("precision")]))
         progress.note(f"{what} failed: {event['what']}")
@@ -132,7 +177,7 @@ def _tell(progress: Progress, format_name: str, event: dict[str, Any]) -> None:
 def _outcome(
     format_name: str, paths: Mapping[str, Path], events: Sequence[dict[str, Any]]
 ) -> tuple[list[Conversion], list[Failure]]:
-    done = {e["precision"] for e in events if e["event"] == "converted"}
+    done = {e["precision"]: e for e in events if e["event"] == "converted"}
     failed = {e["precision"]: e for e in events if e["event"] == "failed"}
     crash = next((e for e in events if e["event"] == "error"), None)
     failures = []
@@ -140,5 +185,18 @@ def _outcome(
         if precision not in done:
             event = failed.get(precision) or crash or events[-1]
             failures.append(Failure(format_name, precision, str(event["what"]), event["log"]))
-    written = [Conversion(format_name, p, path) for p, path in paths.items() if p in done]
+    written = [_conversion(format_name, path, done[p]) for p, path in paths.items() if p in done]
     return written, failures
+
+
+def _conversion(format_name: str, path: Path, event: Mapping[str, Any]) -> Conversion:
+    coverage = event["coverage"]
+    return Conversion(
+        format_name,
+        event["precision"],
+        path,
+        event["rewrites"],
+        from_json(Coverage, coverage) if coverage else None,
+        round(event["seconds"], 3),
+        event["peak_rss_bytes"],
+    )

@@ -28,7 +28,7 @@ _INPUTS = ("f32", "f16", "i32")
 
 
 def write(job: Job) -> None:
-    """Convert `job.programs` to one `.mlpackage` of the asked precision at `job.destination`."""
+    """Convert `job.entries` to one `.mlpackage` of the asked precision at `job.destination`."""
     import coremltools as ct
 
     from quantizers import coreml_backend, coreml_file, recipe
@@ -37,8 +37,9 @@ def write(job: Job) -> None:
     asked = recipe.recipe(job.precision)
     half = asked.weights == "f16" or asked.activations == "f16"
     described = ct.utils.MultiFunctionDescriptor()
-    for name, path in job.programs.items():
-        program = torch.export.load(path).run_decompositions({})
+    for name, graph in job.entries.graphs.items():
+        with torch.no_grad():
+            program = torch.export.export(graph, job.entries.example).run_decompositions({})
         model = ct.convert(
             program,
             convert_to="mlprogram",
@@ -55,7 +56,7 @@ def write(job: Job) -> None:
     ct.utils.save_multifunction(described, str(job.destination))
     _settle_identifiers(job.destination)
     coreml_file.compact(job.destination)
-    for name in job.programs:
+    for name in job.entries.graphs:
         shutil.rmtree(job.scratch / f"{job.precision}.{name}.mlpackage")
 
 

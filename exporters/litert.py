@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from exporters.target import Job
-from headtail.errors import ConversionFailed
 from headtail.tensors import Array
 
 __all__ = ["write"]
 
 
 def write(job: Job) -> None:
-    """Convert `job.programs` to one `.tflite` of the asked precision at `job.destination`."""
+    """Convert `job.entries` to one `.tflite` of the asked precision at `job.destination`."""
     from quantizers import litert_backend, recipe
 
     float_file = job.scratch / "float.tflite"
@@ -36,18 +33,10 @@ def _write_float(job: Job, path: Path) -> None:
     import litert_torch
 
     converter = None
-    for name, program_path in job.programs.items():
-        program = torch.export.load(program_path)
-        arguments, _ = program.example_inputs
-        module = program.module(check_guards=False)
+    for name, graph in job.entries.graphs.items():
         add = converter.signature if converter is not None else litert_torch.signature
-        converter = add(name, module, arguments)
-    if converter is None:
-        raise ConversionFailed(
-            "There is no program to convert.",
-            expected="At least the entry point forward.",
-            remedy="Report this with the command you typed.",
-        )
+        converter = add(name, graph, job.entries.example)
+    assert converter is not None  # forward is always there
     converter.convert().export(str(path))
 
 
@@ -55,4 +44,4 @@ def _calibration(job: Job) -> dict[str, list[list[Array]]]:
     from exporters.exchange import read_samples
 
     samples = read_samples(job.calibration, job.inputs)
-    return dict.fromkeys(job.programs, samples)
+    return dict.fromkeys(job.entries.graphs, samples)

@@ -18,6 +18,7 @@ from exporters.convert import Conversion
 from exporters.graphfile import TailProgram
 from exporters.parity import Judgement, Reference, reference
 from exporters.prove import Observation
+from exporters.rows import artifact_row
 from exporters.source import SourceModel
 from exporters.splitting import CutPoint
 from exporters.target import Target
@@ -42,6 +43,7 @@ from headtail.wire.codecs import CODEC_IDS
 __all__ = ["Proof", "pack", "tool_versions"]
 
 GOLDEN = "golden.safetensors"
+_TAIL_FILES = ("tail/program.json", "tail/weights.safetensors")
 _TOOLS = (
     "torch",
     "executorch",
@@ -84,25 +86,18 @@ class Proof:
             agreement=self.judgement.agreement,
             verdict=self.judgement.verdict,
             dtypes=self.seen.dtypes,
+            rewrites=dict(self.conversion.rewrites),
+            coverage=self.conversion.coverage,
         )
 
     def row(self) -> ArtifactRow:
         """Its line in every table."""
-        agreement, timing = self.judgement.agreement, self.seen.timings.get(FORWARD, {})
-        return ArtifactRow(
-            format=self.target.format,
-            precision=self.conversion.precision,
+        return artifact_row(
+            (self.target.format, self.conversion.precision),
             bytes=self.bytes,
-            agreement=agreement.top1,
-            n=agreement.n,
-            low=agreement.low,
-            high=agreement.high,
-            snr_db_mean=agreement.snr_db_mean,
-            snr_db_min=agreement.snr_db_min,
-            latency_ms_p50=timing.get("p50_ms"),
-            latency_ms_p90=timing.get("p90_ms"),
             runtime=self.runtime,
-            timing_kind=timing.get("kind", ""),
+            agreement=self.judgement.agreement,
+            timing=self.seen.timings.get(FORWARD, {}),
             verdict=self.judgement.verdict,
             note=self.judgement.note,
         )
@@ -115,7 +110,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
     destination: Path,
     force: bool,
     graph: fx.GraphModule,
-    tail: TailProgram,
+    tail: TailProgram | None,
     cuts: Sequence[CutPoint],
     expected: Reference,
     golden_samples: int,
@@ -124,15 +119,8 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
     with BundleWriter(destination, force=force) as writer:
         for proof in proofs:
             writer.add(f"artifacts/{proof.conversion.path.name}", proof.conversion.path)
-        with tempfile.TemporaryDirectory() as temporary:
-            program, weights = (
-                Path(temporary) / "program.json",
-                Path(temporary) / "weights.safetensors",
-            )
-            tail.write(program, weights)
-            _check_tail(TailProgram.read(program, weights), cuts, expected)
-            writer.add("tail/program.json", program)
-            writer.add("tail/weights.safetensors", weights)
+        if tail is not None:
+            _add_tail(writer, tail, cuts, expected)
         golden = _golden(source, graph, cuts, expected, golden_samples)
         writer.add(GOLDEN, tensorfile.dump(golden))
         ranges = _ranges(source, graph, cuts, expected)
@@ -147,7 +135,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
             outputs=output_specs(graph),
             artifacts=tuple(proof.artifact() for proof in proofs),
             cuts=tuple(_cut(cut, *ranges[cut.id], expected.cuts[cut.id]) for cut in cuts),
-            tails=(Tail("tail/program.json", "tail/weights.safetensors"),),
+            tails=(Tail(*_TAIL_FILES),) if tail is not None else (),
             golden=GOLDEN,
             calibration=source.calibration.provenance if source.calibration else None,
             evaluation=source.evaluation.provenance,
@@ -155,6 +143,17 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
             files={},
         )
         return writer.publish(manifest)
+
+
+def _add_tail(
+    writer: BundleWriter, tail: TailProgram, cuts: Sequence[CutPoint], expected: Reference
+) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        program, weights = (Path(temporary) / Path(name).name for name in _TAIL_FILES)
+        tail.write(program, weights)
+        _check_tail(TailProgram.read(program, weights), cuts, expected)
+        for name, path in zip(_TAIL_FILES, (program, weights), strict=True):
+            writer.add(name, path)
 
 
 def _check_tail(program: TailProgram, cuts: Sequence[CutPoint], expected: Reference) -> None:

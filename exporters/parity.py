@@ -7,13 +7,14 @@ that is broken (not finite, constant, other shapes, under the fp32 gate) is `fai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import fx
 
-from exporters.splitting import CutPoint, head_graph
+from exporters.splitting import CutPoint
 from exporters.target import Target
 from headtail.manifest import FORWARD, Agreement, head_entry
 from headtail.metrics import degenerate, finite_db, snr_db, top1_agreement, wilson_interval
@@ -51,18 +52,33 @@ class Judgement:
 def reference(
     graph: fx.GraphModule, samples: Sequence[Sequence[Array]], cuts: Sequence[CutPoint]
 ) -> Reference:
-    """Run the captured model, and its heads, on every sample."""
-    return Reference(
-        _run(graph, samples), {cut.id: _run(head_graph(graph, cut), samples) for cut in cuts}
-    )
-
-
-def _run(module: torch.nn.Module, samples: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    """Run the captured model on every sample, and keep what crosses each cut on the way."""
+    wanted = {spec.name for cut in cuts for spec in cut.tensors}
+    recorder = _Recorder(graph, wanted)
+    outputs: list[list[Array]] = []
+    crossing: dict[str, list[list[Array]]] = {cut.id: [] for cut in cuts}
     with torch.inference_mode():
-        return [
-            [out.numpy() for out in module(*(torch.from_numpy(array) for array in sample))]
-            for sample in samples
-        ]
+        for sample in samples:
+            results = recorder.run(*(torch.from_numpy(array) for array in sample))
+            outputs.append([result.numpy() for result in results])
+            for cut in cuts:
+                crossing[cut.id].append([recorder.seen[spec.name] for spec in cut.tensors])
+    return Reference(outputs, crossing)
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph and keeps the values of the nodes of these names, of the last run."""
+
+    def __init__(self, graph: fx.GraphModule, wanted: Collection[str]) -> None:
+        super().__init__(graph)
+        self.seen: dict[str, Array] = {}
+        self._wanted = wanted
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if n.name in self._wanted:
+            self.seen[n.name] = result.contiguous().numpy()
+        return result
 
 
 def judge(

@@ -11,47 +11,56 @@ A format that fails is reported and left out; the others are still written.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-import torch
-from torch import fx
-
-from exporters.batching import batch_first, batched_twin
-from exporters.capture import capture, flat_graph, input_specs, output_specs
-from exporters.convert import Conversion, Failure, convert_all, plan_conversions
-from exporters.graphfile import TailProgram
+from exporters.captured import Captured, capture_source, tail_of
+from exporters.convert import (
+    Captures,
+    Conversion,
+    Failure,
+    convert_all,
+    plan_conversions,
+    save_calibration,
+)
 from exporters.packing import Proof, pack
 from exporters.parity import Reference, judge, reference
+from exporters.processes import Limits
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.prove import Protocol, observe, size_of
+from exporters.rows import failed_row
 from exporters.source import SourceModel
-from exporters.splitting import CutPoint, choose_cuts, cut_points, find_cut, head_graph
 from exporters.target import TARGETS, target
 from headtail.bundle import Bundle, write_report
-from headtail.errors import ConversionFailed, GateFailed, SourceFault, UsageFault
-from headtail.manifest import FORWARD, Entry, head_entry
-from headtail.report import ArtifactRow, Report
-from headtail.tensors import TensorSpec
+from headtail.errors import ConversionFailed, GateFailed, UsageFault
+from headtail.report import ArtifactRow, Effort, Report
 
-__all__ = ["Captured", "ExportOptions", "ExportResult", "capture_source", "export"]
+__all__ = ["ExportOptions", "ExportResult", "export"]
 
+Result = TypeVar("Result")
 GOLDEN_SAMPLES = 4  # whole photos with all boundary tensors are about 1.5 MB each
 
 
 @dataclass(frozen=True)
 class ExportOptions:
     """What to write. Empty `precisions`: all that the formats honour; `cuts`: names, or empty for
-    the three best; `warmup` and `runs` count timed runs per artifact."""
+    the three best, unless `split` is off; `warmup` and `runs` count timed runs per artifact;
+    `limits` hold for each converter's process."""
 
     destination: Path
     formats: tuple[str, ...] = tuple(TARGETS)
     precisions: tuple[str, ...] = ()
     cuts: tuple[str, ...] = ()
+    split: bool = True
     force: bool = False
     warmup: int = 3
     runs: int = 20
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         if not self.destination.name.endswith(".bundle"):
@@ -59,6 +68,12 @@ class ExportOptions:
                 f"The destination is {self.destination.name!r}.",
                 expected="A bundle is a folder called NAME.bundle.",
                 remedy=f"Use {self.destination.name}.bundle.",
+            )
+        if self.cuts and not self.split:
+            raise UsageFault(
+                f"The cuts {', '.join(self.cuts)} were asked for, and no split.",
+                expected="A model is either split at cuts or not at all.",
+                remedy="Leave out either --cut or --no-split.",
             )
         if self.destination.exists() and not self.force:
             raise UsageFault(
@@ -84,17 +99,6 @@ class ExportResult:
         return not self.failures
 
 
-@dataclass(frozen=True)
-class Captured:
-    """The flat graph, the tail (for any batch if the model allows it), the cuts, `.pt2` files."""
-
-    graph: fx.GraphModule
-    tail: TailProgram
-    cuts: list[CutPoint]
-    programs: dict[str, Path]
-    entries: tuple[Entry, ...]
-
-
 def export(
     source: SourceModel, options: ExportOptions, *, progress: Progress | None = None
 ) -> ExportResult:
@@ -104,32 +108,17 @@ def export(
     with tempfile.TemporaryDirectory(prefix="headtail-") as temporary:
         folder = Path(temporary)
         with clock.stage("capture"):
-            captured = capture_source(source, options, folder)
-            if captured.tail.one_sample:
-                remarks.append("the tail takes one sample at a time: the model fixes its batch")
+            captured, said = capture_source(source, folder, cuts=options.cuts, split=options.split)
+            remarks += said
         with clock.stage("convert"):
-            done, failures = convert_all(
-                pairs,
-                captured.programs,
-                input_specs(captured.graph),
-                name=source.name,
-                calibration=source.calibration,
-                folder=folder,
-                progress=clock.progress,
-            )
+            convert = _conversion(pairs, source, captured, options, folder, clock.progress)
+            with _beside(convert) as conversions:
+                tail, said = tail_of(source, captured) if captured.cuts else (None, [])
+                expected = reference(captured.graph, source.evaluation.samples, captured.cuts)
+                done, failures = conversions.result()
+            remarks += said
         with clock.stage("verify"):
-            expected = reference(captured.graph, source.evaluation.samples, captured.cuts)
-            proofs: list[Proof] = []
-            for conversion in done:
-                proof = _prove(conversion, source, captured, expected, options, folder)
-                clock.progress.note(
-                    f"{conversion.format} {conversion.precision}: "
-                    + (proof.reason if isinstance(proof, Failure) else proof.judgement.verdict)
-                )
-                if isinstance(proof, Failure):
-                    failures.append(proof)
-                else:
-                    proofs.append(proof)
+            proofs = _proofs(done, failures, source, captured, expected, options, folder, clock)
         _require_any(proofs, failures)
         with clock.stage("pack"):
             bundle = pack(
@@ -138,48 +127,84 @@ def export(
                 destination=options.destination,
                 force=options.force,
                 graph=captured.graph,
-                tail=captured.tail,
+                tail=tail,
                 cuts=captured.cuts,
                 expected=expected,
                 golden_samples=GOLDEN_SAMPLES,
             )
-    rows = tuple(proof.row() for proof in proofs) + tuple(_failed_row(f) for f in failures)
-    write_report(bundle, Report("export", rows, tuple(remarks)).to_json())
+    rows = tuple(proof.row() for proof in proofs)
+    rows += tuple(failed_row((f.format, f.precision), f.reason) for f in failures)
+    report = Report("export", rows, tuple(remarks), clock.seconds, _converted(done))
+    write_report(bundle, report.to_json())
     return ExportResult(bundle, rows, tuple(failures), tuple(remarks), clock.seconds)
 
 
-def capture_source(source: SourceModel, options: ExportOptions, folder: Path) -> Captured:
-    """Capture the model and its heads; programs are written to `folder`."""
-    program = capture(source.module, source.example)
-    graph = flat_graph(program)
-    _check_labels(source, output_specs(graph)[0])
-    batched = batched_twin(source.module, source.example, graph)
-    tail = TailProgram.of(batched or graph, one_sample=batched is None)
-    points = batch_first(cut_points(graph, source.example), batched)
-    if options.cuts:
-        cuts = list(dict.fromkeys(find_cut(points, name) for name in options.cuts))
-    else:
-        elements = sum(value.numel() for value in source.example)
-        cuts = choose_cuts(points, input_elements=elements)
-    inputs = input_specs(graph)
-    programs = {FORWARD: folder / f"{FORWARD}.pt2"}
-    torch.export.save(program, programs[FORWARD])
-    entries = [Entry(FORWARD, inputs, output_specs(graph))]
-    for cut in cuts:
-        name = head_entry(cut.id)
-        programs[name] = folder / f"{name}.pt2"
-        torch.export.save(capture(head_graph(graph, cut), source.example), programs[name])
-        entries.append(Entry(name, inputs, cut.tensors))
-    return Captured(graph, tail, cuts, programs, tuple(entries))
+Convert = Callable[[threading.Event], tuple[list[Conversion], list[Failure]]]
 
 
-def _check_labels(source: SourceModel, scores: TensorSpec) -> None:
-    if source.labels and len(source.labels) != scores.elements:
-        raise SourceFault(
-            f"There are {len(source.labels)} labels and the first output is {scores}.",
-            expected="A classifier gives one score per label.",
-            remedy="Correct get_labels(), or leave it out for a model that does not classify.",
+def _conversion(
+    pairs: Sequence[tuple[str, str]],
+    source: SourceModel,
+    captured: Captured,
+    options: ExportOptions,
+    folder: Path,
+    progress: Progress,
+) -> Convert:
+    """Everything that converting needs, save the event that ends it early."""
+    inputs = captured.entries[0].inputs
+    calibration = save_calibration(source.calibration, inputs, folder)
+    captures = Captures(captured.program, captured.heads, inputs, calibration)
+    return lambda cancel: convert_all(
+        pairs,
+        captures,
+        name=source.name,
+        folder=folder,
+        progress=progress,
+        limits=options.limits,
+        cancel=cancel,
+    )
+
+
+@contextmanager
+def _beside(work: Callable[[threading.Event], Result]) -> Iterator[Future[Result]]:
+    """Run `work` beside the body; if the body fails or is interrupted, the work is ended."""
+    cancel = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work, cancel)
+        try:
+            yield future
+        except BaseException:
+            cancel.set()
+            raise
+
+
+def _proofs(  # noqa: PLR0913, PLR0917  # what is known of an export when its files are there
+    done: Sequence[Conversion],
+    failures: list[Failure],
+    source: SourceModel,
+    captured: Captured,
+    expected: Reference,
+    options: ExportOptions,
+    folder: Path,
+    clock: StageClock,
+) -> list[Proof]:
+    """The artifacts that hold; the others are added to `failures`."""
+    proofs: list[Proof] = []
+    for conversion in done:
+        proof = _prove(conversion, source, captured, expected, options, folder)
+        clock.progress.note(
+            f"{conversion.format} {conversion.precision}: "
+            + (proof.reason if isinstance(proof, Failure) else proof.judgement.verdict)
         )
+        if isinstance(proof, Failure):
+            failures.append(proof)
+        else:
+            proofs.append(proof)
+    return proofs
+
+
+def _converted(done: Sequence[Conversion]) -> dict[str, Effort]:
+    return {f"{c.format}.{c.precision}": Effort(c.seconds, c.peak_rss_bytes) for c in done}
 
 
 def _prove(  # one artifact against everything known of it
@@ -230,24 +255,4 @@ def _require_any(proofs: Sequence[Proof], failures: Sequence[Failure]) -> None:
         f"Not one artifact could be written and proven ({reasons}).",
         expected="A bundle holds at least one proven artifact.",
         remedy="Cure the first reason, and export again; no bundle was written.",
-    )
-
-
-def _failed_row(failure: Failure) -> ArtifactRow:
-    return ArtifactRow(
-        format=failure.format,
-        precision=failure.precision,
-        bytes=0,
-        agreement=None,
-        n=0,
-        low=None,
-        high=None,
-        snr_db_mean=None,
-        snr_db_min=None,
-        latency_ms_p50=None,
-        latency_ms_p90=None,
-        runtime="",
-        timing_kind="",
-        verdict="failed",
-        note=failure.reason,
     )

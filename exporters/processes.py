@@ -1,4 +1,8 @@
-"""Starts `exporters.worker` processes and turns their events back into values and errors."""
+"""Starts `exporters.worker` processes and turns their events back into values and errors.
+
+Each process is watched: one that takes more memory or time than its limits allow, or that nobody
+waits for any more, is killed, and the error says which.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,89 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from exporters.worker import FINAL_EVENT, ConvertRequest, RunRequest
 from headtail.errors import ConversionFailed
 from headtail.strictjson import canonical_bytes, to_json
 
-__all__ = ["run_worker"]
+__all__ = ["Limits", "run_worker"]
 
 _LOG_LINES = 30
+_WATCH_SECONDS = 0.1
+_MEMORY_SHARE = 0.8
 _SOURCE = Path(__file__).resolve().parents[1]
 # A converter that asks for a second thread pool makes every other process of the export slower.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONWARNINGS": "ignore"}
+
+
+def _most_memory() -> int:
+    return int(psutil.virtual_memory().total * _MEMORY_SHARE)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one worker process may take: wall-clock seconds, and resident bytes of memory.
+
+    The defaults end what is stuck or would bring the machine down, nothing else.
+    """
+
+    seconds: float = 3600.0
+    memory_bytes: int = field(default_factory=_most_memory)
+
+
+class _Watch:
+    """Looks at a process until it ends; kills it if it breaks a limit. `peak` is in bytes."""
+
+    def __init__(
+        self, process: subprocess.Popen[str], limits: Limits, cancel: threading.Event
+    ) -> None:
+        self.peak = 0
+        self.broken: ConversionFailed | None = None
+        self._process, self._limits, self._cancel = process, limits, cancel
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """The process is over."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        while not self._ended.wait(_WATCH_SECONDS):
+            try:
+                used = psutil.Process(self._process.pid).memory_info().rss
+            except psutil.Error:  # it ended meanwhile
+                return
+            self.peak = max(self.peak, used)
+            self.broken = self._judge(used, time.monotonic() - started)
+            if self.broken or self._cancel.is_set():
+                self._process.kill()
+                return
+
+    def _judge(self, used: int, seconds: float) -> ConversionFailed | None:
+        if used > self._limits.memory_bytes:
+            return ConversionFailed(
+                f"The library's process took {used / 1e9:.1f} GB of memory and was ended.",
+                expected=f"It stays under {self._limits.memory_bytes / 1e9:.1f} GB.",
+                remedy="Raise --memory-limit, or export on a machine with more memory.",
+            )
+        if seconds > self._limits.seconds:
+            return ConversionFailed(
+                f"The library's process ran for {seconds:.0f} s and was ended.",
+                expected=f"It is done within {self._limits.seconds:.0f} s.",
+                remedy="Raise --time-limit, or leave this format out.",
+            )
+        return None
 
 
 def run_worker(
@@ -28,12 +101,15 @@ def run_worker(
     folder: Path,
     *,
     on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+    limits: Limits | None = None,
+    cancel: threading.Event | None = None,
 ) -> list[dict[str, Any]]:
     """Run one request to its end and return its events, `failed` and `error` ones included.
 
     A process that dies without a word (a crash inside a library) becomes an `error` event that
     names the signal; one that crashes after its last event, while libraries are unloaded, did its
-    work. Failures carry the last lines of the library's output until then as `log`.
+    work. Failures carry the last lines of the library's output until then as `log`, `converted`
+    events the most memory seen until then as `peak_rss_bytes`. `cancel` ends the process early.
     """
     kind = "convert" if isinstance(request, ConvertRequest) else "run"
     folder.mkdir(parents=True, exist_ok=True)
@@ -42,12 +118,15 @@ def run_worker(
     events: list[dict[str, Any]] = []
 
     def take(event: dict[str, Any]) -> None:
+        if event["event"] == "converted":
+            event["peak_rss_bytes"] = watch.peak
         if event["event"] in ("failed", "error"):
             event["log"] = _last_lines(log)
         events.append(event)
         on_event(event)
 
     with log.open("wb") as errors, _start(body, errors) as process:
+        watch = _Watch(process, limits or Limits(), cancel or threading.Event())
         try:
             # a process killed while it writes leaves half a line, which says nothing
             lines = (line for line in process.stdout or () if line.endswith("\n"))
@@ -55,8 +134,10 @@ def run_worker(
         except BaseException:
             process.kill()  # nobody listens any more
             raise
+        finally:
+            watch.stop()
     if not finished:
-        take({"event": "error", **_crash(process.returncode).to_json()})
+        take({"event": "error", **(watch.broken or _crash(process.returncode)).to_json()})
     return events
 
 

@@ -23,7 +23,15 @@ from exporters.capture import node_spec
 from headtail.errors import SourceFault, UnknownName
 from headtail.tensors import TensorSpec
 
-__all__ = ["CutPoint", "choose_cuts", "cut_points", "find_cut", "head_graph", "tail_graph"]
+__all__ = [
+    "CutPoint",
+    "choose_cuts",
+    "cut_points",
+    "find_cut",
+    "head_at",
+    "head_graph",
+    "tail_graph",
+]
 
 # A head that does nearly everything leaves nothing to offload.
 _MOST_WORK = 0.98
@@ -104,8 +112,12 @@ def find_cut(points: Sequence[CutPoint], name: str) -> CutPoint:
 
 def head_graph(graph: fx.GraphModule, cut: CutPoint) -> fx.GraphModule:
     """Inputs to boundary tensors, as a module that returns a tuple."""
-    wanted = [spec.name for spec in cut.tensors]
-    return _copy(graph, keep=_upstream(graph, wanted), outputs=wanted)
+    return head_at(graph, [spec.name for spec in cut.tensors])
+
+
+def head_at(graph: fx.GraphModule, values: Sequence[str]) -> fx.GraphModule:
+    """Inputs to the values of these names, as a module that returns them as a tuple."""
+    return _copy(graph, keep=_upstream(graph, values), outputs=values)
 
 
 def tail_graph(graph: fx.GraphModule, cut: CutPoint) -> fx.GraphModule:

@@ -7,12 +7,17 @@ naming a format imports nothing. Conversions run in processes of their own (`exp
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headtail.errors import UnknownName
+from headtail.manifest import Coverage
 from headtail.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from exporters.entries import EntryPoints
 
 __all__ = ["TARGETS", "Job", "Target", "target"]
 
@@ -30,22 +35,23 @@ class Target:
     minimum_runtime: str
     fp32_gate_db: float
 
-    def writer(self) -> Callable[[Job], None]:
-        """The function that converts; imports the converter."""
-        write: Callable[[Job], None] = importlib.import_module(self.module).write
+    def writer(self) -> Callable[[Job], Coverage | None]:
+        """The function that converts; imports the converter. It returns what a delegate takes."""
+        write: Callable[[Job], Coverage | None] = importlib.import_module(self.module).write
         return write
 
 
 @dataclass(frozen=True)
 class Job:
-    """One conversion: exported programs in, one artifact with several entry points out.
+    """One conversion: graphs in, one artifact with several entry points out.
 
-    `programs` maps entry point -> `.pt2` (temporary, made by this machine a moment ago);
-    `inputs` are the model's inputs; `calibration` is a tensor file with `<sample>.<input name>`.
+    `entries` are prepared for the target, `captured` are the same as PyTorch runs them; `inputs`
+    are the model's inputs; `calibration` is a tensor file with `<sample>.<input name>`.
     """
 
     precision: str
-    programs: Mapping[str, Path]
+    entries: EntryPoints
+    captured: EntryPoints
     inputs: tuple[TensorSpec, ...]
     calibration: Path | None
     destination: Path

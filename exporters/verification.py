@@ -11,16 +11,17 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from exporters.parity import Reference, judge
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.prove import Observation, Protocol, observe
+from exporters.rows import artifact_row
 from exporters.target import target
 from headtail.bundle import Bundle
 from headtail.errors import HeadtailError, SchemaFault
-from headtail.manifest import FORWARD, Artifact, head_entry
+from headtail.manifest import FORWARD, Agreement, Artifact, head_entry
 from headtail.report import ArtifactRow
 from headtail.tensors import Array
 
@@ -109,7 +110,7 @@ def verify_artifacts(
                         protocol=protocol,
                     )
                 except HeadtailError as error:
-                    rows.append(_row(artifact, None, "failed", error.what))
+                    rows.append(_row(artifact, None, None, ("failed", error.what)))
                     continue
                 rows.append(_judged(bundle, artifact, expected, seen))
                 timings[key] = seen.timings
@@ -137,17 +138,7 @@ def _judged(
             "failed",
             f"SNR {found:.1f} dB, the manifest recorded {allowed + KERNEL_TOLERANCE_DB:.1f}",
         )
-    row = _row(artifact, seen, verdict, note)
-    agreement = judgement.agreement
-    return replace(
-        row,
-        agreement=agreement.top1,
-        n=agreement.n,
-        low=agreement.low,
-        high=agreement.high,
-        snr_db_mean=agreement.snr_db_mean,
-        snr_db_min=agreement.snr_db_min,
-    )
+    return _row(artifact, seen, judgement.agreement, (verdict, note))
 
 
 def _with_heads(expected: Reference, artifact: Artifact) -> Reference:
@@ -157,22 +148,18 @@ def _with_heads(expected: Reference, artifact: Artifact) -> Reference:
     )
 
 
-def _row(artifact: Artifact, seen: Observation | None, verdict: str, note: str) -> ArtifactRow:
-    timing = seen.timings.get(FORWARD, {}) if seen else {}
-    return ArtifactRow(
-        format=artifact.format,
-        precision=artifact.precision,
+def _row(
+    artifact: Artifact,
+    seen: Observation | None,
+    agreement: Agreement | None,
+    verdict: tuple[str, str],
+) -> ArtifactRow:
+    return artifact_row(
+        (artifact.format, artifact.precision),
         bytes=artifact.bytes,
-        agreement=None,
-        n=0,
-        low=None,
-        high=None,
-        snr_db_mean=None,
-        snr_db_min=None,
-        latency_ms_p50=timing.get("p50_ms"),
-        latency_ms_p90=timing.get("p90_ms"),
         runtime=artifact.runtime,
-        timing_kind=timing.get("kind", ""),
-        verdict=verdict,
-        note=note,
+        agreement=agreement,
+        timing=seen.timings.get(FORWARD, {}) if seen else {},
+        verdict=verdict[0],
+        note=verdict[1],
     )

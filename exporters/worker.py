@@ -30,12 +30,17 @@ Emit = Callable[[dict[str, Any]], None]
 
 @dataclasses.dataclass(frozen=True)
 class ConvertRequest:
-    """Write one format in several precisions; one `converted` or `failed` event for each."""
+    """Write one format in several precisions; one `converted` or `failed` event for each.
+
+    `program` is the captured model as a `.pt2` (made by this machine a moment ago); `heads` maps
+    entry point -> names of the graph's values that it returns.
+    """
 
     format: str
     precisions: tuple[str, ...]
     destinations: tuple[str, ...]
-    programs: dict[str, str]
+    program: str
+    heads: dict[str, tuple[str, ...]]
     inputs: tuple[TensorSpec, ...]
     calibration: str | None
     scratch: str
@@ -107,30 +112,42 @@ def _convert(body: dict[str, Any], emit: Emit) -> None:
 
     import torch
 
+    from exporters.entries import EntryPoints
     from exporters.target import Job, target
 
     torch.set_num_threads(1)
     write = target(request.format).writer()
     scratch = Path(request.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
+    captured = EntryPoints.read(Path(request.program), request.heads)
+    entries, prepared = captured.prepared(request.format)
+    told = {
+        "rewrites": {done.name: done.sites for done in prepared.applied},
+        "undone": {done.name: done.snr_db for done in prepared.undone},
+    }
     for precision, destination in zip(request.precisions, request.destinations, strict=True):
         emit({"event": "started", "precision": precision})
         start = time.perf_counter()
         job = Job(
             precision,
-            {name: Path(path) for name, path in request.programs.items()},
+            entries,
+            captured,
             request.inputs,
             Path(request.calibration) if request.calibration else None,
             Path(destination),
             scratch,
         )
         try:
-            write(job)
+            coverage = write(job)
         except Exception as error:  # one precision must not take the others with it
             emit({"event": "failed", "precision": precision, **_told(error)})
             continue
         seconds = time.perf_counter() - start
-        emit({"event": "converted", "precision": precision, "seconds": seconds})
+        shown = to_json(coverage) if coverage else None
+        emit(
+            {"event": "converted", "precision": precision, "seconds": seconds, "coverage": shown}
+            | told
+        )
 
 
 def _run(body: dict[str, Any], emit: Emit) -> None:

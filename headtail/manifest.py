@@ -26,9 +26,11 @@ __all__ = [
     "SCHEMA_VERSION",
     "Agreement",
     "Artifact",
+    "Coverage",
     "Cut",
     "Entry",
     "FileRecord",
+    "LeftOver",
     "Manifest",
     "QuantTable",
     "SampleSet",
@@ -37,7 +39,7 @@ __all__ = [
     "is_plain_path",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: artifacts list their rewrites and what their delegate takes
 FORWARD = "forward"
 MANIFEST = "manifest.json"
 REPORT = "report.json"
@@ -87,12 +89,39 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class LeftOver:
+    """An operator that no delegate takes: how often, and in which module first."""
+
+    op: str
+    module: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What of `forward` runs in a delegate: its share of the multiply-accumulates, in how many
+    partitions, and which operators are left to the runtime's own kernels."""
+
+    delegate: str
+    mac_share: float
+    partitions: int
+    left: tuple[LeftOver, ...]
+
+    def __str__(self) -> str:
+        left = ", ".join(f"{o.op} x{o.count} ({o.module})" for o in self.left) or "nothing"
+        partitions = f"{self.partitions} partition" + ("s" if self.partitions != 1 else "")
+        return f"{self.delegate} {self.mac_share:.1%} of MACs, {partitions}; not delegated: {left}"
+
+
+@dataclass(frozen=True)
 class Artifact:
     """One file per (format, precision), with several entry points that share weights.
 
     `path` is a file, or for Core ML the `.mlpackage` folder. `verdict`: `pass`, or `poor` when the
     file is faithful to its recipe but agrees too little with the fp32 model to be chosen unasked.
     `dtypes` counts the weight elements the file really holds, by dtype, as the audit re-read them.
+    `rewrites` counts the places that each rewrite of the graph changed before conversion, in order
+    of their names; `coverage` is None where the format does not fix what a delegate takes.
     """
 
     path: str
@@ -105,6 +134,8 @@ class Artifact:
     agreement: Agreement
     verdict: str
     dtypes: dict[str, int]
+    rewrites: dict[str, int]
+    coverage: Coverage | None
 
     def entry(self, name: str) -> Entry:
         """The entry point `name`; `UnknownName` lists what the file has."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headtail.errors import UnknownName
@@ -21,6 +21,7 @@ from headtail.timing import TIMING_KINDS
 __all__ = [
     "VERDICTS",
     "ArtifactRow",
+    "Effort",
     "Report",
     "columns",
     "markdown",
@@ -67,12 +68,27 @@ class ArtifactRow:
 
 
 @dataclass(frozen=True)
+class Effort:
+    """What writing one file took: wall-clock seconds in the converter, and its process's most
+    resident memory in bytes until then."""
+
+    seconds: float
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True)
 class Report:
-    """What report.json holds: which command measured, the rows, and sentences about the whole."""
+    """What report.json holds: which command measured, the rows, and sentences about the whole.
+
+    `stages` are wall-clock seconds by stage; `conversions` what each file took, by
+    format.precision.
+    """
 
     command: str
     artifacts: tuple[ArtifactRow, ...]
     notes: tuple[str, ...] = ()
+    stages: dict[str, float] = field(default_factory=dict)
+    conversions: dict[str, Effort] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values for `write_report`; infinite decibels become +-`DB_LIMIT`."""

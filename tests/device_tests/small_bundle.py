@@ -143,6 +143,8 @@ def _artifact(kind: str, precision: str, path: Path, golden: dict[str, Array]) -
         agreement=Agreement(SAMPLES, None, None, None, float(np.mean(snrs)), min(snrs)),
         verdict="pass",
         dtypes={},
+        rewrites={},
+        coverage=None,
     )
 
 
@@ -158,6 +160,8 @@ def _stand_in() -> Artifact:
         agreement=Agreement(SAMPLES, None, None, None, 0.0, 0.0),
         verdict="poor",
         dtypes={},
+        rewrites={},
+        coverage=None,
     )
 
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from exporters.captured import capture_source, tail_of
 from exporters.convert import Conversion
+from exporters.entries import EntryPoints
 from exporters.packing import Proof, pack
 from exporters.parity import judge, reference
-from exporters.pipeline import ExportOptions, capture_source
 from exporters.prove import Protocol, observe, size_of
 from exporters.source import from_module
 from exporters.target import Job, target
@@ -45,8 +46,16 @@ def photo_source():
 @pytest.fixture(scope="session")
 def captured(photo_source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("captured")
-    options = ExportOptions(folder / "residual.bundle", cuts=("stem", "block"))
-    return capture_source(photo_source, options, folder)
+    made, remarks = capture_source(photo_source, folder, cuts=("stem", "block"))
+    assert not remarks
+    return made
+
+
+@pytest.fixture(scope="session")
+def tail(captured, photo_source):
+    program, remarks = tail_of(photo_source, captured)
+    assert not remarks
+    return program
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +71,8 @@ def litert_file(captured, tmp_path_factory):
     inputs = captured.entries[0].inputs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what litert-torch's dependencies deprecate
-        target("litert").writer()(Job("fp32", captured.programs, inputs, None, path, folder))
+        entries = EntryPoints.read(captured.program, captured.heads)
+        target("litert").writer()(Job("fp32", entries, entries, inputs, None, path, folder))
     return path
 
 
@@ -79,24 +89,27 @@ def observation(litert_file, captured, photo_source, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def litert_bundle(litert_file, observation, captured, expected, photo_source, tmp_path_factory):
+def proof(litert_file, observation, captured, expected):
     aim = target("litert")
-    judgement = judge(aim, "fp32", expected, observation.outputs, classifies=True)
-    proof = Proof(
-        Conversion("litert", "fp32", litert_file),
+    return Proof(
+        Conversion("litert", "fp32", litert_file, {}, None, 1.5, 10**9),
         captured.entries,
         size_of(litert_file),
         aim,
-        judgement,
+        judge(aim, "fp32", expected, observation.outputs, classifies=True),
         observation,
     )
+
+
+@pytest.fixture(scope="session")
+def litert_bundle(proof, captured, tail, expected, photo_source, tmp_path_factory):
     return pack(
         photo_source,
         [proof],
         destination=tmp_path_factory.mktemp("packed") / "residual.bundle",
         force=False,
         graph=captured.graph,
-        tail=captured.tail,
+        tail=tail,
         cuts=captured.cuts,
         expected=expected,
         golden_samples=4,

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from exporters.capture import capture, flat_graph, input_specs, output_specs
+from exporters.entries import EntryPoints
 from exporters.runtimes import runtime_for
 from exporters.splitting import cut_points, find_cut, head_graph
 from exporters.target import Job, target
@@ -120,23 +121,22 @@ def convert(
 ) -> Converted:
     """Capture, cut and convert as the pipeline does, in this process."""
     (folder / "scratch").mkdir(parents=True)
-    program = capture(model, example)
-    graph = flat_graph(program)
+    graph = flat_graph(capture(model, example))
     inputs = input_specs(graph)
     entries = {"forward": (inputs, output_specs(graph))}
-    graphs: dict[str, nn.Module] = {"forward": graph}
-    programs = {"forward": folder / "forward.pt2"}
-    torch.export.save(program, programs["forward"])
+    graphs = {"forward": graph}
     for name in cuts:
         cut = find_cut(cut_points(graph, example), name)
         entry = f"head_{cut.id}"
         graphs[entry] = head_graph(graph, cut)
-        programs[entry] = folder / f"{entry}.pt2"
-        torch.export.save(capture(graphs[entry], example), programs[entry])
         entries[entry] = (inputs, cut.tensors)
     path = folder / f"net.{target(format).suffix}"
     with warnings.catch_warnings():
         # converters use what their dependencies deprecate; their own process ignores it too
         warnings.simplefilter("ignore")
-        target(format).writer()(Job("fp32", programs, inputs, None, path, folder / "scratch"))
+        points = EntryPoints(graphs, example)
+        prepared, _ = points.prepared(format)
+        target(format).writer()(
+            Job("fp32", prepared, points, inputs, None, path, folder / "scratch")
+        )
     return Converted(format, path, entries, graphs, example)

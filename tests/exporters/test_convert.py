@@ -5,11 +5,14 @@ import threading
 import numpy as np
 import pytest
 
-from exporters.convert import Conversion, Failure, convert_all, plan_conversions
+from exporters.convert import Captures, Failure, convert_all, plan_conversions
+from exporters.processes import Limits
 from headtail.errors import UnknownName, UsageFault
+from headtail.manifest import Coverage, LeftOver
 from headtail.tensors import TensorSpec
 from quantizers.calibration import from_arrays
 from quantizers.support import supported
+from tests.exporters.stand_ins import NO_TORCH
 
 SPEC = TensorSpec("x", "f32", (1, 3))
 
@@ -75,6 +78,7 @@ LIBRARY = """
 import os, signal
 from pathlib import Path
 import exporters.litert, exporters.executorch, exporters.coreml
+from headtail.manifest import Coverage, LeftOver
 
 def write(job):
     what = os.environ["DOES_" + job.destination.suffix[1:]].split(",")
@@ -84,6 +88,7 @@ def write(job):
     if did == "fail":
         raise RuntimeError("no such operator: cdist")
     job.destination.write_bytes(b"artifact")
+    return Coverage("XNNPACK", 0.5, 1, (LeftOver("aten.roll", "blocks", 2),))
 
 for module in (exporters.litert, exporters.executorch, exporters.coreml):
     module.write = write
@@ -98,7 +103,7 @@ def run(tmp_path, monkeypatch):
     """
     library = tmp_path / "library"
     library.mkdir()
-    (library / "torch.py").write_text("def set_num_threads(count):\n    import standins\n")
+    (library / "torch.py").write_text(NO_TORCH.replace("pass", "import standins"))
     (library / "standins.py").write_text(LIBRARY)
     monkeypatch.setenv("PYTHONPATH", str(library))
 
@@ -110,12 +115,12 @@ def run(tmp_path, monkeypatch):
         folder.mkdir()
         done, failed = convert_all(
             pairs,
-            {"forward": tmp_path / "forward.pt2"},
-            (SPEC,),
+            Captures(tmp_path / "forward.pt2", {}, (SPEC,), None),
             name="net",
-            calibration=calibration(),
             folder=folder,
             progress=notes,
+            limits=Limits(),
+            cancel=threading.Event(),
         )
         return folder, done, failed, sorted(notes.said)
 
@@ -125,19 +130,20 @@ def run(tmp_path, monkeypatch):
 def test_a_crash_takes_its_format_only(run):
     pairs = [("litert", "fp32"), ("litert", "fp16"), ("executorch", "fp32"), ("coreml", "fp32")]
     folder, done, failed, notes = run(pairs, tflite="crash", pte="write", mlpackage="fail")
-    assert done == [
-        Conversion("executorch", "fp32", folder / "executorch" / "net.fp32.pte"),
-    ]
+    assert [(c.format, c.precision) for c in done] == [("executorch", "fp32")]
+    assert done[0].path == folder / "executorch" / "net.fp32.pte"
     assert done[0].path.read_bytes() == b"artifact"
+    assert done[0].rewrites == {}
+    assert done[0].coverage == Coverage("XNNPACK", 0.5, 1, (LeftOver("aten.roll", "blocks", 2),))
     assert [(f.format, f.precision) for f in failed] == [
-        ("coreml", "fp32"),
         ("litert", "fp32"),
         ("litert", "fp16"),
+        ("coreml", "fp32"),
     ]
-    assert failed[0].reason == "RuntimeError: no such operator: cdist"
-    assert "Traceback" in failed[0].log
+    assert failed[2].reason == "RuntimeError: no such operator: cdist"
+    assert "Traceback" in failed[2].log
     # what a crash left undone failed with it
-    assert {f.reason for f in failed[1:]} == {"The library's process ended with SIGSEGV."}
+    assert {f.reason for f in failed[:2]} == {"The library's process ended with SIGSEGV."}
     assert len(notes) == 3
     assert notes[0].startswith("coreml fp32 failed: RuntimeError")
     assert notes[1].startswith("executorch fp32 written in ")

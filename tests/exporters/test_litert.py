@@ -2,9 +2,6 @@
 
 import pytest
 
-from exporters.litert import write
-from exporters.target import Job
-from headtail.errors import ConversionFailed
 from tests.exporters import converter_contract as contract
 from tests.exporters.converted import converted
 
@@ -32,10 +29,3 @@ def test_entry_points_share_their_weights(base):
 
 def test_the_same_program_gives_the_same_bytes(base):
     contract.check_same_bytes(base, "litert")
-
-
-def test_nothing_to_convert_is_an_error(tmp_path):
-    job = Job("fp32", {}, (), None, tmp_path / "net.tflite", tmp_path)
-    with pytest.raises(ConversionFailed, match="no program to convert"):
-        write(job)
-    assert not (tmp_path / "net.tflite").exists()

@@ -6,24 +6,26 @@ import numpy as np
 import pytest
 import torch
 
+from exporters.captured import capture_source, tail_of
 from exporters.convert import Conversion
 from exporters.packing import Proof, pack, tool_versions
 from exporters.parity import Reference, judge
-from exporters.pipeline import ExportOptions, capture_source
 from exporters.prove import Observation
 from exporters.target import target
 from headtail.bundle import open_bundle
 from headtail.errors import SourceFault
+from headtail.manifest import Coverage, LeftOver
 from headtail.wire.boundary import decode_boundary, encode_boundary
 from headtail.wire.codecs import CODEC_IDS
 from tests.exporters.conftest import photos
 from tests.exporters.nets import Residual, settle
 
 GOLDEN = 2
+COVERAGE = Coverage("XNNPACK", 0.991, 3, (LeftOver("aten.roll", "layers.2.blocks.1", 4),))
 
 
 @pytest.fixture
-def packing(photo_source, captured, expected, tmp_path):
+def packing(photo_source, captured, tail, expected, tmp_path):
     """`pack` with everything right; keywords put something else in its place."""
     artifact = tmp_path / "residual.fp32.tflite"
     artifact.write_bytes(b"not a real file")
@@ -33,7 +35,7 @@ def packing(photo_source, captured, expected, tmp_path):
     seen = Observation(outputs, {"forward": timing}, 3.0, "2.3", {"f32": 100})
     aim = target("litert")
     proof = Proof(
-        Conversion("litert", "fp32", artifact),
+        Conversion("litert", "fp32", artifact, {"drop_no_ops": 2}, COVERAGE, 1.5, 10**9),
         captured.entries,
         artifact.stat().st_size,
         aim,
@@ -44,7 +46,7 @@ def packing(photo_source, captured, expected, tmp_path):
     def go(name="residual", source=photo_source, **other):
         given = {
             "graph": captured.graph,
-            "tail": captured.tail,
+            "tail": tail,
             "cuts": captured.cuts,
             "expected": expected,
             **other,
@@ -136,13 +138,12 @@ def test_a_codec_that_the_values_do_not_fit_is_left_out(packing, captured, expec
     source = from_module(
         loud, (torch.rand(1, 3, 32, 32),), preprocess=PREPROCESS, evaluation=photos(3, 2)
     )
-    options = ExportOptions(tmp_path / "x.bundle", cuts=("loud",))
-    made = capture_source(source, options, tmp_path)
+    made, _ = capture_source(source, tmp_path, cuts=("loud",))
     bundle = packing(
         "loud",
         source,
         graph=made.graph,
-        tail=made.tail,
+        tail=tail_of(source, made)[0],
         cuts=made.cuts,
         expected=reference(made.graph, source.evaluation.samples, made.cuts),
     )
@@ -157,9 +158,9 @@ def test_a_tail_of_another_model_is_found_and_nothing_is_written(
     torch.nn.init.normal_(other.head.weight)
     changed = dataclasses.replace(photo_source, module=settle(other))
     changed.module.head.bias.data += 1
-    wrong = capture_source(changed, ExportOptions(tmp_path / "x.bundle", cuts=("stem",)), tmp_path)
+    wrong, _ = capture_source(changed, tmp_path, cuts=("stem",))
     with pytest.raises(SourceFault, match="does not continue the head bit for bit"):
-        packing(tail=wrong.tail)
+        packing(tail=tail_of(changed, wrong)[0])
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -7,14 +7,16 @@ does what its environment variable says. The worker, its request and its events 
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from exporters.processes import run_worker
+from exporters.processes import Limits, run_worker
 from exporters.worker import ConvertRequest, RunRequest
 from headtail.manifest import Entry
 from headtail.strictjson import canonical_bytes, parse
 from headtail.tensors import TensorSpec
+from tests.exporters.stand_ins import NO_TORCH
 
 SPEC = TensorSpec("x", "f32", (1, 3))
 LIBRARY = """
@@ -54,6 +56,11 @@ def hangs():
     os.write(events(), b'{"event": "hanging"}\\n')
     signal.pause()
 
+def grows():
+    held = bytearray(300_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+    signal.pause()
+
 def exits():
     sys.exit("the library calls sys.exit")
 
@@ -66,7 +73,7 @@ def convert(tmp_path, monkeypatch):
     library = tmp_path / "library"
     library.mkdir()
     (library / "litert_torch.py").write_text(LIBRARY)
-    (library / "torch.py").write_text("def set_num_threads(count): pass\n")  # only to save 2 s
+    (library / "torch.py").write_text(NO_TORCH)
 
     def run(behaviour, precisions=("fp32",), **options):
         monkeypatch.setenv("PYTHONPATH", str(library))
@@ -76,7 +83,8 @@ def convert(tmp_path, monkeypatch):
             "litert",
             tuple(precisions),
             tuple(str(tmp_path / f"{p}.tflite") for p in precisions),
-            {"forward": str(tmp_path / "forward.pt2")},
+            str(tmp_path / "forward.pt2"),
+            {},
             (SPEC,),
             None,
             str(tmp_path / "scratch"),
@@ -206,3 +214,21 @@ def test_a_request_that_is_none_is_answered(tmp_path, body, words):
 def test_a_request_that_is_not_json_is_answered(tmp_path):
     _, events = worker(tmp_path, b"{kind")
     assert "Not JSON" in events[0]["what"]
+
+
+def test_a_process_that_takes_too_much_memory_is_ended(convert):
+    error = convert("grows", limits=Limits(memory_bytes=250_000_000))[-1]
+    assert "GB of memory and was ended" in error["what"]
+    assert "--memory-limit" in error["remedy"]
+
+
+def test_a_process_that_takes_too_long_is_ended(convert):
+    error = convert("hangs", limits=Limits(seconds=0.5))[-1]
+    assert "ran for" in error["what"]
+    assert "--time-limit" in error["remedy"]
+
+
+def test_a_process_nobody_waits_for_is_ended(convert):
+    cancel = threading.Event()
+    events = convert("hangs", on_event=lambda event: cancel.set(), cancel=cancel)
+    assert events[-1]["what"].startswith("The library's process ended with SIGKILL")

@@ -11,7 +11,7 @@ from headtail.tensors import TensorSpec
 
 SPEC = TensorSpec("x", "f32", (1, 3))
 CONVERT = ConvertRequest(
-    "litert", ("fp32",), ("/tmp/a",), {"forward": "/tmp/f.pt2"}, (SPEC,), None, "/tmp/s"
+    "litert", ("fp32",), ("/tmp/a",), "/tmp/f.pt2", {"head_a": ("relu",)}, (SPEC,), None, "/tmp/s"
 )
 RUN = RunRequest(
     "/tmp/a",
@@ -47,7 +47,8 @@ def test_a_precision_that_cannot_be_leaves_the_others(captured, tmp_path):
         "litert",
         precisions,
         tuple(map(str, paths)),
-        {name: str(path) for name, path in captured.programs.items()},
+        str(captured.program),
+        captured.heads,
         captured.entries[0].inputs,
         None,
         str(tmp_path / "scratch"),

@@ -180,6 +180,8 @@ def _artifact(path: str, kind: str, runtime: str) -> Artifact:
         agreement=Agreement(SAMPLES, 1.0, low, high, 120.0, 110.0),
         verdict="pass",
         dtypes={"f32": 100},
+        rewrites={},
+        coverage=None,
     )
 
 

@@ -1,0 +1,97 @@
+"""A source captured, cut and saved: what converters, reference and tail are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import fx
+
+from exporters.batching import batch_first, batched_twin
+from exporters.capture import capture, flat_graph, input_specs, output_specs
+from exporters.graphfile import TailProgram
+from exporters.source import SourceModel
+from exporters.splitting import CutPoint, choose_cuts, cut_points, find_cut
+from headtail.errors import SourceFault
+from headtail.manifest import FORWARD, Entry, head_entry
+from headtail.tensors import TensorSpec
+
+__all__ = ["Captured", "capture_source", "tail_of"]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """The flat graph, where it is cut, and the saved program (`.pt2`) that converters read."""
+
+    graph: fx.GraphModule
+    cuts: tuple[CutPoint, ...]
+    program: Path
+
+    @property
+    def heads(self) -> dict[str, tuple[str, ...]]:
+        """Entry point of every head -> names of the values it returns."""
+        return {head_entry(c.id): tuple(spec.name for spec in c.tensors) for c in self.cuts}
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """`forward` and the heads, with what they take and give."""
+        inputs = input_specs(self.graph)
+        heads = (Entry(head_entry(cut.id), inputs, cut.tensors) for cut in self.cuts)
+        return (Entry(FORWARD, inputs, output_specs(self.graph)), *heads)
+
+
+def capture_source(
+    source: SourceModel, folder: Path, *, cuts: Sequence[str] = (), split: bool = True
+) -> tuple[Captured, list[str]]:
+    """Capture the model, choose its cuts and save the program to `folder`; remarks beside it.
+
+    `cuts` are ids or node names, or empty for the three best; none at all if not `split`. A model
+    whose program no tail may hold is not cut, and a remark says why.
+    """
+    program = capture(source.module, source.example)
+    graph = flat_graph(program)
+    _check_labels(source, output_specs(graph)[0])
+    chosen, remarks = _cuts(graph, source, cuts) if split else ((), [])
+    path = folder / f"{FORWARD}.pt2"
+    torch.export.save(program, path)
+    return Captured(graph, tuple(chosen), path), remarks
+
+
+def _cuts(
+    graph: fx.GraphModule, source: SourceModel, names: Sequence[str]
+) -> tuple[Sequence[CutPoint], list[str]]:
+    try:
+        TailProgram.of(graph)
+    except SourceFault as fault:
+        if names:
+            raise
+        return (), [f"the model is not split: {fault.what}"]
+    points = batch_first(cut_points(graph, source.example), None)
+    if names:
+        return list(dict.fromkeys(find_cut(points, name) for name in names)), []
+    elements = sum(value.numel() for value in source.example)
+    return choose_cuts(points, input_elements=elements), []
+
+
+def tail_of(source: SourceModel, captured: Captured) -> tuple[TailProgram, list[str]]:
+    """The program that the server enters at the cuts, for any batch if the model allows it.
+
+    A symbolic batch takes much longer to capture than a fixed one, so this runs while the
+    converters do.
+    """
+    twin = batched_twin(source.module, source.example, captured.graph)
+    if twin is not None and len(batch_first(captured.cuts, twin)) == len(captured.cuts):
+        return TailProgram.of(twin), []
+    remark = "the tail takes one sample at a time: the model fixes its batch"
+    return TailProgram.of(captured.graph, one_sample=True), [remark]
+
+
+def _check_labels(source: SourceModel, scores: TensorSpec) -> None:
+    if source.labels and len(source.labels) != scores.elements:
+        raise SourceFault(
+            f"There are {len(source.labels)} labels and the first output is {scores}.",
+            expected="A classifier gives one score per label.",
+            remedy="Correct get_labels(), or leave it out for a model that does not classify.",
+        )
