@@ -38,6 +38,30 @@ REWRITES: tuple[Rewrite, ...] = (
             "coreml": "coremltools does not know alias (swin, ghostnetv2)",
         },
     ),
+    Rewrite(
+        "plain_shapes",
+        {"executorch": "XNNPACK delegates reshape, permute, slice and cat, not their cousins"},
+    ),
+    Rewrite(
+        "expand_attention",
+        {"executorch": "the default decomposition leaves five portable operators over all scores"},
+    ),
+    Rewrite(
+        "split_projection",
+        {"executorch": "slices of query, key and value are copies; rows of a weight are free"},
+    ),
+    Rewrite(
+        "fold_scale",
+        {"executorch": "a scale of the queries costs a pass over them"},
+    ),
+    Rewrite(
+        "expand_layer_norm",
+        {"executorch": "layer norm is not delegated; as linears it takes half the time"},
+    ),
+    Rewrite(
+        "batched_matmul",
+        {"executorch": "only bmm is delegated; a 4-D softmax channels-last is silently wrong"},
+    ),
 )
 
 
