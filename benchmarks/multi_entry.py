@@ -15,15 +15,18 @@ from pathlib import Path
 
 import torch
 
+from exporters.cache import Cache
 from exporters.capture import input_specs
 from exporters.captured import capture_source
-from exporters.convert import Captures, convert_all, plan_conversions, save_calibration
-from exporters.packing import tool_versions
+from exporters.conversion import Captures
+from exporters.convert import convert_all, plan_conversions, save_calibration
+from exporters.kept import Kept
 from exporters.processes import Limits
 from exporters.progress import Quiet
 from exporters.prove import size_of
 from exporters.source import load_source
 from exporters.target import TARGETS
+from exporters.versions import tool_versions
 
 MODEL = "exporters.efficientnet_lite0"
 GOAL = 1.02
@@ -50,6 +53,7 @@ def main() -> None:
                 progress=Quiet(),
                 limits=Limits(),
                 cancel=threading.Event(),
+                cache=Kept(Cache(folder / "cache"), rebuild=True),
             )
             assert not failures, failures
             for one in done:

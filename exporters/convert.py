@@ -6,11 +6,12 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exporters.conversion import Captures, Conversion, Failure
 from exporters.exchange import write_samples
+from exporters.kept import Kept
 from exporters.processes import Limits, run_worker
 from exporters.progress import Progress
 from exporters.target import TARGETS, target
@@ -34,43 +35,6 @@ __all__ = [
 
 # From the slowest converter to the quickest: with fewer cores than formats the slow one starts.
 _ORDER = ("executorch", "litert", "coreml")
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """One artifact file, not yet proven.
-
-    `rewrites` counts changed places by rewrite of the graph; `seconds` is wall-clock time in the
-    converter and `peak_rss_bytes` the most memory its process took until this file was written.
-    """
-
-    format: str
-    precision: str
-    path: Path
-    rewrites: Mapping[str, int]
-    coverage: Coverage | None
-    seconds: float
-    peak_rss_bytes: int
-
-
-@dataclass(frozen=True)
-class Captures:
-    """What converters read: the saved program, heads by entry point, inputs, calibration file."""
-
-    program: Path
-    heads: Mapping[str, tuple[str, ...]]
-    inputs: tuple[TensorSpec, ...]
-    calibration: Path | None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why an artifact is not in the bundle; `log` holds the library's last lines."""
-
-    format: str
-    precision: str
-    reason: str
-    log: str
 
 
 def plan_conversions(
@@ -132,13 +96,22 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
     progress: Progress,
     limits: Limits,
     cancel: threading.Event,
+    cache: Kept,
 ) -> tuple[list[Conversion], list[Failure]]:
     """Convert every pair; a format that fails leaves the others alone."""
 
     def one(format_name: str) -> tuple[list[Conversion], list[Failure]]:
-        wanted = [p for f, p in pairs if f == format_name]
         suffix = target(format_name).suffix
-        paths = {p: folder / format_name / f"{name}.{p}.{suffix}" for p in wanted}
+        paths = {
+            p: folder / format_name / f"{name}.{p}.{suffix}" for f, p in pairs if f == format_name
+        }
+        (folder / format_name).mkdir(exist_ok=True)
+        found = cache.take(captures, format_name, paths)
+        for conversion in found:
+            progress.note(f"{format_name} {conversion.precision} taken from the cache")
+        wanted = [p for p in paths if p not in {c.precision for c in found}]
+        if not wanted:
+            return found, []
         request = ConvertRequest(
             format_name,
             tuple(wanted),
@@ -156,7 +129,9 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
             limits=limits,
             cancel=cancel,
         )
-        return _outcome(format_name, paths, events)
+        done, failed = _outcome(format_name, {p: paths[p] for p in wanted}, events)
+        cache.keep(captures, done)
+        return [*found, *done], failed
 
     formats = sorted({f for f, _ in pairs}, key=_ORDER.index)
     with ThreadPoolExecutor(max_workers=min(len(formats), os.cpu_count() or 1)) as pool:

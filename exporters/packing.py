@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ import numpy as np
 from torch import fx
 
 from exporters.capture import input_specs, output_specs
-from exporters.convert import Conversion
+from exporters.conversion import Conversion
 from exporters.graphfile import TailProgram
 from exporters.parity import Judgement, Reference, reference
 from exporters.prove import Observation
@@ -22,6 +20,7 @@ from exporters.rows import artifact_row
 from exporters.source import SourceModel
 from exporters.splitting import CutPoint
 from exporters.target import Target
+from exporters.versions import tool_versions
 from headtail import tensorfile
 from headtail.bundle import Bundle, BundleWriter
 from headtail.errors import SourceFault, TensorMismatch
@@ -40,19 +39,10 @@ from headtail.tensors import Array
 from headtail.wire.boundary import encode_boundary
 from headtail.wire.codecs import CODEC_IDS
 
-__all__ = ["Proof", "pack", "tool_versions"]
+__all__ = ["Proof", "pack"]
 
 GOLDEN = "golden.safetensors"
 _TAIL_FILES = ("tail/program.json", "tail/weights.safetensors")
-_TOOLS = (
-    "torch",
-    "executorch",
-    "coremltools",
-    "litert-torch",
-    "ai-edge-litert",
-    "numpy",
-    "headtail",
-)
 _RUNTIME_NAMES = {"coreml": "MIL reference interpreter, not Apple hardware"}
 
 
@@ -254,14 +244,3 @@ def _median_bytes(cut: Cut, codec: str, activations: Sequence[Sequence[Array]]) 
     except TensorMismatch:  # values over 65,504 do not fit raw16
         return None
     return int(statistics.median(sizes))
-
-
-def tool_versions() -> dict[str, str]:
-    """Version of every tool that had a hand in a bundle."""
-    found = {"python": platform.python_version()}
-    for tool in _TOOLS:
-        try:
-            found[tool] = importlib.metadata.version(tool)
-        except importlib.metadata.PackageNotFoundError:
-            found[tool] = "source tree" if tool == "headtail" else "absent"
-    return found

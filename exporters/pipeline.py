@@ -19,15 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from exporters.cache import Cache, default_root
 from exporters.captured import Captured, capture_source, tail_of
-from exporters.convert import (
-    Captures,
-    Conversion,
-    Failure,
-    convert_all,
-    plan_conversions,
-    save_calibration,
-)
+from exporters.conversion import Captures, Conversion, Failure
+from exporters.convert import convert_all, plan_conversions, save_calibration
+from exporters.digests import graph_digest
+from exporters.kept import Kept
 from exporters.packing import Proof, pack
 from exporters.parity import Reference, judge, reference
 from exporters.processes import Limits
@@ -50,7 +47,7 @@ GOLDEN_SAMPLES = 4  # whole photos with all boundary tensors are about 1.5 MB ea
 class ExportOptions:
     """What to write. Empty `precisions`: all that the formats honour; `cuts`: names, or empty for
     the three best, unless `split` is off; `warmup` and `runs` count timed runs per artifact;
-    `limits` hold for each converter's process."""
+    `limits` hold for each converter's process; `rebuild` takes nothing from the cache."""
 
     destination: Path
     formats: tuple[str, ...] = tuple(TARGETS)
@@ -61,6 +58,7 @@ class ExportOptions:
     warmup: int = 3
     runs: int = 20
     limits: Limits = field(default_factory=Limits)
+    rebuild: bool = False
 
     def __post_init__(self) -> None:
         if not self.destination.name.endswith(".bundle"):
@@ -153,7 +151,14 @@ def _conversion(
     """Everything that converting needs, save the event that ends it early."""
     inputs = captured.entries[0].inputs
     calibration = save_calibration(source.calibration, inputs, folder)
-    captures = Captures(captured.program, captured.heads, inputs, calibration)
+    captures = Captures(
+        captured.program,
+        captured.heads,
+        inputs,
+        calibration,
+        graph_digest(captured.graph),
+        source.calibration.provenance.sha256 if source.calibration else "",
+    )
     return lambda cancel: convert_all(
         pairs,
         captures,
@@ -162,6 +167,7 @@ def _conversion(
         progress=progress,
         limits=options.limits,
         cancel=cancel,
+        cache=Kept(Cache(default_root()), rebuild=options.rebuild),
     )
 
 

@@ -48,6 +48,13 @@ class Limits:
     seconds: float = 3600.0
     memory_bytes: int = field(default_factory=_most_memory)
 
+    @classmethod
+    def of(cls, *, seconds: float | None, gigabytes: float | None) -> Limits:
+        """The defaults, but for what is given."""
+        usual = cls()
+        held = usual.memory_bytes if gigabytes is None else int(gigabytes * 1e9)
+        return cls(usual.seconds if seconds is None else seconds, held)
+
 
 class _Watch:
     """Looks at a process until it ends; kills it if it breaks a limit. `peak` is in bytes."""

@@ -29,8 +29,10 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     preprocess: Preprocess | None = None,
     calibration: Iterable[Any] | None = None,
     evaluation: Iterable[Any] | None = None,
+    split: bool = True,
     force: bool = False,
     runs: int = 20,
+    rebuild: bool = False,
 ) -> ExportResult:
     """Export a live model to a verified bundle at `output` (`NAME.bundle`).
 
@@ -38,7 +40,8 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     `evaluation` are iterables of inputs (tuples of arrays, or uint8 photos if `preprocess` is
     given) that share nothing; without `evaluation` the example inputs are all that is compared.
     Empty `formats`, `precisions`, `cuts` mean all formats, all precisions they honour, three cuts.
-    `runs` counts timed runs per artifact.
+    Without `split` the model stays whole: no cuts, no heads, no tail. `rebuild` takes nothing from
+    the cache of earlier exports. `runs` counts timed runs per artifact.
     Raises `SourceFault` for a model that cannot be exported as given, `UsageFault` for options
     that cannot be, `GateFailed` if nothing could be proven. Formats that fail are in
     `result.failures`; the others are written.
@@ -62,8 +65,10 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
         formats=tuple(formats) or tuple(TARGETS),
         precisions=tuple(precisions),
         cuts=tuple(cuts),
+        split=split,
         force=force,
         runs=runs,
+        rebuild=rebuild,
     )
     return run(source, options)
 

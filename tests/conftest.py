@@ -15,6 +15,14 @@ def _clean_environment(monkeypatch):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    # nothing that an earlier run converted is used, and nobody's cache is filled
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEADTAIL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     # two threads are several times slower than one for these sizes
     try:

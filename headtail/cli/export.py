@@ -10,6 +10,8 @@ from headtail.cli.console import COUNT, Console, json_option
 
 __all__ = ["command"]
 
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
 
 @click.command("export")
 @click.argument("source")
@@ -20,8 +22,12 @@ __all__ = ["command"]
 )
 @click.option("--precision", "precisions", multiple=True, help="See headtail list; repeatable.")
 @click.option("--cut", "cuts", multiple=True, help="Cut id or node name; repeatable.")
+@click.option("--no-split", is_flag=True, help="No cuts, no heads, no tail: the model whole.")
 @click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@click.option("--rebuild", is_flag=True, help="Take nothing from the cache of earlier exports.")
+@click.option("--time-limit", type=_POSITIVE, help="Seconds after which a converter is ended.")
+@click.option("--memory-limit", type=_POSITIVE, help="GB at which a converter is ended.")
 @json_option
 def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     source: str,
@@ -30,8 +36,12 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     formats: tuple[str, ...],
     precisions: tuple[str, ...],
     cuts: tuple[str, ...],
+    no_split: bool,
     runs: int,
     force: bool,
+    rebuild: bool,
+    time_limit: float | None,
+    memory_limit: float | None,
     as_json: bool,
 ) -> int:
     """Turn a PyTorch model into a verified bundle for phones.
@@ -41,6 +51,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     """
     console = Console(as_json)
     from exporters.pipeline import ExportOptions, export
+    from exporters.processes import Limits
     from exporters.source import load_source
     from exporters.target import TARGETS, target
     from headtail.cli.tables import export_json, export_lines
@@ -56,8 +67,11 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         formats=formats or tuple(TARGETS),
         precisions=precisions,
         cuts=cuts,
+        split=not no_split,
         force=force,
         runs=runs,
+        limits=Limits.of(seconds=time_limit, gigabytes=memory_limit),
+        rebuild=rebuild,
     )
     result = export(model, options, progress=console)
     console.lines(export_lines(result))

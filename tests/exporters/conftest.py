@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from exporters.captured import capture_source, tail_of
-from exporters.convert import Conversion
+from exporters.conversion import Conversion
 from exporters.entries import EntryPoints
 from exporters.packing import Proof, pack
 from exporters.parity import judge, reference

@@ -5,7 +5,10 @@ import threading
 import numpy as np
 import pytest
 
-from exporters.convert import Captures, Failure, convert_all, plan_conversions
+from exporters.cache import Cache
+from exporters.conversion import Captures, Failure
+from exporters.convert import convert_all, plan_conversions
+from exporters.kept import Kept
 from exporters.processes import Limits
 from headtail.errors import UnknownName, UsageFault
 from headtail.manifest import Coverage, LeftOver
@@ -121,6 +124,7 @@ def run(tmp_path, monkeypatch):
             progress=notes,
             limits=Limits(),
             cancel=threading.Event(),
+            cache=Kept(Cache(tmp_path / "cache"), rebuild=False),
         )
         return folder, done, failed, sorted(notes.said)
 

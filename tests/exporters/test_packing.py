@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from exporters.captured import capture_source, tail_of
-from exporters.convert import Conversion
-from exporters.packing import Proof, pack, tool_versions
+from exporters.conversion import Conversion
+from exporters.packing import Proof, pack
 from exporters.parity import Reference, judge
 from exporters.prove import Observation
 from exporters.target import target
+from exporters.versions import tool_versions
 from headtail.bundle import open_bundle
 from headtail.errors import SourceFault
 from headtail.manifest import Coverage, LeftOver
