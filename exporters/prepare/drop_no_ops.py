@@ -35,7 +35,7 @@ def rewrite(graph: fx.GraphModule) -> int:
     """Number of calls dropped."""
     sites = 0
     for node in list(graph.graph.nodes):
-        if is_call(node, aten.view.default):
+        if is_call(node, aten.view.default, aten._unsafe_view.default):
             node.target = aten.reshape.default  # what made its input contiguous may go
         if _changes_nothing(node):
             node.replace_all_uses_with(node.args[0])

@@ -29,6 +29,7 @@ _RESHAPES = (
     aten.squeeze.dims,
     aten.unflatten.int,
     aten.unsqueeze.default,
+    aten._unsafe_view.default,
     aten.view.default,
     aten.view_as.default,
 )
