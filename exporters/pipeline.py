@@ -30,6 +30,7 @@ from exporters.parity import Reference, judge, reference
 from exporters.processes import Limits
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.prove import Protocol, observe, size_of
+from exporters.repeated import export_key, keep_export, publish_again
 from exporters.rows import failed_row
 from exporters.source import SourceModel
 from exporters.target import TARGETS, target
@@ -101,15 +102,19 @@ def export(
     source: SourceModel, options: ExportOptions, *, progress: Progress | None = None
 ) -> ExportResult:
     """Export `source`; raises `GateFailed` if not one artifact could be written and proven."""
-    clock = StageClock(progress or Quiet())
+    clock, cache = StageClock(progress or Quiet()), Cache(default_root())
     pairs, remarks = plan_conversions(options.formats, options.precisions, source.calibration)
     with tempfile.TemporaryDirectory(prefix="headtail-") as temporary:
         folder = Path(temporary)
         with clock.stage("capture"):
             captured, said = capture_source(source, folder, cuts=options.cuts, split=options.split)
             remarks += said
+            name = export_key(source, captured, pairs, options.warmup, options.runs)
+            again = None if options.rebuild else _again(cache, name, options, clock)
+        if again:
+            return again
         with clock.stage("convert"):
-            convert = _conversion(pairs, source, captured, options, folder, clock.progress)
+            convert = _conversion(pairs, source, captured, options, folder, clock.progress, cache)
             with _beside(convert) as conversions:
                 tail, said = tail_of(source, captured) if captured.cuts else (None, [])
                 expected = reference(captured.graph, source.evaluation.samples, captured.cuts)
@@ -134,21 +139,34 @@ def export(
     rows += tuple(failed_row((f.format, f.precision), f.reason) for f in failures)
     report = Report("export", rows, tuple(remarks), clock.seconds, _converted(done))
     write_report(bundle, report.to_json())
+    if not failures:
+        keep_export(cache, name, bundle)
     return ExportResult(bundle, rows, tuple(failures), tuple(remarks), clock.seconds)
+
+
+def _again(
+    cache: Cache, name: str, options: ExportOptions, clock: StageClock
+) -> ExportResult | None:
+    found = publish_again(cache, name, options.destination, force=options.force)
+    if found is None:
+        return None
+    clock.progress.note(found.remarks[-1])
+    return ExportResult(found.bundle, found.rows, (), found.remarks, clock.seconds)
 
 
 Convert = Callable[[threading.Event], tuple[list[Conversion], list[Failure]]]
 
 
-def _conversion(
+def _conversion(  # noqa: PLR0913, PLR0917  # all that converting needs
     pairs: Sequence[tuple[str, str]],
     source: SourceModel,
     captured: Captured,
     options: ExportOptions,
     folder: Path,
     progress: Progress,
+    cache: Cache,
 ) -> Convert:
-    """Everything that converting needs, save the event that ends it early."""
+    """The conversions, to be started with the event that ends them early."""
     inputs = captured.entries[0].inputs
     calibration = save_calibration(source.calibration, inputs, folder)
     captures = Captures(
@@ -167,7 +185,7 @@ def _conversion(
         progress=progress,
         limits=options.limits,
         cancel=cancel,
-        cache=Kept(Cache(default_root()), rebuild=options.rebuild),
+        cache=Kept(cache, rebuild=options.rebuild),
     )
 
 
