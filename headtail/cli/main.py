@@ -20,6 +20,7 @@ __all__ = ["main"]
 
 VERBS: dict[str, str] = {
     "bench": "Measure the latency of a bundle's artifacts on this machine.",
+    "check": "Tell for every operator whether each target takes it.",
     "demo": "Export, verify, pack, serve and run split a real model on real photos.",
     "doctor": "Check this environment: runtimes, versions, clashing names.",
     "export": "Turn a PyTorch model into a verified bundle for phones.",

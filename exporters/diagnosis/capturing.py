@@ -1,0 +1,94 @@
+"""Why torch.export cannot capture a model: every line at fault, not the first only.
+
+`torch.export.draft_export` goes on past a data-dependent branch with the values it has, and reports
+each (https://docs.pytorch.org/docs/stable/draft_export.html). What it cannot go past (Python that
+leaves torch) has one line: the innermost of the model's own in the traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from exporters.diagnosis.finding import Finding
+from exporters.diagnosis.place import own_place
+
+__all__ = ["capture_findings"]
+
+_REMEDIES = {
+    "DATA_DEPENDENT_ERROR": "Decide it outside the model, or compute both sides and choose with "
+    "torch.where; a size must follow from the input's shape.",
+    "MISSING_FAKE_KERNEL": "Register a fake kernel for the operator with "
+    "torch.library.register_fake, or replace it with PyTorch's own operators.",
+}
+_GENERAL = "Keep tensors in torch inside forward(): no NumPy, no Python numbers taken from values."
+_REASONS = {
+    "DATA_DEPENDENT_ERROR": "Python asks for a value that is only known when the model runs",
+    "MISSING_FAKE_KERNEL": "an operator cannot say the shape of its result",
+}
+
+
+def capture_findings(
+    module: torch.nn.Module, example: Sequence[torch.Tensor], refusal: str
+) -> list[Finding]:
+    """What stands in the way of capturing; at least one finding, `refusal` if nothing better."""
+    try:
+        report = _draft(module, tuple(example))
+    except Exception as error:  # draft_export raises what the traced code raises
+        return [_finding("capture", _line_of(error), _text(error), _GENERAL)]
+    found = [_failure(failure) for failure in report.failures]
+    return list(dict.fromkeys(found)) or [_finding("capture", "", refusal, _GENERAL)]
+
+
+def _draft(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Any:
+    loggers = [logging.getLogger(n) for n in ("torch.export", "torch.fx", "torch._subclasses")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)  # it announces each failure that it reports
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.export.draft_export(module, example)._report  # type: ignore[attr-defined]  # where it keeps its report
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _failure(failure: Any) -> Finding:
+    kind = failure.failure_type.name
+    stack = failure.data.get("user_stack") or failure.data.get("stack") or ()
+    frames = [(_file(frame["filename"]), frame["line"], frame.get("loc", "")) for frame in stack]
+    place, code = own_place(frames)
+    reason = _REASONS.get(kind, kind.lower().replace("_", " "))
+    if code:
+        reason = f"{reason}: `{code}`"
+    return _finding("capture", place, reason, _REMEDIES.get(kind, _GENERAL))
+
+
+def _file(name: Any) -> str:
+    """Structured traces number the files that they name."""
+    from torch._logging._internal import INTERN_TABLE
+
+    names = {number: text for text, number in INTERN_TABLE.items()}
+    return names.get(name, str(name))
+
+
+def _line_of(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [(f.filename, f.lineno or 0, f.line or "") for f in frames if f.filename != __file__]
+    place, _ = own_place(own)
+    return place
+
+
+def _text(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ["(no message)"]
+    return f"{type(error).__name__}: {lines[0][:300]}"
+
+
+def _finding(op: str, place: str, detail: str, remedy: str) -> Finding:
+    return Finding("", op, "unsupported", "", place, detail, remedy)
