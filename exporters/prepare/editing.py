@@ -39,10 +39,12 @@ class Editor:
         while hasattr(self._module, f"prepared_{hint}_{index}"):
             index += 1
         name = f"prepared_{hint}_{index}"
-        self._module.register_buffer(name, value.detach().contiguous())
+        # axes of size 1 have strides too, which .contiguous() keeps and serializers read
+        dense = value.detach().clone(memory_format=torch.contiguous_format)
+        self._module.register_buffer(name, dense)
         with self._module.graph.inserting_before(self._at):
             node = self._module.graph.get_attr(name)
-        node.meta["val"] = self._mode.from_tensor(value)
+        node.meta["val"] = self._mode.from_tensor(dense)
         return node
 
     def replace(self, new: fx.Node) -> None:

@@ -39,6 +39,10 @@ REWRITES: tuple[Rewrite, ...] = (
         },
     ),
     Rewrite(
+        "fold_constants",
+        {"executorch": "position tables are portable operators; a constant is none"},
+    ),
+    Rewrite(
         "plain_shapes",
         {"executorch": "XNNPACK delegates reshape, permute, slice and cat, not their cousins"},
     ),
@@ -61,6 +65,10 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite(
         "batched_matmul",
         {"executorch": "only bmm is delegated; a 4-D softmax channels-last is silently wrong"},
+    ),
+    Rewrite(
+        "channels_first",
+        {"executorch": "a permute between convolutions is two transposes of the image"},
     ),
 )
 

@@ -1,0 +1,52 @@
+"""Compute once, here, what depends on no input: position tables, gathered biases, grids.
+
+A window's relative position bias is a table indexed with constants, a sine embedding is arithmetic
+on arange: per image they give the same values each time, with operators that phones delegate
+badly (index, sin, cumsum). What is larger than 16 MiB stays computed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from exporters.prepare.editing import Editor, weight_of
+
+__all__ = ["rewrite"]
+
+_MOST_BYTES = 16 << 20
+
+
+def rewrite(graph: fx.GraphModule) -> int:
+    """Number of computed values that became constants."""
+    values: dict[fx.Node, Any] = {}
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            tensor = weight_of(graph, node)
+            if tensor is not None:
+                values[node] = tensor
+        elif _is_constant(node, values):
+            arguments = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
+            with torch.no_grad():
+                values[node] = node.target(*arguments[0], **arguments[1])
+    sites = 0
+    for node, value in values.items():
+        if node.op == "get_attr" or not isinstance(value, torch.Tensor):
+            continue
+        if all(user in values for user in node.users) or value.nbytes > _MOST_BYTES:
+            continue
+        edit = Editor(graph, node)
+        edit.replace(edit.constant("folded", value.clone()))
+        sites += 1
+    graph.graph.eliminate_dead_code()
+    return sites
+
+
+def _is_constant(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
+    if node.op != "call_function":
+        return False
+    if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        return False
+    return all(operand in values for operand in node.all_input_nodes)
