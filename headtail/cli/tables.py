@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headtail.report import ArtifactRow, text, text_table
+from headtail.strictjson import to_json
 
 if TYPE_CHECKING:
     from exporters.pipeline import ExportResult
@@ -25,6 +26,7 @@ def export_lines(result: ExportResult) -> Iterator[str]:
     """What a person wants to see after an export."""
     yield ""
     yield text_table(result.rows)
+    yield from _conversion_lines(result.bundle.manifest)
     yield from (f"note: {remark}" for remark in result.remarks)
     for failure in result.failures:
         if failure.log:
@@ -37,6 +39,19 @@ def export_lines(result: ExportResult) -> Iterator[str]:
     yield f"agreement with fp32 PyTorch on {sample.count} inputs from {sample.source}"
     yield f"bundle {result.bundle.manifest.bundle_id[:16]} written to {result.bundle.path}"
     yield f"next: headtail verify {result.bundle.path} · headtail serve {result.bundle.path}"
+
+
+def _conversion_lines(manifest: Manifest) -> Iterator[str]:
+    """What was rewritten for each format, and what its delegate takes."""
+    shown = set()
+    for artifact in manifest.artifacts:
+        rewrites = ", ".join(f"{name} x{sites}" for name, sites in artifact.rewrites.items())
+        line = f"{artifact.format} rewrites: {rewrites}"
+        if rewrites and line not in shown:
+            shown.add(line)
+            yield line
+        if artifact.coverage:
+            yield f"{artifact.format} {artifact.precision}: {artifact.coverage}"
 
 
 def cut_lines(manifest: Manifest) -> Iterator[str]:
@@ -57,12 +72,19 @@ def cut_lines(manifest: Manifest) -> Iterator[str]:
 
 def export_json(result: ExportResult) -> dict[str, Any]:
     """The object that `headtail export --json` ends with."""
+    manifest = result.bundle.manifest
     return {
         "bundle": str(result.bundle.path),
-        "bundle_id": result.bundle.manifest.bundle_id,
+        "bundle_id": manifest.bundle_id,
         "artifacts": artifacts_json(result.rows),
         "failures": [vars(failure) for failure in result.failures],
         "remarks": list(result.remarks),
-        "cuts": {cut.id: cut.wire_bytes for cut in result.bundle.manifest.cuts},
+        "cuts": {cut.id: cut.wire_bytes for cut in manifest.cuts},
+        "rewrites": {f"{a.format}.{a.precision}": a.rewrites for a in manifest.artifacts},
+        "coverage": {
+            f"{a.format}.{a.precision}": to_json(a.coverage)
+            for a in manifest.artifacts
+            if a.coverage
+        },
         "seconds": result.seconds,
     }
