@@ -142,8 +142,8 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
 def _tell(progress: Progress, format_name: str, event: dict[str, Any]) -> None:
     if event["event"] == "converted":
         progress.note(f"{format_name} {event['precision']} written in {event['seconds']:.1f} s")
-        for name, snr in event["undone"].items():
-            progress.note(f"{format_name}: rewrite {name} taken back, it gave {snr:.0f} dB")
+        for name, reason in event["undone"].items():
+            progress.note(f"{format_name}: rewrite {name} taken back ({reason})")
     elif event["event"] in ("failed", "error"):
         what = " ".join(filter(None, [format_name, event.get("precision")]))
         progress.note(f"{what} failed: {event['what']}")

@@ -123,7 +123,7 @@ def _convert(body: dict[str, Any], emit: Emit) -> None:
     entries, prepared = captured.prepared(request.format)
     told = {
         "rewrites": {done.name: done.sites for done in prepared.applied},
-        "undone": {done.name: done.snr_db for done in prepared.undone},
+        "undone": {undone.name: undone.reason for undone in prepared.undone},
     }
     for precision, destination in zip(request.precisions, request.destinations, strict=True):
         emit({"event": "started", "precision": precision})

@@ -8,7 +8,16 @@ lists which target takes which rewrite, in which order and why. Every rewrite th
 is proven on the spot: the graph must still give the same answer to a real input.
 """
 
-from exporters.prepare.preparation import EQUAL_DB, Applied, Prepared, prepare
+from exporters.prepare.preparation import EQUAL_DB, Applied, Prepared, Undone, prepare
 from exporters.prepare.table import REWRITES, Rewrite, rewrites_for
 
-__all__ = ["EQUAL_DB", "REWRITES", "Applied", "Prepared", "Rewrite", "prepare", "rewrites_for"]
+__all__ = [
+    "EQUAL_DB",
+    "REWRITES",
+    "Applied",
+    "Prepared",
+    "Rewrite",
+    "Undone",
+    "prepare",
+    "rewrites_for",
+]

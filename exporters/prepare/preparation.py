@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,7 @@ from exporters.prepare.table import rewrites_for
 from headtail.metrics import snr_db
 from headtail.tensors import Array
 
-__all__ = ["EQUAL_DB", "Applied", "Prepared", "prepare"]
+__all__ = ["EQUAL_DB", "Applied", "Prepared", "Undone", "apply_rewrites", "prepare"]
 
 # A rewrite may sum in another order, not compute something else: float32 reordering leaves 110 dB
 # and more on the networks seen, an approximation of GELU less than 80.
@@ -29,36 +29,64 @@ class Applied:
 
 
 @dataclass(frozen=True)
+class Undone:
+    """A rewrite that was taken back, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Prepared:
-    """The rewritten graph, what was applied, and what was taken back because it was not equal."""
+    """The rewritten graph, what was applied, and what was taken back."""
 
     graph: fx.GraphModule
     applied: tuple[Applied, ...]
-    undone: tuple[Applied, ...]
+    undone: tuple[Undone, ...]
 
 
 def prepare(graph: fx.GraphModule, example: Sequence[torch.Tensor], target: str) -> Prepared:
     """Apply the rewrites of `target` to a copy of the flat `graph`, proving each on `example`."""
+    rewrites = [(rewrite.name, rewrite.function()) for rewrite in rewrites_for(target)]
+    return apply_rewrites(graph, example, rewrites)
+
+
+def apply_rewrites(
+    graph: fx.GraphModule,
+    example: Sequence[torch.Tensor],
+    rewrites: Sequence[tuple[str, Callable[[fx.GraphModule], int]]],
+) -> Prepared:
+    """Apply named rewrites one after the other.
+
+    A rewrite that fails or changes the answer is taken back: the graph converts without it.
+    """
     current = _copy(graph)
     expected = _run(current, example)
     applied: list[Applied] = []
-    undone: list[Applied] = []
-    for rewrite in rewrites_for(target):
+    undone: list[Undone] = []
+    for name, rewrite in rewrites:
         changed = _copy(current)
-        sites = rewrite.function()(changed)
-        if not sites:
+        try:
+            sites = rewrite(changed)
+            if not sites:
+                continue
+            worst = _worst(expected, _run(_settled(changed), example))
+        except Exception as error:  # a pattern met in a form that its author did not think of
+            undone.append(Undone(name, f"{type(error).__name__}: {str(error)[:200]}"))
             continue
-        changed.graph.eliminate_dead_code()
-        changed.graph.lint()
-        changed.recompile()
-        worst = _worst(expected, _run(changed, example))
-        record = Applied(rewrite.name, sites, round(worst, 1))
         if worst < EQUAL_DB:
-            undone.append(record)
+            undone.append(Undone(name, f"its graph agrees to {worst:.0f} dB only"))
         else:
-            applied.append(record)
+            applied.append(Applied(name, sites, round(worst, 1)))
             current = changed
     return Prepared(current, tuple(applied), tuple(undone))
+
+
+def _settled(graph: fx.GraphModule) -> fx.GraphModule:
+    graph.graph.eliminate_dead_code()
+    graph.graph.lint()
+    graph.recompile()
+    return graph
 
 
 def _copy(graph: fx.GraphModule) -> fx.GraphModule:

@@ -1,0 +1,78 @@
+"""Rewrites are proven on a real input; one that fails or changes the answer is taken back."""
+
+import pytest
+import torch
+from torch import nn
+
+from exporters.capture import capture, flat_graph
+from exporters.prepare.preparation import apply_rewrites
+from exporters.prepare.table import REWRITES
+from headtail.metrics import snr_db
+
+EXAMPLE = (torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0)),)
+
+
+@pytest.fixture
+def graph():
+    torch.manual_seed(0)
+    return flat_graph(capture(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval(), EXAMPLE))
+
+
+def _louder(graph):
+    conv = next(n for n in graph.graph.nodes if n.target is torch.ops.aten.conv2d.default)
+    weight = conv.args[1].target
+    graph.register_buffer("louder", graph.get_parameter(weight) * 1.001)
+    with graph.graph.inserting_before(conv):
+        conv.update_arg(1, graph.graph.get_attr("louder"))
+    return 1
+
+
+def _broken(graph):
+    raise KeyError("val")
+
+
+def _prepared(graph, *functions):
+    return apply_rewrites(graph, EXAMPLE, [(f.__name__.strip("_"), f) for f in functions])
+
+
+def test_a_rewrite_that_changes_the_answer_is_taken_back(graph):
+    expected = graph(*EXAMPLE)[0]
+    prepared = _prepared(graph, _louder)
+    assert not prepared.applied
+    assert prepared.undone[0].name == "louder"
+    assert "60 dB only" in prepared.undone[0].reason
+    assert torch.equal(prepared.graph(*EXAMPLE)[0], expected)
+
+
+def test_a_rewrite_that_fails_leaves_the_others(graph):
+    def drop_relu(graph):
+        relu = next(n for n in graph.graph.nodes if n.target is torch.ops.aten.relu.default)
+        with graph.graph.inserting_before(relu):
+            same = graph.graph.call_function(torch.ops.aten.clamp_min.default, (relu.args[0], 0))
+        relu.replace_all_uses_with(same)
+        return 1
+
+    prepared = _prepared(graph, _broken, drop_relu)
+    assert [u.name for u in prepared.undone] == ["broken"]
+    assert "KeyError" in prepared.undone[0].reason
+    assert [(a.name, a.sites) for a in prepared.applied] == [("drop_relu", 1)]
+    targets = {node.target for node in prepared.graph.graph.nodes}
+    assert torch.ops.aten.relu.default not in targets  # dead code is gone
+
+
+def test_the_graph_that_was_given_stays_as_it_was(graph):
+    before = graph.code
+    _prepared(graph, _louder)
+    assert graph.code == before
+    assert not hasattr(graph, "louder")
+
+
+@pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
+def test_every_rewrite_exists_has_reasons_and_leaves_a_plain_graph_alone(rewrite, graph):
+    assert rewrite.targets
+    assert set(rewrite.targets) <= {"litert", "executorch", "coreml"}
+    assert all(len(reason) > 10 for reason in rewrite.targets.values())
+    expected = graph(*EXAMPLE)[0]
+    rewrite.function()(graph)
+    graph.recompile()
+    assert snr_db(reference=expected.numpy(), candidate=graph(*EXAMPLE)[0].numpy()) > 100
