@@ -1,8 +1,8 @@
 """Evaluating one function of a MIL program with torch, one operator after the other.
 
 Every result is compared with its declared type before it is used: shape (unknown sizes match
-anything) and category (float, int, bool), because rounding to a wrong declared type would hide the
-error. Then it is rounded, depending on the mode:
+anything), category (float, int, bool) and, for integers narrower than 32 bits, the width, because
+rounding to a wrong declared type would hide the error. Then it is rounded, depending on the mode:
 
 `declared`  to the declared type, so that float16 overflow and loss show
 `fp32`      not at all: constants keep the rounding they are stored with, activations are float32
@@ -12,22 +12,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from exporters.mil.optable import Arguments, Result
+from exporters.mil.optable import Arguments
 from exporters.mil.package import Package
-from exporters.mil.program import FunctionCode, Step, read_program
-from exporters.mil.values import MilType, TensorType, Value
-from headtail.errors import UnknownName
+from exporters.mil.program import BlockCode, FunctionCode, Step, read_program
+from exporters.mil.values import (
+    DictionaryType,
+    ListType,
+    MilType,
+    StateCell,
+    TensorList,
+    TensorType,
+    Value,
+    ValueType,
+)
+from headtail.errors import TensorMismatch, UnknownName
 
-__all__ = ["Function", "Mode", "Program", "Watch"]
+__all__ = ["Function", "Mode", "Program", "State", "Watch"]
 
 Watch = Callable[[str, torch.Tensor], None]
+State = dict[str, StateCell]
 FLOAT16_BITS = 16
+MAX_BLOCK_RUNS = 200_000  # of all nested blocks in one run: a loop that never ends takes a minute
+# Integer results have this type unless an operator makes a narrower one on purpose.
+WIDE = frozenset({torch.int32, torch.int64})
 # What torch and the accessors of `Arguments` raise for inputs that do not fit an operator.
-MISFITS = (RuntimeError, IndexError, ValueError, TypeError, KeyError, OverflowError)
+MISFITS = (
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class Mode(StrEnum):
@@ -42,6 +64,7 @@ class Program:
 
     def __init__(self, path: Path) -> None:
         code = read_program(path)
+        self.package = code.package
         self.functions = {name: Function(c, code.package) for name, c in code.functions.items()}
 
     def function(self, name: str) -> Function:
@@ -65,23 +88,50 @@ class Function:
         *,
         mode: Mode = Mode.DECLARED,
         watch: Watch | None = None,
+        state: State | None = None,
     ) -> list[torch.Tensor]:
-        """Outputs in program order, floats as torch.float32; `watch` sees every result by name.
+        """Outputs in program order, floats as torch.float32; `watch` sees every tensor by name.
 
-        `inputs` come in program order; their shapes and categories must be the declared ones.
+        `inputs` come in program order, without the states; their shapes and categories must be the
+        declared ones. `state` is changed; a run without one starts from zeros.
         """
+        return [_as_tensor(v) for v in self.values(inputs, mode=mode, watch=watch, state=state)]
+
+    def values(
+        self,
+        inputs: Sequence[torch.Tensor],
+        *,
+        mode: Mode = Mode.DECLARED,
+        watch: Watch | None = None,
+        state: State | None = None,
+    ) -> list[Value]:
+        """Like `run`; class labels are str or an integer tensor, probabilities a dict."""
+        if len(inputs) != len(self.code.inputs):
+            raise TensorMismatch(
+                f"Function {self.code.name!r} got {len(inputs)} inputs.",
+                expected=f"It takes {', '.join(name for name, _ in self.code.inputs) or 'none'}.",
+                remedy="Give them in this order.",
+            )
         with torch.no_grad():
-            values = dict(self._decoded())
+            run = _Run(self.code.opset, self._package, dict(self._decoded()), mode, watch)
+            cells = self.new_state() if state is None else state
+            for name, kind in self.code.states:
+                run.values[name] = _cell(cells, name, str(kind))
             for (name, declared), tensor in zip(self.code.inputs, inputs, strict=True):
-                values[name] = self._settle(f"input {name!r}", tensor, declared, mode)
-            for step in self.code.steps:
-                self._step(step, values, mode)
-                if watch is not None:
-                    for name, _ in step.outputs:
-                        watch(name, _as_tensor(values[name]))
-                for name in step.frees:
-                    del values[name]
-            return [_as_tensor(values[name]) for name in self.code.outputs]
+                run.values[name] = run.settle(f"input {name!r}", tensor, declared)
+            run.steps(self.code.steps)
+            return [run.values[name] for name in self.code.outputs]
+
+    def new_state(self) -> State:
+        """The states of this function, all zero. The caller keeps it between runs."""
+        cells = {}
+        for name, kind in self.code.states:
+            sizes, dtype = kind.wrapped.shape, kind.wrapped.dtype.carried
+            if sizes is None or None in sizes or dtype is None:
+                raise self._package.fault(f"{name!r} is {kind}.", "A state has a known shape.")
+            shape = [size for size in sizes if size is not None]
+            cells[name] = StateCell(kind, torch.zeros(shape, dtype=dtype))
+        return cells
 
     def constant(self, name: str) -> torch.Tensor:
         """A constant or decompressed weight by its name in the program."""
@@ -89,21 +139,65 @@ class Function:
 
     def _decoded(self) -> dict[str, Value]:
         if self._constants is None:
-            values = dict(self.code.constants)
-            for step in self.code.constant_steps:
-                # A decompressed weight is a constant: it has its stored precision in both modes.
-                self._step(step, values, Mode.DECLARED)
-            self._constants = values
+            # A decompressed weight is a constant: it has its stored precision in both modes.
+            constants = dict(self.code.constants)
+            run = _Run(self.code.opset, self._package, constants, Mode.DECLARED, None)
+            run.steps(self.code.constant_steps)
+            self._constants = run.values
         return self._constants
 
-    def _step(self, step: Step, values: dict[str, Value], mode: Mode) -> None:
-        given = {
-            key: values[b] if isinstance(b, str) else tuple(_as_tensor(values[n]) for n in b)
+
+class _Run:
+    """One evaluation: the values there are, and how they are rounded."""
+
+    def __init__(
+        self,
+        opset: int,
+        package: Package,
+        values: dict[str, Value],
+        mode: Mode,
+        watch: Watch | None,
+    ) -> None:
+        self.values = values
+        self._opset, self._package = opset, package
+        self._rounds, self._watch = mode is Mode.DECLARED, watch
+        self._block_runs = 0
+
+    def steps(self, steps: Sequence[Step]) -> None:
+        """Compute `steps` one after the other, forgetting what nobody reads any more."""
+        values = self.values
+        for step in steps:
+            self._step(step)
+            for name in step.frees:
+                values.pop(name, None)  # a block that did not run has left nothing
+
+    def settle(self, label: str, value: Value, declared: ValueType) -> Value:
+        """`value`, checked against its declared type and rounded to it."""
+        if not isinstance(declared, TensorType):
+            if not _is_a(value, declared):
+                raise self._package.fault(
+                    f"{label} is a {type(value).__name__}.", f"The program declares {declared}."
+                )
+            return value
+        if isinstance(value, str) and declared.dtype.category == "string":
+            return value
+        tensor = value if isinstance(value, torch.Tensor) else None
+        if tensor is None or not _fits(tensor, declared):
+            is_ = type(value).__name__ if tensor is None else _described(tensor, declared)
+            raise self._package.fault(f"{label} is {is_}.", f"The program declares {declared}.")
+        return _rounded(tensor, declared.dtype, self._rounds)
+
+    def _step(self, step: Step) -> None:
+        values = self.values
+        given: dict[str, Value] = {
+            key: values[b] if isinstance(b, str) else tuple(values[n] for n in b)
             for key, b in step.bindings.items()
         }
-        arguments = Arguments(given, step.operation.optional, self.code.opset)
+        blocks = [partial(self._block, block) for block in step.blocks]
+        operation = step.operation
+        arguments = Arguments(given, operation.optional, self._opset, blocks=blocks)
         try:
-            result: Result = step.operation.compute(arguments)
+            result = operation.compute(arguments)
         except MISFITS as error:
             line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise self._package.fault(
@@ -116,32 +210,87 @@ class Function:
                 f"{step.label} has {len(results)} results.",
                 f"The program declares {len(step.outputs)}.",
             )
-        for (name, declared), tensor in zip(step.outputs, results, strict=True):
-            values[name] = self._settle(step.label, tensor, declared, mode)
+        for (name, declared), value in zip(step.outputs, results, strict=True):
+            settled = values[name] = self.settle(step.label, value, declared)
+            if self._watch is not None and isinstance(settled, torch.Tensor):
+                self._watch(name, settled)
 
-    def _settle(
-        self, label: str, tensor: torch.Tensor, declared: TensorType, mode: Mode
-    ) -> torch.Tensor:
-        shape, category = tuple(tensor.shape), _category(tensor)
-        if category != declared.dtype.category or not declared.accepts(shape):
+    def _block(self, block: BlockCode, *inputs: Value) -> tuple[Value, ...]:
+        self._block_runs += 1
+        if self._block_runs > MAX_BLOCK_RUNS:
             raise self._package.fault(
-                f"{label} is {category}{list(shape)}.", f"The program declares {declared}."
+                f"nested blocks ran {MAX_BLOCK_RUNS} times and a loop has not ended.",
+                "A loop ends after fewer steps.",
             )
-        return _rounded(tensor, declared.dtype, mode)
+        if len(inputs) != len(block.inputs):
+            raise self._package.fault(
+                f"a nested block is given {len(inputs)} values.", f"It takes {len(block.inputs)}."
+            )
+        for (name, declared), value in zip(block.inputs, inputs, strict=True):
+            self.values[name] = self.settle(f"block input {name!r}", value, declared)
+        self.steps(block.steps)
+        return tuple(self.values[name] for name in block.outputs)
 
 
-def _rounded(tensor: torch.Tensor, declared: MilType, mode: Mode) -> torch.Tensor:
+def _cell(cells: State, name: str, kind: str) -> StateCell:
+    if name not in cells or str(cells[name].kind) != kind:
+        raise TensorMismatch(
+            f"The given state has {', '.join(f'{n} {c.kind}' for n, c in cells.items())}.",
+            expected=f"The function has the state {name} {kind}.",
+            remedy="Make the state with `new_state()` of the function that is run.",
+        )
+    return cells[name]
+
+
+def _is_a(value: Value, declared: ValueType) -> bool:
+    if isinstance(declared, ListType):
+        return (
+            isinstance(value, TensorList)
+            and value.dtype == declared.element.dtype
+            and _compatible(value.shape, declared.element)
+        )
+    if isinstance(declared, DictionaryType):
+        wanted = str if declared.key == "string" else int
+        return isinstance(value, dict) and all(isinstance(key, wanted) for key in value)
+    return isinstance(value, StateCell)
+
+
+def _compatible(shape: tuple[int | None, ...], declared: TensorType) -> bool:
+    """Can elements of `shape`, where None is any size, be what is declared?"""
+    if declared.shape is None:
+        return True
+    pairs = zip(shape, declared.shape, strict=False)
+    return len(shape) == len(declared.shape) and all(None in p or p[0] == p[1] for p in pairs)
+
+
+def _fits(tensor: torch.Tensor, declared: TensorType) -> bool:
+    """Shape and category, and the width of integers that are narrow on purpose."""
+    dtype = tensor.dtype
+    if _category(tensor) != declared.dtype.category or not declared.accepts(tuple(tensor.shape)):
+        return False
+    return declared.dtype.category != "int" or dtype in WIDE or dtype == declared.dtype.carried
+
+
+def _described(tensor: torch.Tensor, declared: TensorType) -> str:
+    category, shape = _category(tensor), tuple(tensor.shape)
+    if category == "int" == declared.dtype.category and declared.accepts(shape):
+        category = str(tensor.dtype).removeprefix("torch.")
+    return f"{category}{list(shape)}"
+
+
+def _rounded(tensor: torch.Tensor, declared: MilType, rounds: bool) -> torch.Tensor:
     """`tensor` as values of the declared type are carried."""
     assert declared.carried is not None
-    if mode is Mode.DECLARED and declared.category == "float" and declared.bits == FLOAT16_BITS:
+    if rounds and declared.category == "float" and declared.bits == FLOAT16_BITS:
         tensor = tensor.to(torch.float16)
     return tensor.to(declared.carried)
 
 
 def _category(tensor: torch.Tensor) -> str:
-    if tensor.is_floating_point():
+    dtype = tensor.dtype
+    if dtype.is_floating_point:
         return "float"
-    return "bool" if tensor.dtype == torch.bool else "int"
+    return "bool" if dtype == torch.bool else "int"
 
 
 def _as_tensor(value: Value) -> torch.Tensor:

@@ -77,6 +77,8 @@ def constexpr_lut_to_dense(a: Arguments) -> torch.Tensor:
 
 def _look_up(indices: torch.Tensor, lut: torch.Tensor, a: Arguments) -> torch.Tensor:
     """lut is (*groups, palettes, vector); an element belongs to the group its block lies in."""
+    if lut.dim() != indices.dim() + 2:
+        raise ValueError(f"lut {list(lut.shape)} for indices {list(indices.shape)}")
     groups, palettes, vector = lut.shape[:-2], lut.shape[-2], lut.shape[-1]
     numbers = torch.arange(math.prod(groups)).reshape(groups)
     group = _blocks(numbers, indices.shape).long()
@@ -131,12 +133,12 @@ def constexpr_sparse_blockwise_shift_scale(a: Arguments) -> tuple[torch.Tensor, 
     optional={"vector_axis": None},
 )
 def constexpr_lut_to_sparse(a: Arguments) -> tuple[torch.Tensor, ...]:
-    """iOS18.compression: the mask, and the nonzero values looked up; scalar palettes only."""
+    """iOS18.compression: the mask, and the nonzero values looked up, both longer for vectors."""
     mask, lut = a.tensor("indices_mask"), a.tensor("lut")
-    if lut.shape[-1] != 1:
-        raise ValueError(f"vector palettes of {lut.shape[-1]} elements are not supported here")
-    dense = _scattered(a.tensor("indices_nonzero_data"), mask.bool())
-    return mask, _look_up(dense, lut, a)[mask.bool()]
+    dense = _look_up(_scattered(a.tensor("indices_nonzero_data"), mask.bool()), lut, a)
+    if lut.shape[-1] > 1:
+        mask = mask.repeat_interleave(lut.shape[-1], a.integer("vector_axis"))
+    return mask, dense[mask.bool()]
 
 
 @operation("constexpr_cast", required="source_val output_dtype")
@@ -151,7 +153,10 @@ def constexpr_cast(a: Arguments) -> torch.Tensor:
 def quantize(a: Arguments) -> torch.Tensor:
     """iOS17.quantization_ops.quantize: clip(round(input / scale) + zero_point), halves to even."""
     data, (scale, zero) = a.tensor("input"), _scale_and_zero(a)
-    low, high, dtype = INT8_LIMITS[a.text("output_dtype")]
+    word = a.text("output_dtype")
+    if word not in INT8_LIMITS:
+        raise ValueError(f"output_dtype {word!r} is not one of {sorted(INT8_LIMITS)}")
+    low, high, dtype = INT8_LIMITS[word]
     return (torch.round(data / scale) + zero).clamp(low, high).to(dtype)
 
 

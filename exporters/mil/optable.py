@@ -8,17 +8,18 @@ MIL operators: https://apple.github.io/coremltools/source/coremltools.converters
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from exporters.mil.values import Value
+from exporters.mil.values import StateCell, TensorList, Value
 
-__all__ = ["OPERATIONS", "Arguments", "Default", "Operation", "Result", "operation"]
+__all__ = ["OPERATIONS", "Arguments", "Block", "Default", "Operation", "Result", "operation"]
 
 Default = int | float | bool | str | None
-Result = torch.Tensor | tuple[torch.Tensor, ...]
+Result = Value  # a tuple holds several results
+Block = Callable[..., tuple[Value, ...]]
 IOS17_OPSET = 7
 
 
@@ -26,11 +27,17 @@ class Arguments:
     """What one operator got. Accessors convert; a wrong kind raises `TypeError`."""
 
     def __init__(
-        self, values: Mapping[str, Value], defaults: Mapping[str, Default], opset: int
+        self,
+        values: Mapping[str, Value],
+        defaults: Mapping[str, Default],
+        opset: int,
+        *,
+        blocks: Sequence[Block] = (),
     ) -> None:
         self._values = values
         self._defaults = defaults
         self.opset = opset
+        self.blocks = blocks  # nested blocks, called with their inputs
 
     def tensor(self, name: str) -> torch.Tensor:
         """A tensor that must be there."""
@@ -45,10 +52,30 @@ class Arguments:
 
     def tensors(self, name: str) -> tuple[torch.Tensor, ...]:
         """One or several tensors given under one name."""
-        value = self._values[name]
-        if isinstance(value, str):
+        values = self.values(name)
+        tensors = tuple(value for value in values if isinstance(value, torch.Tensor))
+        if len(tensors) != len(values):
             raise TypeError(f"{name} is not a list of tensors")
+        return tensors
+
+    def values(self, name: str) -> tuple[Value, ...]:
+        """One or several values of any kind given under one name."""
+        value = self._values[name]
         return value if isinstance(value, tuple) else (value,)
+
+    def tensor_list(self, name: str) -> TensorList:
+        """A list made by make_list."""
+        value = self._values[name]
+        if not isinstance(value, TensorList):
+            raise TypeError(f"{name} is not a list")
+        return value
+
+    def state(self, name: str) -> StateCell:
+        """A state, to be read or written."""
+        value = self._values[name]
+        if not isinstance(value, StateCell):
+            raise TypeError(f"{name} is not a state")
+        return value
 
     def text(self, name: str) -> str:
         """A string such as a mode."""
@@ -95,12 +122,16 @@ class Arguments:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operator: the names it takes, the documented defaults and how it is computed."""
+    """One operator: the names it takes, the documented defaults and how it is computed.
+
+    `blocks` is how many nested blocks it has.
+    """
 
     name: str
     required: tuple[str, ...]
     optional: Mapping[str, Default]
     compute: Callable[[Arguments], Result]
+    blocks: int = 0
 
     def complaints(self, given: set[str]) -> list[str]:
         """What is wrong with the names a program gives this operator, in words."""
@@ -115,14 +146,19 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def operation(
-    name: str, *, required: str, optional: Mapping[str, Default] | None = None
+    name: str,
+    *,
+    required: str,
+    optional: Mapping[str, Default] | None = None,
+    blocks: int = 0,
 ) -> Callable[[Callable[[Arguments], Result]], Callable[[Arguments], Result]]:
     """Register the function below under a MIL operator's name; `required` is space separated."""
 
     def register(compute: Callable[[Arguments], Result]) -> Callable[[Arguments], Result]:
         if name in OPERATIONS:
             raise ValueError(f"MIL operator {name} is registered twice")
-        OPERATIONS[name] = Operation(name, tuple(required.split()), dict(optional or {}), compute)
+        names = tuple(required.split())
+        OPERATIONS[name] = Operation(name, names, dict(optional or {}), compute, blocks)
         return compute
 
     return register

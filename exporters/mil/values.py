@@ -1,4 +1,4 @@
-"""MIL types and constants as torch tensors, sub-byte ones included.
+"""MIL types, and values as torch tensors, sub-byte ones included; lists and states.
 
 How a value is carried while a program is evaluated: every float type as torch.float32 (a float16
 value is a float32 that has been rounded to float16), bool as torch.bool, integers as the narrowest
@@ -9,8 +9,9 @@ The numbers of the types are `DataType` in https://apple.github.io/coremltools/m
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -18,12 +19,27 @@ import torch
 from exporters.mil.package import Bytes, Package
 from headtail.errors import ConversionFailed, IntegrityFault
 
-__all__ = ["MIL_TYPES", "MilType", "TensorType", "Value", "constant", "tensor_type", "unpack_bits"]
+__all__ = [
+    "MIL_TYPES",
+    "DictionaryType",
+    "ListType",
+    "MilType",
+    "StateCell",
+    "StateType",
+    "TensorList",
+    "TensorType",
+    "Value",
+    "ValueType",
+    "constant",
+    "tensor_type",
+    "unpack_bits",
+    "value_type",
+]
 
 Category = Literal["float", "int", "bool", "string"]
-Value = torch.Tensor | str | tuple[torch.Tensor, ...]
 BYTE_BITS = 8
 MAX_RANK = 16
+MAX_ELEMENTS = 1 << 31  # 8 GB of float32: more is a damaged file, and torch would try to allocate
 MAX_SUBBYTE_BITS = 7
 
 
@@ -86,6 +102,75 @@ class TensorType:
         return f"{self.dtype.name}[{sizes}]"
 
 
+@dataclass(frozen=True)
+class ListType:
+    """A list of tensors. The declared length is where it starts; a list may grow."""
+
+    element: TensorType
+
+    def __str__(self) -> str:
+        return f"list<{self.element}>"
+
+
+@dataclass(frozen=True)
+class StateType:
+    """A tensor that outlives a run."""
+
+    wrapped: TensorType
+
+    def __str__(self) -> str:
+        return f"state<{self.wrapped}>"
+
+
+@dataclass(frozen=True)
+class DictionaryType:
+    """Class labels and their probabilities; `key` is string or int."""
+
+    key: Category
+
+    def __str__(self) -> str:
+        return f"dictionary<{self.key}>"
+
+
+@dataclass(frozen=True)
+class TensorList:
+    """A list value, never changed in place. `shape` has None where the elements may differ.
+
+    An element nobody has written yet is None and reads as zeros.
+    """
+
+    items: tuple[torch.Tensor | None, ...]
+    shape: tuple[int | None, ...]
+    dtype: MilType
+    grows: bool
+
+
+@dataclass
+class StateCell:
+    """One state; the only value that is changed in place."""
+
+    kind: StateType
+    tensor: torch.Tensor
+
+
+ValueType = TensorType | ListType | StateType | DictionaryType
+Value: TypeAlias = (
+    "torch.Tensor | str | TensorList | StateCell | Mapping[str | int, float] | tuple[Value, ...]"
+)
+
+
+def value_type(proto: Any, package: Package) -> ValueType:
+    """The declared type of a proto `ValueType`."""
+    kind = proto.WhichOneof("type")
+    if kind == "listType":
+        return ListType(tensor_type(proto.listType.type, package))
+    if kind == "stateType":
+        return StateType(tensor_type(proto.stateType.wrappedType, package))
+    if kind == "dictionaryType":
+        return DictionaryType(tensor_type(proto.dictionaryType.keyType, package).dtype.category)
+    return tensor_type(proto, package)
+
+
 def tensor_type(proto: Any, package: Package) -> TensorType:
     """The `TensorType` of a proto `ValueType`."""
     kind = proto.WhichOneof("type")
@@ -104,14 +189,22 @@ def tensor_type(proto: Any, package: Package) -> TensorType:
             f"a type lists {len(dimensions)} sizes and has rank {proto.tensorType.rank}.",
             f"Both numbers are equal and at most {MAX_RANK}.",
         )
-    known = (
+    known = tuple(
         d.constant.size if d.WhichOneof("dimension") == "constant" else None for d in dimensions
     )
-    return TensorType(MIL_TYPES[number], tuple(known))
+    sizes = [size for size in known if size]
+    if max(sizes, default=0) > MAX_ELEMENTS or math.prod(sizes) > MAX_ELEMENTS:
+        raise package.fault(
+            f"a type has the sizes {list(known)}.", f"A tensor has at most {MAX_ELEMENTS} elements."
+        )
+    return TensorType(MIL_TYPES[number], known)
 
 
-def constant(proto: Any, package: Package) -> tuple[Value, TensorType]:
-    """A proto `Value` (immediate or in a blob file) as a carried tensor or a string."""
+def constant(proto: Any, package: Package) -> tuple[Value, ValueType]:
+    """A proto `Value` (immediate or in a blob file) as a carried tensor, a string or a list."""
+    if proto.type.WhichOneof("type") == "listType":
+        items = (constant(v, package)[0] for v in proto.immediateValue.list.values)
+        return tuple(items), value_type(proto.type, package)
     declared = tensor_type(proto.type, package)
     if declared.dtype.category == "string":
         texts = proto.immediateValue.tensor.strings.values
