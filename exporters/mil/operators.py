@@ -2,18 +2,27 @@
 
 from exporters.mil import (  # noqa: F401 - imported for what they register
     ops_activation,
+    ops_blocks,
     ops_constexpr,
     ops_control,
     ops_conv,
     ops_elementwise,
+    ops_fill,
+    ops_gather,
+    ops_image,
     ops_index,
     ops_linear,
     ops_list,
     ops_norm,
     ops_recurrent,
+    ops_pool,
+    ops_random,
     ops_reduce,
     ops_resize,
     ops_state,
+    ops_scatter,
+    ops_sort,
+    ops_suppression,
     ops_tensor,
 )
 from exporters.mil.optable import OPERATIONS

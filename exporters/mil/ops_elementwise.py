@@ -38,6 +38,12 @@ UNARY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "tanh": torch.tanh,
 }
 
+
+def _quotient(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Of integers the fraction is dropped: the result is declared as an integer."""
+    return torch.div(x, y, rounding_mode=None if x.is_floating_point() else "trunc")
+
+
 # iOS15.elementwise_binary: (x, y). mod and floor_div round towards minus infinity.
 BINARY: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "add": torch.add,
@@ -56,7 +62,7 @@ BINARY: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "mul": torch.mul,
     "not_equal": torch.ne,
     "pow": torch.pow,
-    "real_div": torch.div,
+    "real_div": _quotient,
     "sub": torch.sub,
 }
 
@@ -71,6 +77,9 @@ CAST_TYPES = {
     "uint16": torch.int32,
     "bool": torch.bool,
 }
+
+
+UINT16_MASK = 0xFFFF
 
 
 def _register_unary(name: str, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -123,7 +132,7 @@ def clip(a: Arguments) -> torch.Tensor:
 @operation("threshold", required="x alpha")
 def threshold(a: Arguments) -> torch.Tensor:
     """iOS15.elementwise_unary.threshold: max(x, alpha)."""
-    return a.tensor("x").clamp(min=a.number("alpha"))
+    return torch.maximum(a.tensor("x"), a.tensor("alpha"))
 
 
 @operation("cast", required="x dtype")
@@ -132,7 +141,10 @@ def cast(a: Arguments) -> torch.Tensor:
     word = a.text("dtype")
     if word not in CAST_TYPES:
         raise ValueError(f"dtype {word!r} is not one of {sorted(CAST_TYPES)}")
-    return a.tensor("x").to(CAST_TYPES[word])
+    x, carried = a.tensor("x"), CAST_TYPES[word]
+    if carried in {torch.int8, torch.uint8, torch.int16}:
+        x = x.to(torch.int64)  # a float out of range then wraps round as an integer does
+    return x.to(torch.int64) & UINT16_MASK if word == "uint16" else x.to(carried)
 
 
 @operation("select", required="cond a b")

@@ -13,22 +13,34 @@ from exporters.mil.optable import Arguments, operation
 
 @operation("linear", required="x weight", optional={"bias": None})
 def linear(a: Arguments) -> torch.Tensor:
-    """iOS15.linear.linear: x (..., d_in), weight (d_out, d_in), bias (d_out)."""
-    return F.linear(a.tensor("x"), a.tensor("weight"), a.optional_tensor("bias"))
+    """iOS15/iOS17.linear.linear: x (..., d_in), weight (d_out, d_in), bias (d_out).
+
+    Since iOS17 weights may have another type; the result has that of x, fractions dropped.
+    """
+    x, weight, bias = a.tensor("x"), a.tensor("weight"), a.optional_tensor("bias")
+    if {t.dtype for t in (x, weight, bias) if t is not None} == {torch.float32}:
+        return F.linear(x, weight, bias)
+    exact = x.double() @ weight.double().T
+    return (exact if bias is None else exact + bias.double()).to(x.dtype)
 
 
 @operation("matmul", required="x y", optional={"transpose_x": False, "transpose_y": False})
 def matmul(a: Arguments) -> torch.Tensor:
     """iOS15.linear.matmul, batched and broadcast; transposing swaps the last two axes."""
-    x, y = a.tensor("x"), a.tensor("y")
-    x = x.transpose(-1, -2) if a.flag("transpose_x") else x
-    return x @ (y.transpose(-1, -2) if a.flag("transpose_y") else y)
+    x, y = (_matrix(a, name) for name in ("x", "y"))
+    return x @ y
+
+
+def _matrix(a: Arguments, name: str) -> torch.Tensor:
+    tensor = a.tensor(name)
+    turned = a.flag(f"transpose_{name}") and tensor.dim() > 1  # a vector has nothing to swap
+    return tensor.transpose(-1, -2) if turned else tensor
 
 
 @operation("einsum", required="values equation")
 def einsum(a: Arguments) -> torch.Tensor:
     """iOS15.linear.einsum."""
-    result: torch.Tensor = torch.einsum(a.text("equation"), *a.tensors("values"))
+    result: torch.Tensor = torch.einsum(a.text("equation").replace(" ", ""), *a.tensors("values"))
     return result
 
 

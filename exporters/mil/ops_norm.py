@@ -33,12 +33,9 @@ def batch_norm(a: Arguments) -> torch.Tensor:
 @operation("instance_norm", required="x", optional={"gamma": None, "beta": None, "epsilon": 1e-5})
 def instance_norm(a: Arguments) -> torch.Tensor:
     """iOS15.normalization.instance_norm over the spatial axes of (n, channels, *spatial)."""
-    return F.instance_norm(
-        a.tensor("x"),
-        weight=a.optional_tensor("gamma"),
-        bias=a.optional_tensor("beta"),
-        eps=a.number("epsilon"),
-    )
+    x = a.tensor("x")
+    axes, per_channel = list(range(2, x.dim())), [-1, *[1] * (x.dim() - 2)]
+    return _normalized(a, x, axes, per_channel)
 
 
 @operation(
@@ -53,9 +50,14 @@ def layer_norm(a: Arguments) -> torch.Tensor:
     """
     x = a.tensor("x")
     axes = sorted(axis % x.dim() for axis in a.optional_integers("axes", list(range(x.dim()))))
+    sizes = [x.shape[axis] if axis in axes else 1 for axis in range(x.dim())]
+    return _normalized(a, x, axes, sizes)
+
+
+def _normalized(a: Arguments, x: torch.Tensor, axes: list[int], sizes: list[int]) -> torch.Tensor:
+    """gamma * (x - mean) / sqrt(variance + epsilon) + beta; gamma, beta reshaped to `sizes`."""
     centred = x - x.mean(axes, keepdim=True)
     y = centred * torch.rsqrt(centred.square().mean(axes, keepdim=True) + a.number("epsilon"))
-    sizes = [x.shape[axis] if axis in axes else 1 for axis in range(x.dim())]
     gamma, beta = a.optional_tensor("gamma"), a.optional_tensor("beta")
     if gamma is not None:
         y = y * gamma.reshape(sizes)
@@ -67,3 +69,18 @@ def l2_norm(a: Arguments) -> torch.Tensor:
     """iOS15.normalization.l2_norm: x / sqrt(sum of squares over the last three axes + epsilon)."""
     x = a.tensor("x")
     return x * torch.rsqrt(x.square().sum(L2_NORM_AXES, keepdim=True) + a.number("epsilon"))
+
+
+@operation(
+    "local_response_norm", required="x size", optional={"alpha": 1e-4, "beta": 0.75, "k": 1.0}
+)
+def local_response_norm(a: Arguments) -> torch.Tensor:
+    """iOS15.normalization.local_response_norm: x / (k + alpha / size * sum of squares) ^ beta.
+
+    The sum goes over `size` channels around each; of an even number one more lies before it.
+    """
+    x, size = a.tensor("x"), a.integer("size")
+    lead = torch.zeros_like(x[:, :1]).repeat_interleave(size // 2, 1)
+    tail = torch.zeros_like(x[:, :1]).repeat_interleave((size - 1) // 2, 1)
+    near = torch.cat([lead, x.square(), tail], 1).unfold(1, size, 1).sum(-1)
+    return x / (a.number("k") + a.number("alpha") / size * near) ** a.number("beta")

@@ -6,7 +6,9 @@ https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.de
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 
 from exporters.mil.optable import Arguments, operation
@@ -38,15 +40,20 @@ REDUCTIONS: dict[str, Reduce] = {
 def _register(name: str, function: Reduce) -> None:
     @operation(name, required="x", optional={"axes": None, "keep_dims": False})
     def reduction(a: Arguments) -> torch.Tensor:
-        x = a.tensor("x")
-        return function(x, a.optional_integers("axes", list(range(x.dim()))), a.flag("keep_dims"))
+        x, keep = a.tensor("x"), a.flag("keep_dims")
+        axes = a.optional_integers("axes", list(range(x.dim())))
+        if not axes:  # torch takes no axes for all of them
+            x, axes, keep = x.unsqueeze(0), [0], False
+        if x.is_floating_point():
+            return function(x, axes, keep)
+        return function(x.double(), axes, keep).to(x.dtype)  # fractions are dropped
 
 
 for _name, _function in REDUCTIONS.items():
     _register(_name, _function)
 
 
-def _register_arg(name: str, function: Callable[..., torch.Tensor]) -> None:
+def _register_arg(name: str, function: Callable[..., Any]) -> None:
     @operation(
         name, required="x", optional={"axis": -1, "keep_dims": False, "output_dtype": "int32"}
     )
@@ -54,11 +61,13 @@ def _register_arg(name: str, function: Callable[..., torch.Tensor]) -> None:
         """iOS17.reduction: output_dtype is int32 or uint16, which are carried alike."""
         if a.text("output_dtype") not in {"int32", "uint16"}:
             raise ValueError(f"output_dtype {a.text('output_dtype')!r} is unknown")
-        return function(a.tensor("x"), a.integer("axis"), keepdim=a.flag("keep_dims"))
+        axis = a.integer("axis")  # of equal elements the first one counts, as in numpy
+        place = function(a.tensor("x").numpy(), axis=axis, keepdims=a.flag("keep_dims"))
+        return torch.from_numpy(np.asarray(place))
 
 
-_register_arg("reduce_argmax", torch.argmax)
-_register_arg("reduce_argmin", torch.argmin)
+_register_arg("reduce_argmax", np.argmax)
+_register_arg("reduce_argmin", np.argmin)
 
 
 @operation("cumsum", required="x", optional={"axis": 0, "exclusive": False, "reverse": False})
@@ -67,7 +76,8 @@ def cumsum(a: Arguments) -> torch.Tensor:
     x, axis = a.tensor("x"), a.integer("axis")
     if a.flag("reverse"):
         x = x.flip(axis)
-    total = x.cumsum(axis)
     if a.flag("exclusive"):
-        total = total - x
+        first = x.narrow(axis, 0, 1)
+        x = torch.cat([torch.zeros_like(first), x.narrow(axis, 0, x.shape[axis] - 1)], axis)
+    total = x.cumsum(axis)
     return total.flip(axis) if a.flag("reverse") else total

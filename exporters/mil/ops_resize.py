@@ -1,4 +1,4 @@
-"""MIL image resizing: iOS15/16.image_resizing, iOS17.image_resizing.resize, pixel_shuffle.
+"""MIL image resizing: iOS15/16.image_resizing, iOS17.image_resizing.resize.
 
 https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html
 Every sampling mode is a list of source positions per axis; axes are interpolated one by one.
@@ -6,41 +6,43 @@ Every sampling mode is a list of source positions per axis; axes are interpolate
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everybody reads at once
 
 from exporters.mil.optable import Arguments, operation
+
+__all__ = ["grid"]
 
 IMAGE_AXES = (-2, -1)
 
 
-def _positions(mode: str, source: int, target: int) -> torch.Tensor:
-    """Where each of `target` samples lies on the source grid [0, source - 1]; float64 [target].
+def grid(mode: str, last: float, target: int) -> torch.Tensor:
+    """Where each of `target` samples lies on [0, last]; float64 [target].
 
-    The formulas are those under iOS15.image_resizing.resize_bilinear.
+    The formulas are those under iOS15.image_resizing.resize_bilinear; `last` is its Xin - 1.
     """
     steps = torch.arange(target, dtype=torch.float64)
     if mode == "STRICT_ALIGN_CORNERS" or (mode == "ALIGN_CORNERS" and target > 1):
-        at = steps * ((source - 1) / max(1, target - 1))
+        at = steps * (last / max(1, target - 1))
     elif mode == "ALIGN_CORNERS":
-        at = steps + (source - 1) / 2
+        at = steps + last / 2
     elif mode == "DEFAULT":
-        at = steps * (source / target)
+        at = steps * ((last + 1) / target)
     elif mode == "OFFSET_CORNERS":
-        at = (steps + 0.5) * (max(1, source - 1) / target)
+        at = (steps + 0.5) * (max(1.0, last) / target)
     elif mode == "UNALIGN_CORNERS":
-        at = (steps + 0.5) * (source / target) - 0.5
+        at = (steps + 0.5) * ((last + 1) / target) - 0.5
     else:
         raise ValueError(f"sampling_mode {mode!r} is unknown")
-    return at.clamp(0, source - 1)
+    return at.clamp(0, last)
 
 
 def _linear(x: torch.Tensor, axis: int, mode: str, target: int) -> torch.Tensor:
     """x with `target` samples along `axis`, interpolated between neighbours."""
     source = x.shape[axis]
-    at = _positions(mode, source, target)
+    at = grid(mode, source - 1, target)
+    if not x.is_floating_point():  # the page leaves the rounding of integers open
+        return _linear(x.double(), axis, mode, target).to(x.dtype)
     low = at.floor().long()
     high = (low + 1).clamp(max=source - 1)
     share = (at - low).to(x.dtype).reshape([-1, *[1] * (-axis - 1)])
@@ -92,17 +94,30 @@ def upsample_bilinear(a: Arguments) -> torch.Tensor:
 )
 def upsample_nearest_neighbor(a: Arguments) -> torch.Tensor:
     """iOS15.image_resizing.upsample_nearest_neighbor: sample i shows source floor(i / scale)."""
-    x = a.tensor("x")
-    for axis, target in zip(IMAGE_AXES, _scaled_sizes(a), strict=True):
-        at = torch.arange(target) * x.shape[axis] // target
-        x = x.index_select(axis, at)
+    return _nearest_below(a.tensor("x"), _scaled_sizes(a))
+
+
+@operation("resize_nearest_neighbor", required="x target_size_height target_size_width")
+def resize_nearest_neighbor(a: Arguments) -> torch.Tensor:
+    """iOS15.image_resizing.resize_nearest_neighbor: upsample_nearest_neighbor to a size."""
+    sizes = [a.integer("target_size_height"), a.integer("target_size_width")]
+    return _nearest_below(a.tensor("x"), sizes)
+
+
+def _nearest_below(x: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    for axis, target in zip(IMAGE_AXES, sizes, strict=True):
+        x = x.index_select(axis, torch.arange(target) * x.shape[axis] // target)
     return x
 
 
 def _scaled_sizes(a: Arguments) -> list[int]:
     scales = (a.number("scale_factor_height"), a.number("scale_factor_width"))
     sizes = a.tensor("x").shape[-2:]
-    return [math.floor(size * scale) for size, scale in zip(sizes, scales, strict=True)]
+    # The factors are float32 and so is the product: 10 * 0.7 is 7, not 6.99999988.
+    return [
+        int(np.floor(np.float32(scale) * np.float32(size)))
+        for size, scale in zip(sizes, scales, strict=True)
+    ]
 
 
 @operation(
@@ -125,18 +140,6 @@ def resize(a: Arguments) -> torch.Tensor:
         if kind == "LINEAR":
             x = _linear(x, axis, mode, target)
         else:
-            nearest = (_positions(mode, source, target) + 0.5).floor().long()
+            nearest = (grid(mode, source - 1, target) + 0.5).floor().long()
             x = x.index_select(axis, nearest)
     return x
-
-
-@operation("pixel_shuffle", required="x upscale_factor")
-def pixel_shuffle(a: Arguments) -> torch.Tensor:
-    """iOS15.tensor_transformation.pixel_shuffle: (n, c * f * f, h, w) to (n, c, h * f, w * f)."""
-    return F.pixel_shuffle(a.tensor("x"), a.integer("upscale_factor"))
-
-
-@operation("pixel_unshuffle", required="x downscale_factor")
-def pixel_unshuffle(a: Arguments) -> torch.Tensor:
-    """iOS16.tensor_transformation.pixel_unshuffle: the inverse of pixel_shuffle."""
-    return F.pixel_unshuffle(a.tensor("x"), a.integer("downscale_factor"))

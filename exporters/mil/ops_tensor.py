@@ -41,20 +41,17 @@ def expand_dims(a: Arguments) -> torch.Tensor:
 
 @operation("squeeze", required="x", optional={"axes": None})
 def squeeze(a: Arguments) -> torch.Tensor:
-    """iOS15.tensor_transformation.squeeze; all axes of size 1 by default."""
+    """iOS15.tensor_transformation.squeeze; all axes by default; those not of size 1 stay."""
     x = a.tensor("x")
-    ones = [axis for axis, size in enumerate(x.shape) if size == 1]
-    axes = sorted(axis % x.dim() for axis in a.optional_integers("axes", ones))
-    if any(x.shape[axis] != 1 for axis in axes):
-        raise ValueError(f"axes {axes} of {list(x.shape)} are not all of size 1")
-    return x.squeeze(axes)
+    axes = {axis % x.dim() for axis in a.optional_integers("axes", list(range(x.dim())))}
+    return x.squeeze(sorted(axis for axis in axes if x.shape[axis] == 1))
 
 
 @operation("flatten2d", required="x", optional={"axis": 1})
 def flatten2d(a: Arguments) -> torch.Tensor:
     """iOS15.tensor_transformation.flatten2d: axes before `axis` and from it on become two."""
     x, axis = a.tensor("x"), a.integer("axis")
-    return x.reshape(x.shape[: axis % x.dim() if axis < 0 else axis].numel(), -1)
+    return x.reshape(x.shape[:axis].numel(), x.shape[axis:].numel())
 
 
 @operation("tile", required="x reps")
@@ -63,11 +60,32 @@ def tile(a: Arguments) -> torch.Tensor:
     return a.tensor("x").repeat(a.integers("reps"))
 
 
+@operation("reshape_like", required="x ref_tensors begins ends end_masks")
+def reshape_like(a: Arguments) -> torch.Tensor:
+    """iOS16.tensor_transformation.reshape_like: to sizes begin to end (or all) of each ref."""
+    shape: list[int] = []
+    names = ("ref_tensors", "begins", "ends", "end_masks")
+    for ref, begin, end, to_end in zip(*(a.tensors(name) for name in names), strict=True):
+        shape += ref.shape[int(begin) : None if to_end else int(end)]
+    return a.tensor("x").reshape(shape)
+
+
 @operation("reverse", required="x", optional={"axes": None})
 def reverse(a: Arguments) -> torch.Tensor:
     """iOS15.tensor_transformation.reverse; all axes by default."""
     x = a.tensor("x")
     return x.flip(a.optional_integers("axes", list(range(x.dim()))))
+
+
+@operation("reverse_sequence", required="x lengths", optional={"seq_axis": 0, "batch_axis": 0})
+def reverse_sequence(a: Arguments) -> torch.Tensor:
+    """iOS15.tensor_transformation.reverse_sequence: the first lengths[i] elements of batch i."""
+    x = a.tensor("x").movedim((a.integer("batch_axis"), a.integer("seq_axis")), (0, 1))
+    at = torch.arange(x.shape[1]).repeat(x.shape[0], 1)
+    lengths = a.tensor("lengths").long().unsqueeze(1)
+    at = torch.where(at < lengths, lengths - 1 - at, at)
+    turned = torch.stack([row.index_select(0, order) for row, order in zip(x, at, strict=True)])
+    return turned.movedim((0, 1), (a.integer("batch_axis"), a.integer("seq_axis")))
 
 
 @operation("concat", required="values axis", optional={"interleave": False})
@@ -123,37 +141,6 @@ def pad(a: Arguments) -> torch.Tensor:
             at = last - (last - at.abs()).abs()
         x = x.index_select(axis, at.clamp(0, last))
     return x
-
-
-@operation("fill", required="shape", optional={"value": 0.0})
-def fill(a: Arguments) -> torch.Tensor:
-    """iOS15.tensor_operation.fill: a tensor of `shape` in the type of `value`."""
-    value = a.optional_tensor("value")
-    return torch.full(a.integers("shape"), a.number("value"), dtype=_dtype(value))
-
-
-@operation("fill_like", required="ref_tensor", optional={"value": 0.0})
-def fill_like(a: Arguments) -> torch.Tensor:
-    """iOS16.tensor_operation.fill_like: the shape of ref_tensor, the type of `value`."""
-    value = a.optional_tensor("value")
-    return torch.full(a.tensor("ref_tensor").shape, a.number("value"), dtype=_dtype(value))
-
-
-def _dtype(value: torch.Tensor | None) -> torch.dtype:
-    return torch.float32 if value is None else value.dtype
-
-
-@operation("range_1d", required="start end step")
-def range_1d(a: Arguments) -> torch.Tensor:
-    """iOS15.tensor_operation.range_1d: start, start + step, ... before end."""
-    start, end, step = (a.tensor(name) for name in ("start", "end", "step"))
-    return torch.arange(start.item(), end.item(), step.item(), dtype=start.dtype)
-
-
-@operation("shape", required="x")
-def shape(a: Arguments) -> torch.Tensor:
-    """iOS15.tensor_operation.shape as int32."""
-    return torch.tensor(a.tensor("x").shape, dtype=torch.int32)
 
 
 @operation("band_part", required="x", optional={"lower": -1, "upper": -1})
