@@ -1,7 +1,7 @@
 """Write scaled_dot_product_attention as two products and a softmax.
 
-Left alone it is decomposed with a guard for rows that are masked out entirely (eq, any, where): five
-portable operators over all scores (https://docs.pytorch.org/docs/stable/generated/
+Left alone it is decomposed with a guard for rows that are masked out entirely (eq, any, where):
+five portable operators over all scores (https://docs.pytorch.org/docs/stable/generated/
 torch.nn.functional.scaled_dot_product_attention.html). Without the guard such a row would be NaN
 instead of zero, so only a mask that is a constant and leaves something in each row is taken; a
 boolean or causal one is left alone.

@@ -40,6 +40,9 @@ def rewrite(graph: fx.GraphModule) -> int:
         edit = Editor(graph, node)
         edit.replace(edit.constant("folded", value.clone()))
         sites += 1
+    for node in reversed(values):
+        if node.op == "call_function" and not node.users:
+            graph.graph.erase_node(node)  # assertions about constants, which hold
     graph.graph.eliminate_dead_code()
     return sites
 

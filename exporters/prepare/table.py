@@ -39,8 +39,30 @@ REWRITES: tuple[Rewrite, ...] = (
         },
     ),
     Rewrite(
+        "exact_forms",
+        {
+            "coreml": "coremltools writes 12 operators wrong in silence and refuses 20 that have forms"
+        },
+    ),
+    Rewrite(
+        "exact_resize",
+        {"coreml": "coremltools ignores antialias and scale factors; bicubic it does not know"},
+    ),
+    Rewrite(
         "fold_constants",
         {"executorch": "position tables are portable operators; a constant is none"},
+    ),
+    Rewrite(
+        "fold_batch_norm",
+        {"executorch": "a norm the backend does not fuse is a pass over the image"},
+    ),
+    Rewrite(
+        "fuse_branches",
+        {"executorch": "one convolution instead of several and their sum"},
+    ),
+    Rewrite(
+        "fold_channel_scale",
+        {"executorch": "a scale or shift per channel is free in the weights before it"},
     ),
     Rewrite(
         "plain_shapes",
@@ -61,6 +83,14 @@ REWRITES: tuple[Rewrite, ...] = (
     Rewrite(
         "expand_layer_norm",
         {"executorch": "layer norm is not delegated; as linears it takes half the time"},
+    ),
+    Rewrite(
+        "expand_group_norm",
+        {"executorch": "group norm is not delegated"},
+    ),
+    Rewrite(
+        "expand_reductions",
+        {"executorch": "the only reduction delegated is a mean over space"},
     ),
     Rewrite(
         "batched_matmul",
