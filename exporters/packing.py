@@ -118,6 +118,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
             schema_version=SCHEMA_VERSION,
             bundle_id="",
             name=source.name,
+            source=source.origin,
             task=source.task,
             labels=source.labels,
             preprocess=source.preprocess,

@@ -104,6 +104,7 @@ def export(
     """Export `source`; raises `GateFailed` if not one artifact could be written and proven."""
     clock, cache = StageClock(progress or Quiet()), Cache(default_root())
     pairs, remarks = plan_conversions(options.formats, options.precisions, source.calibration)
+    remarks = [*source.remarks, *remarks]
     with tempfile.TemporaryDirectory(prefix="headtail-") as temporary:
         folder = Path(temporary)
         with clock.stage("capture"):

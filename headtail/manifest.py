@@ -195,11 +195,14 @@ class SampleSet:
 
 @dataclass(frozen=True)
 class Manifest:
-    """See the module docstring. `calibration` is None if nothing was calibrated."""
+    """See the module docstring. `calibration` is None if nothing was calibrated; `source` says
+    where the model and its weights came from.
+    """
 
     schema_version: int
     bundle_id: str
     name: str
+    source: str
     task: str
     labels: tuple[str, ...]
     preprocess: Preprocess | None

@@ -22,6 +22,11 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 )
 @click.option("--precision", "precisions", multiple=True, help="See headtail list; repeatable.")
 @click.option("--cut", "cuts", multiple=True, help="Cut id or node name; repeatable.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of photos to calibrate and judge with, for networks of a hub.",
+)
 @click.option("--no-split", is_flag=True, help="No cuts, no heads, no tail: the model whole.")
 @click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
@@ -36,6 +41,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     formats: tuple[str, ...],
     precisions: tuple[str, ...],
     cuts: tuple[str, ...],
+    images: Path | None,
     no_split: bool,
     runs: int,
     force: bool,
@@ -47,7 +53,8 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     """Turn a PyTorch model into a verified bundle for phones.
 
     SOURCE is a script (path/to/file.py) or module (package.module) that defines get_model() and
-    get_args(), or package.module:factory.
+    get_args(), package.module:factory, program.pt2, or a network of a hub: timm:NAME,
+    torchvision:NAME, hf:ID, keras:FILE. `headtail list sources` has them all.
     """
     console = Console(as_json)
     from exporters.pipeline import ExportOptions, export
@@ -61,7 +68,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         target(format_name)
     for precision in precisions:
         recipe(precision)
-    model = load_source(source, name=name)
+    model = load_source(source, name=name, images=images)
     options = ExportOptions(
         output or Path(f"{model.name}.bundle"),
         formats=formats or tuple(TARGETS),
