@@ -66,8 +66,10 @@ def _readers(graph: fx.GraphModule, node: fx.Node, axis: int) -> list[fx.Node]:
                     return []
                 axes[user] = moved
                 pending.append(user)
-    joined = [part for value in axes if is_call(value, aten.cat.default) for part in value.args[0]]
-    return list(dict.fromkeys(found)) if all(part in axes for part in joined) else []
+    joins = [value for value in axes if is_call(value, aten.cat.default)]
+    if any(part not in axes for join in joins for part in join.all_input_nodes):
+        return []
+    return list(dict.fromkeys(found))
 
 
 def _projects(graph: fx.GraphModule, user: fx.Node, value: fx.Node, axis: int) -> bool:
@@ -78,10 +80,9 @@ def _projects(graph: fx.GraphModule, user: fx.Node, value: fx.Node, axis: int) -
         return False
     if is_call(user, aten.linear.default):
         return axis == len(shape_of(value)) - 1
-    padding = user.args[4] if len(user.args) > 4 else 0
-    groups = user.args[6] if len(user.args) > 6 else 1
-    # a padded zero would have to be shifted too
-    return axis == 1 and groups == 1 and padding in (0, [0], [0, 0], "valid")
+    padded = len(user.args) > 4 and user.args[4] not in ([0], [0, 0])
+    grouped = len(user.args) > 6 and user.args[6] != 1
+    return axis == 1 and not grouped and not padded  # a padded zero would have to be shifted too
 
 
 def _moved_axis(node: fx.Node, axis: int) -> int | None:

@@ -23,10 +23,11 @@ def rewrite(graph: fx.GraphModule) -> int:
     """Number of norms written out."""
     sites = 0
     for node in list(graph.graph.nodes):
-        if is_call(node, aten.group_norm.default):
-            if node.args[1] == 1 and len(shape_of(node)) == 4:
-                _expand(graph, node)
-                sites += 1
+        if not is_call(node, aten.group_norm.default):
+            continue
+        if node.args[1] == 1 and len(shape_of(node)) == 4:
+            _expand(graph, node)
+            sites += 1
     return sites
 
 

@@ -9,6 +9,8 @@ follow, where nothing else reads the norm. https://arxiv.org/abs/1607.06450
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx
 
@@ -24,29 +26,28 @@ def rewrite(graph: fx.GraphModule) -> int:
     """Number of norms written out."""
     sites = 0
     for node in list(graph.graph.nodes):
-        if is_call(node, aten.layer_norm.default) and len(node.args[1]) == 1:  # type: ignore[arg-type]  # a list of sizes
+        sizes: Any = node.args[1] if is_call(node, aten.layer_norm.default) else ()
+        if len(sizes) == 1:
             _expand(graph, node)
             sites += 1
     return sites
 
 
 def _expand(graph: fx.GraphModule, node: fx.Node) -> None:
-    source = node.args[0]
-    scale = node.args[2] if len(node.args) > 2 else None
-    shift = node.args[3] if len(node.args) > 3 else None
-    epsilon = node.args[4] if len(node.args) > 4 else 1e-5
-    channels = shape_of(node)[-1]
-    if fold_affine(
-        graph, node, len(shape_of(node)) - 1, weight_of(graph, scale), weight_of(graph, shift)
+    given: tuple[Any, ...] = (*node.args, *(None, None, 1e-5)[len(node.args) - 2 :])
+    source, _, scale, shift, epsilon = given[:5]
+    last, channels = len(shape_of(node)) - 1, shape_of(node)[-1]
+    constants = [weight_of(graph, value) for value in (scale, shift) if value is not None]
+    if all(constant is not None for constant in constants) and fold_affine(
+        graph, node, last, weight_of(graph, scale), weight_of(graph, shift)
     ):
         scale = shift = None
     edit = Editor(graph, node)
+    offset = edit.constant("epsilon", torch.tensor([float(epsilon)]))
     mean = edit.constant("mean", torch.full((1, channels), 1 / channels))
     centred = edit.call(aten.sub.Tensor, source, edit.call(aten.linear.default, source, mean))
     squares = edit.call(aten.mul.Tensor, centred, centred)
-    variance = edit.call(
-        aten.linear.default, squares, mean, edit.constant("epsilon", torch.tensor([float(epsilon)]))
-    )  # type: ignore[arg-type]  # a number
+    variance = edit.call(aten.linear.default, squares, mean, offset)
     value = edit.call(aten.mul.Tensor, centred, edit.call(aten.rsqrt.default, variance))
     if scale is not None:
         value = edit.call(aten.mul.Tensor, value, scale)

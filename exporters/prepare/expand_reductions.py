@@ -8,6 +8,7 @@ ones, along the one before it a bmm with ones; a Euclidean norm is the root of s
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import fx
@@ -63,7 +64,7 @@ def _norm(graph: fx.GraphModule, node: fx.Node) -> int:
     return 1
 
 
-def _axes(source: fx.Node, given: object) -> list[int]:
+def _axes(source: fx.Node, given: Any) -> list[int]:
     rank = len(shape_of(source))
     axes = given if isinstance(given, (list, tuple)) else [given]
     return sorted(int(axis) % rank for axis in axes) or list(range(rank))

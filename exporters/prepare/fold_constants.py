@@ -21,30 +21,33 @@ _MOST_BYTES = 16 << 20
 
 def rewrite(graph: fx.GraphModule) -> int:
     """Number of computed values that became constants."""
+    values = _values(graph)
+    sites = 0
+    for node, value in reversed(values.items()):
+        if node.op == "get_attr":
+            continue
+        if _is_needed(node, value, values):
+            edit = Editor(graph, node)
+            node.replace_all_uses_with(edit.constant("folded", value.clone()))
+            sites += 1
+        if not node.users:
+            graph.graph.erase_node(node)  # also assertions about constants, which hold
+    graph.graph.eliminate_dead_code()
+    return sites
+
+
+def _values(graph: fx.GraphModule) -> dict[fx.Node, Any]:
+    """Weights, and what only weights go into."""
     values: dict[fx.Node, Any] = {}
     for node in graph.graph.nodes:
-        if node.op == "get_attr":
-            tensor = weight_of(graph, node)
-            if tensor is not None:
-                values[node] = tensor
+        tensor = weight_of(graph, node)
+        if tensor is not None:
+            values[node] = tensor
         elif _is_constant(node, values):
             arguments = fx.node.map_arg((node.args, node.kwargs), values.__getitem__)
             with torch.no_grad():
                 values[node] = node.target(*arguments[0], **arguments[1])
-    sites = 0
-    for node, value in values.items():
-        if node.op == "get_attr" or not isinstance(value, torch.Tensor):
-            continue
-        if all(user in values for user in node.users) or value.nbytes > _MOST_BYTES:
-            continue
-        edit = Editor(graph, node)
-        edit.replace(edit.constant("folded", value.clone()))
-        sites += 1
-    for node in reversed(values):
-        if node.op == "call_function" and not node.users:
-            graph.graph.erase_node(node)  # assertions about constants, which hold
-    graph.graph.eliminate_dead_code()
-    return sites
+    return values
 
 
 def _is_constant(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
@@ -53,3 +56,10 @@ def _is_constant(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
         return False
     return all(operand in values for operand in node.all_input_nodes)
+
+
+def _is_needed(node: fx.Node, value: Any, values: dict[fx.Node, Any]) -> bool:
+    """Whether what stays in the graph reads this value, and it is worth keeping."""
+    if not isinstance(value, torch.Tensor) or value.nbytes > _MOST_BYTES:
+        return False
+    return any(user not in values for user in node.users)

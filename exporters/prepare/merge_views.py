@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import fx
 
@@ -59,7 +61,8 @@ def _merge_permute(graph: fx.GraphModule, node: fx.Node) -> int:
 
 def _order(node: fx.Node) -> list[int]:
     rank = len(shape_of(node))
-    return [axis % rank for axis in node.args[1]]  # type: ignore[union-attr,operator]  # a list of axes
+    axes: Any = node.args[1]
+    return [axis % rank for axis in axes]
 
 
 def _keeps_memory(sizes: tuple[int, ...], order: list[int]) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import fx
@@ -67,9 +68,11 @@ def _change(node: fx.Node) -> Callable[[fx.GraphModule, fx.Node], bool] | None:
     others = {
         aten.expand.default: _drop_expand,
         aten.expand_as.default: _drop_expand,
+        aten.mT.default: _transpose_last,
         aten.pad.default: _drop_pad,
         aten.roll.default: _roll,
         aten.select.int: _select,
+        aten.slice.Tensor: _strided,
         aten.t.default: _transpose,
         aten.transpose.int: _transpose,
     }
@@ -91,6 +94,14 @@ def _transpose(graph: fx.GraphModule, node: fx.Node) -> bool:
     return True
 
 
+def _transpose_last(graph: fx.GraphModule, node: fx.Node) -> bool:
+    rank = len(shape_of(node))
+    edit = Editor(graph, node)
+    order = [*range(rank - 2), rank - 1, rank - 2]
+    edit.replace(edit.call(aten.permute.default, node.args[0], order))
+    return True
+
+
 def _select(graph: fx.GraphModule, node: fx.Node) -> bool:
     source, axis, index = node.args
     sizes = shape_of(source)  # type: ignore[arg-type]  # a select's first argument is a node
@@ -98,6 +109,30 @@ def _select(graph: fx.GraphModule, node: fx.Node) -> bool:
     edit = Editor(graph, node)
     row = edit.call(aten.slice.Tensor, source, axis, index, index + 1)
     edit.replace(edit.call(aten.reshape.default, row, list(shape_of(node))))
+    return True
+
+
+def _strided(graph: fx.GraphModule, node: fx.Node) -> bool:
+    """Every n-th position: the first of each row of n, the last row filled up with zeros."""
+    step = node.args[4] if len(node.args) > 4 else 1
+    if not isinstance(step, int) or step == 1:
+        return False
+    source: Any = node.args[0]
+    start: Any = node.args[2]
+    end: Any = node.args[3]
+    sizes = list(shape_of(source))
+    axis = int(node.args[1]) % len(sizes)  # type: ignore[arg-type]  # an axis
+    start, end, _ = slice(start, end).indices(sizes[axis])
+    edit = Editor(graph, node)
+    value = edit.call(aten.slice.Tensor, source, axis, start, end)
+    count = -(-(end - start) // step)
+    missing = count * step - (end - start)
+    if missing:
+        before = [0, 0] * (len(sizes) - 1 - axis)
+        value = edit.call(aten.pad.default, value, [*before, 0, missing])
+    rows = edit.call(aten.reshape.default, value, [*sizes[:axis], count, step, *sizes[axis + 1 :]])
+    first = edit.call(aten.slice.Tensor, rows, axis + 1, 0, 1)
+    edit.replace(edit.call(aten.reshape.default, first, list(shape_of(node))))
     return True
 
 
@@ -156,7 +191,7 @@ def _drop_expand(graph: fx.GraphModule, node: fx.Node) -> bool:
             return False
         operands = [source if value is node else value for value in user.args[:2]]
         shapes = [shape_of(value) for value in operands if isinstance(value, fx.Node)]
-        if torch.broadcast_shapes(*shapes) != shape_of(user):
+        if tuple(torch.broadcast_shapes(*shapes)) != shape_of(user):  # type: ignore[no-untyped-call]  # torch's own
             return False
     Editor(graph, node).replace(source)  # type: ignore[arg-type]  # a node
     return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import fx
@@ -66,8 +67,8 @@ def _slices(node: fx.Node) -> list[_Slice] | None:
                 pending.append((user, shape_of(user), tuple(range(len(shape_of(user))))))
             elif is_call(user, aten.permute.default):
                 rank = len(order)
-                axes = [axis % rank for axis in user.args[1]]  # type: ignore[union-attr,operator]  # a list of axes
-                pending.append((user, shape, tuple(order[axis] for axis in axes)))
+                axes: Any = user.args[1]
+                pending.append((user, shape, tuple(order[axis % rank] for axis in axes)))
             else:
                 return None
     return found if len(found) > 1 else None
@@ -77,16 +78,15 @@ def _slice(
     node: fx.Node, user: fx.Node, shape: tuple[int, ...], order: tuple[int, ...]
 ) -> _Slice | None:
     """The rows that the slice `user` takes, if each position takes the same ones, in order."""
-    sliced = order[int(user.args[1]) % len(order)]  # type: ignore[arg-type]  # an axis
-    step = user.args[4] if len(user.args) > 4 else 1
-    if step != 1:
+    given: Any = user.args
+    if len(given) > 4 and given[4] != 1:
         return None
-    start = int(user.args[2] or 0) if len(user.args) > 2 else 0  # type: ignore[arg-type]  # a position
-    start = max(start + shape[sliced], 0) if start < 0 else start
-    length = shape_of(user)[int(user.args[1])]  # type: ignore[arg-type]  # an axis
+    sliced = order[given[1] % len(order)]
+    start = slice(given[2] if len(given) > 2 else 0, None).indices(shape[sliced])[0]
+    length = shape_of(user)[given[1]]
     rows, places = _rows(node, shape).narrow(sliced, start, length), shape_of(node)
     axis = _row_axis(node)
-    unique = rows.unique()
+    unique: torch.Tensor = torch.unique(rows)
     smaller = list(places)
     smaller[axis] = len(unique)
     narrowed = [length if place == sliced else size for place, size in enumerate(shape)]
