@@ -142,6 +142,7 @@ class TailProgram:
                 made[name] = graph.get_attr(f"weight_{index}")
             else:
                 made[name] = _insert(graph, calls[name], made, boundary[0])
+            made[name].meta["tail_name"] = name  # for diagnosis; torch.fx never writes it anywhere
         graph.output(tuple(made[name] for name in self._program.outputs))
         graph.lint()
         module = fx.GraphModule(root, graph).eval()

@@ -5,10 +5,11 @@ lacks after it stopped at the first; `bisect` finds the first module whose outpu
 does not convert, and writes a reproduction.
 """
 
-from exporters.diagnosis.bisection import Bisection, bisect
+from exporters.diagnosis.bisection import Bisection, bisect, bisect_all
 from exporters.diagnosis.checking import CheckReport, TargetCheck, check, explain
 from exporters.diagnosis.finding import Finding
 from exporters.diagnosis.probing import Probe
+from exporters.diagnosis.rebuilding import graph_of_bundle
 from exporters.diagnosis.support import support_table
 
 __all__ = [
@@ -18,7 +19,9 @@ __all__ = [
     "Probe",
     "TargetCheck",
     "bisect",
+    "bisect_all",
     "check",
     "explain",
+    "graph_of_bundle",
     "support_table",
 ]

@@ -10,23 +10,25 @@ itself, or only behind what precedes it?
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import fx
 
+from exporters.capture import node_spec
 from exporters.diagnosis.place import module_of, place_of
 from exporters.diagnosis.probing import Probe, Prober, Samples, values_of
 from exporters.diagnosis.reproduction import write_reproduction
+from exporters.diagnosis.searching import narrow
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.splitting import CutPoint, cut_points, head_at, tail_graph
 from exporters.target import Target, target
 
-__all__ = ["Bisection", "bisect"]
+__all__ = ["Bisection", "bisect", "bisect_all"]
 
-AT_ONCE = 4  # probes in one file: a process start costs more than a conversion of a small part
 MOST_SAMPLES = 2
 WHOLE = "(the whole model)"
 
@@ -109,6 +111,19 @@ def bisect(
     )
 
 
+def bisect_all(
+    graph: fx.GraphModule,
+    samples: Samples,
+    formats: Sequence[str],
+    *,
+    folder: Path,
+    progress: Progress | None = None,
+) -> Iterator[Bisection]:
+    """`bisect` for one format after the other; reproductions go to `folder/<format>`."""
+    for name in formats:
+        yield bisect(graph, samples, name, destination=folder / name, progress=progress)
+
+
 class _Search:
     """Narrows the interval between a position that is good and a later one that is bad."""
 
@@ -130,13 +145,13 @@ class _Search:
 
     def run(self) -> tuple[_Position | None, _Position | None]:
         """(last good position or None for the input, first bad one or None if all is well)."""
-        low: _Position | None = None
-        high = self._positions[-1]
-        if self._probed([high]) is None:
+        low, high = -1, len(self._positions) - 1
+        if self._good([high]) == [True]:
             return None, None
-        for modules_only in (True, False):
-            low, high = self._narrow(low, high, modules_only=modules_only)
-        return low, high
+        modules = [i for i, position in enumerate(self._positions) if position.ends_module]
+        for candidates in (modules, range(len(self._positions))):
+            low, high = narrow(low, high, candidates, self._good)
+        return self._positions[low] if low >= 0 else None, self._positions[high]
 
     def told(self) -> tuple[Probe, ...]:
         """Every probe, in the model's order."""
@@ -144,38 +159,17 @@ class _Search:
 
     def alone(self, part: fx.GraphModule, inputs: Samples, name: str) -> Probe:
         """The part on the reference's own values."""
-        outputs = [n.name for n in _output(part).args[0]]
+        outputs = _outputs(part)
         prober = Prober(part, inputs, self._aim, self._folder / "alone")
         return prober.probe({f"{name} alone": outputs})[0]
 
-    def _narrow(
-        self, low: _Position | None, high: _Position, *, modules_only: bool
-    ) -> tuple[_Position | None, _Position]:
-        while inside := self._inside(low, high, modules_only=modules_only):
-            chosen = _spread(inside, AT_ONCE)
-            bad = self._probed(chosen)
-            if bad is None:
-                low = chosen[-1]
-            else:
-                high = chosen[bad]
-                low = chosen[bad - 1] if bad else low
-        return low, high
-
-    def _inside(
-        self, low: _Position | None, high: _Position, *, modules_only: bool
-    ) -> list[_Position]:
-        first = self._order[low.name] + 1 if low else 0
-        between = self._positions[first : self._order[high.name]]
-        return [position for position in between if position.ends_module or not modules_only]
-
-    def _probed(self, positions: Sequence[_Position]) -> int | None:
-        """Index of the first that is bad."""
+    def _good(self, indices: Sequence[int]) -> list[bool]:
+        positions = [self._positions[i] for i in indices]
         probes = self._prober.probe({p.name: p.values for p in positions})
         for probe in probes:
             self.results[probe.name] = probe
             self._clock.progress.note(_line(probe))
-        bad = (i for i, probe in enumerate(probes) if not probe.good(self._aim.fp32_gate_db))
-        return next(bad, None)
+        return [probe.good(self._aim.fp32_gate_db) for probe in probes]
 
 
 def _line(probe: Probe) -> str:
@@ -184,19 +178,11 @@ def _line(probe: Probe) -> str:
     return f"up to {probe.name}: {probe.snr_db:.1f} dB"
 
 
-def _spread(items: Sequence[_Position], most: int) -> list[_Position]:
-    """Up to `most` of them that cut the rest into equal parts."""
-    if len(items) <= most:
-        return list(items)
-    step = (len(items) + 1) / (most + 1)
-    return [items[round(step * (i + 1)) - 1] for i in range(most)]
-
-
 def _positions(graph: fx.GraphModule, samples: Samples) -> list[_Position]:
     example = [torch.from_numpy(array) for array in samples[0]]
     inputs = {node.name for node in graph.graph.nodes if node.op == "placeholder"}
     found = [_position(cut, inputs) for cut in cut_points(graph, example)]
-    outputs = tuple(dict.fromkeys(node.name for node in _output(graph).args[0]))
+    outputs = _outputs(graph)
     return [p for p in found if p.values] + [_Position(WHOLE, outputs, outputs, True)]
 
 
@@ -210,21 +196,17 @@ def _between(
     graph: fx.GraphModule, low: _Position | None, high: _Position, samples: Samples
 ) -> tuple[fx.GraphModule, Samples]:
     """The part from `low` to `high` as a graph of its own, and the values that it is fed."""
-    head = head_at(graph, high.values)
     if low is None:
-        return head, samples
-    used = {node.name for node in head.graph.nodes if node.users}
-    names = [name for name in low.boundary if name in used]
-    nodes = {node.name: node for node in graph.graph.nodes}
-    from exporters.capture import node_spec
-
-    cut = CutPoint(low.name, low.name, tuple(node_spec(nodes[n]) for n in names), 0.0)
-    part = tail_graph(head, cut)
-    needed = [n.name for n in part.graph.nodes if n.op == "placeholder" and n.users]
-    if needed != names:
-        cut = CutPoint(low.name, low.name, tuple(node_spec(nodes[n]) for n in needed), 0.0)
+        return head_at(graph, high.values), samples
+    # what only passes by is no result of the part
+    head = head_at(graph, [v for v in high.values if v not in low.boundary] or high.values)
+    nodes = {node.name: node for node in head.graph.nodes}
+    fed = [name for name in low.boundary if name in nodes]
+    for _ in range(2):  # the second time without the values that the part turned out not to use
+        cut = CutPoint(low.name, low.name, tuple(node_spec(nodes[name]) for name in fed), 0.0)
         part = tail_graph(head, cut)
-    return part, values_of(graph, needed, samples)
+        fed = [n.name for n in part.graph.nodes if n.op == "placeholder" and n.users]
+    return part, values_of(graph, fed, samples)
 
 
 def _module_between(part: fx.GraphModule) -> str:
@@ -238,5 +220,7 @@ def _module_between(part: fx.GraphModule) -> str:
     return ".".join(shared)
 
 
-def _output(graph: fx.GraphModule) -> fx.Node:
-    return next(node for node in graph.graph.nodes if node.op == "output")
+def _outputs(graph: fx.GraphModule) -> tuple[str, ...]:
+    output = next(node for node in graph.graph.nodes if node.op == "output")
+    values: Any = output.args[0]
+    return tuple(dict.fromkeys(str(node.name) for node in values))

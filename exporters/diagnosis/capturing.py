@@ -7,10 +7,12 @@ leaves torch) has one line: the innermost of the model's own in the traceback.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +20,7 @@ import torch
 from exporters.diagnosis.finding import Finding
 from exporters.diagnosis.place import own_place
 
-__all__ = ["capture_findings"]
+__all__ = ["capture_findings", "quiet_torch"]
 
 _REMEDIES = {
     "DATA_DEPENDENT_ERROR": "Decide it outside the model, or compute both sides and choose with "
@@ -41,41 +43,40 @@ def capture_findings(
         report = _draft(module, tuple(example))
     except Exception as error:  # draft_export raises what the traced code raises
         return [_finding("capture", _line_of(error), _text(error), _GENERAL)]
-    found = [_failure(failure) for failure in report.failures]
+    found = [_failure(failure, report.str_to_filename) for failure in report.failures]
     return list(dict.fromkeys(found)) or [_finding("capture", "", refusal, _GENERAL)]
 
 
 def _draft(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Any:
-    loggers = [logging.getLogger(n) for n in ("torch.export", "torch.fx", "torch._subclasses")]
-    levels = [logger.level for logger in loggers]
+    with quiet_torch(), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch's own advice to its callers' callers
+        drafted = torch.export.draft_export(module, example)
+    return drafted._report  # type: ignore[attr-defined]  # where it keeps its report
+
+
+@contextlib.contextmanager
+def quiet_torch() -> Iterator[None]:
+    """Without what torch logs and prints of each failure: the findings say it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)  # it announces each failure that it reports
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            return torch.export.draft_export(module, example)._report  # type: ignore[attr-defined]  # where it keeps its report
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+            yield  # the graph so far is printed, not logged
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(before)
 
 
-def _failure(failure: Any) -> Finding:
+def _failure(failure: Any, files: Mapping[int, str]) -> Finding:
     kind = failure.failure_type.name
     stack = failure.data.get("user_stack") or failure.data.get("stack") or ()
-    frames = [(_file(frame["filename"]), frame["line"], frame.get("loc", "")) for frame in stack]
+    frames = [
+        (files.get(frame["filename"], ""), frame["line"], frame.get("loc", "")) for frame in stack
+    ]
     place, code = own_place(frames)
     reason = _REASONS.get(kind, kind.lower().replace("_", " "))
     if code:
         reason = f"{reason}: `{code}`"
     return _finding("capture", place, reason, _REMEDIES.get(kind, _GENERAL))
-
-
-def _file(name: Any) -> str:
-    """Structured traces number the files that they name."""
-    from torch._logging._internal import INTERN_TABLE
-
-    names = {number: text for text, number in INTERN_TABLE.items()}
-    return names.get(name, str(name))
 
 
 def _line_of(error: Exception) -> str:

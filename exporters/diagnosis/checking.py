@@ -24,7 +24,7 @@ import torch
 from torch import fx
 
 from exporters.capture import capture, flat_graph
-from exporters.diagnosis.capturing import capture_findings
+from exporters.diagnosis.capturing import capture_findings, quiet_torch
 from exporters.diagnosis.finding import STATUSES, Finding
 from exporters.diagnosis.macs import macs_by_call
 from exporters.diagnosis.place import module_of, place_of
@@ -92,7 +92,8 @@ def check(
     clock = StageClock(progress or Quiet())
     with clock.stage("capture"):
         try:
-            graph = flat_graph(capture(module, example))
+            with quiet_torch():
+                graph = flat_graph(capture(module, example))
         except SourceFault as refusal:
             return CheckReport(tuple(capture_findings(module, example, refusal.what)), ())
     checks = []
@@ -167,7 +168,7 @@ def _judged(
         dict(counts),
         tuple(sorted(findings, key=lambda f: -STATUSES.index(f.status))),
         _rewrites(traced),
-        1 - idle if known and sum(macs.values()) else None,
+        1 - idle if known and any(macs.values()) else None,
     )
 
 

@@ -43,7 +43,7 @@ def _litert() -> Iterable[str]:
 
     known = lowerings.registry.global_registry.registered_ops
     yield from (str(op) for op in known if isinstance(op, torch._ops.OpOverload))
-    yield from (op.__name__ for op in known if getattr(operator, op.__name__, None) is op)
+    yield from (name for name in dir(operator) if getattr(operator, name) in known)
     yield "getitem"  # its lowering interpreter evaluates it itself
 
 

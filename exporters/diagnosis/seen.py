@@ -103,7 +103,8 @@ _UNTOLD_OVERLOADS = {"default", "int", "tensor", "tensor_mode", "scalar", "tenso
 def _coreml(program: torch.export.ExportedProgram) -> Iterator[SeenOp]:
     for node in _calls(program.run_decompositions({}).graph_module):
         name = _name(node.target)
-        full = node.target.name() if isinstance(node.target, torch._ops.OpOverload) else name
+        target: Any = node.target
+        full = target.name() if isinstance(target, torch._ops.OpOverload) else name
         yield _seen(node, name, coreml_key(full), None)
 
 
@@ -154,7 +155,8 @@ def _executorch(program: torch.export.ExportedProgram) -> Iterator[SeenOp]:
     edge = lowered.exported_program()
     for node in _calls(edge.graph_module):
         if "call_delegate" in str(node.target):
-            inside = getattr(edge.graph_module, str(node.args[0].target))
+            delegate: Any = node.args[0]
+            inside = getattr(edge.graph_module, str(delegate.target))
             for part in _calls(inside.original_module.graph_module):
                 yield _edge(part, delegated=True)
         else:

@@ -65,8 +65,9 @@ class SupportTable:
     def status(self, op: str, key: str, dtype: str = "") -> tuple[str, str]:
         """(`supported`, `unsupported` or `unknown`, why).
 
-        `op` is torch's name of the operator, `key` the converter's, `dtype` the result's. An operator of a namespace
-        that the table does not list in full may have been registered by its user: `unknown`.
+        `op` is torch's name of the operator, `key` the converter's, `dtype` the result's. An
+        operator of a namespace that the table does not list in full may have been registered by
+        its user: `unknown`.
         """
         if not self.current:
             here = self.installed or "not installed"

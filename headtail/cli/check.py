@@ -65,14 +65,12 @@ def _bisected(
     console: Console, model: SourceModel, names: tuple[str, ...], repro: Path
 ) -> tuple[dict[str, object], bool]:
     from exporters.capture import capture, flat_graph
-    from exporters.diagnosis import bisect
+    from exporters.diagnosis import bisect_all
     from headtail.cli.findings import bisection_json, bisection_lines
 
-    graph = flat_graph(capture(model.module, model.example))
-    found = {}
-    for name in names:
-        found[name] = bisect(
-            graph, model.evaluation.samples, name, destination=repro / name, progress=console
-        )
-        console.lines(bisection_lines(found[name]))
-    return {n: bisection_json(b) for n, b in found.items()}, all(b.good for b in found.values())
+    graph, samples = flat_graph(capture(model.module, model.example)), model.evaluation.samples
+    found = []
+    for result in bisect_all(graph, samples, names, folder=repro, progress=console):
+        console.lines(bisection_lines(result))
+        found.append(result)
+    return {f.target: bisection_json(f) for f in found}, all(f.good for f in found)
