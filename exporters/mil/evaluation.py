@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from exporters.mil.growth import check_growth
 from exporters.mil.optable import Arguments
 from exporters.mil.package import Package
 from exporters.mil.program import BlockCode, FunctionCode, Step, read_program
@@ -95,7 +96,15 @@ class Function:
         `inputs` come in program order, without the states; their shapes and categories must be the
         declared ones. `state` is changed; a run without one starts from zeros.
         """
-        return [_as_tensor(v) for v in self.values(inputs, mode=mode, watch=watch, state=state)]
+        values = self.values(inputs, mode=mode, watch=watch, state=state)
+        tensors = [value for value in values if isinstance(value, torch.Tensor)]
+        if len(tensors) != len(values):
+            raise TensorMismatch(
+                f"Function {self.code.name!r} returns more than tensors.",
+                expected="A classifier returns a label and a dictionary of probabilities.",
+                remedy="Use `values`, or `exporters.mil.prediction.Model`.",
+            )
+        return tensors
 
     def values(
         self,
@@ -197,6 +206,7 @@ class _Run:
         operation = step.operation
         arguments = Arguments(given, operation.optional, self._opset, blocks=blocks)
         try:
+            check_growth(operation.name, arguments)
             result = operation.compute(arguments)
         except MISFITS as error:
             line = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -125,8 +125,8 @@ class _FunctionReader:
         self._complaints.update(operator.complaints(set(bindings)))
         blocks = self._nested(proto, scope, operator.blocks)
         step = Step(operator, bindings, self._define_all(proto.outputs, scope), blocks)
-        self._check_types(step)
         if not proto.type.startswith("constexpr_"):
+            self._check_types(step)
             yield step
             return
         if not self._fixed.issuperset(step.reads()):
@@ -134,6 +134,7 @@ class _FunctionReader:
                 f"{step.label} reads {step.reads()[:LONGEST_ERROR]}.",
                 "A constexpr operator reads constants only.",
             )
+        self._check_types(step)
         self._fixed.update(key for key, _ in step.outputs)
         self._code.constant_steps.append(step)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from exporters.mil.evaluation import Function, Mode, Program
+from exporters.mil.evaluation import Function, Mode, Program, State
+from exporters.mil.values import Value
 from headtail.errors import TensorMismatch, UnknownName, UsageFault
 from headtail.runtimes.base import Capability
 from headtail.tensors import Array, TensorSpec, check_array
@@ -76,7 +77,11 @@ class _Entry:
 
 
 class MilSession:
-    """One loaded package; implements `headtail.runtimes.base.Session`."""
+    """One loaded package; implements `headtail.runtimes.base.Session`.
+
+    The states of an entry point are zero at first and live as long as the session, or until
+    `reset_states`.
+    """
 
     def __init__(
         self,
@@ -91,6 +96,12 @@ class MilSession:
         self._mode = mode
         self._threads = threads
         self._closed = False
+        self._states: dict[str, State] = {}
+        self.reset_states()
+
+    def reset_states(self) -> None:
+        """All states are zero again."""
+        self._states = {entry: e.function.new_state() for entry, e in self._bound.items()}
 
     def entry_points(self) -> Sequence[str]:
         """Functions of the package, the default one first."""
@@ -112,7 +123,7 @@ class MilSession:
             check_array(array, spec)
         tensors = [_tensor(inputs[place]) for place in bound.input_places]
         with _threads(self._threads):
-            results = bound.function.run(tensors, mode=self._mode)
+            results = bound.function.values(tensors, mode=self._mode, state=self._states[entry])
         return [
             _array(results[place], spec)
             for place, spec in zip(bound.output_places, bound.outputs, strict=True)
@@ -121,6 +132,7 @@ class MilSession:
     def close(self) -> None:
         """Give the decoded weights back."""
         self._bound.clear()
+        self._states.clear()
         self._closed = True
 
 
@@ -166,9 +178,20 @@ def _tensor(array: Array) -> torch.Tensor:
     return torch.from_numpy(widened)
 
 
-def _array(tensor: torch.Tensor, spec: TensorSpec) -> Array:
-    """The result as the manifest declares it; Core ML returns a scalar as shape (1,)."""
-    array: Array = tensor.numpy()
+def _array(value: Value, spec: TensorSpec) -> Array:
+    """The result as the manifest declares it; Core ML returns a scalar as shape (1,).
+
+    The dictionary of a classifier is given as its probabilities in the order of the classes.
+    """
+    if isinstance(value, dict):
+        value = torch.tensor(list(value.values()), dtype=torch.float32)
+    if not isinstance(value, torch.Tensor):
+        raise TensorMismatch(
+            f"Output {spec.name!r} is a class label, {value!r}.",
+            expected=f"The manifest lists {spec}.",
+            remedy="Export the model without a classifier configuration.",
+        )
+    array: Array = value.numpy()
     if array.size == 1 and {array.shape, spec.shape} == {(), (1,)}:
         array = array.reshape(spec.shape)
     same_kind = (array.dtype.kind == "f") == (spec.numpy_dtype.kind == "f")

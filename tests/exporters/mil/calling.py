@@ -8,7 +8,7 @@ import torch
 
 from exporters.mil.operators import OPERATIONS
 from exporters.mil.optable import Arguments
-from exporters.mil.values import Value
+from exporters.mil.values import TensorList, Value
 
 
 def call(name: str, *, opset: int = 8, **inputs: Any) -> Any:
@@ -22,10 +22,10 @@ def call(name: str, *, opset: int = 8, **inputs: Any) -> Any:
 
 def value_of(value: Any) -> Value:
     """A carried value: float32, int32, bool or a string; a tuple stays a tuple of tensors."""
-    if isinstance(value, str | torch.Tensor):
+    if isinstance(value, str | torch.Tensor | TensorList):
         return value
     if isinstance(value, tuple):
-        return tuple(torch.as_tensor(item) for item in value)
+        return tuple(item if isinstance(item, str) else torch.as_tensor(item) for item in value)
     tensor = torch.tensor(value)
     return tensor.to(torch.int32) if tensor.dtype == torch.int64 else tensor
 

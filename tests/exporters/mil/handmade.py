@@ -27,11 +27,13 @@ class Op:
     type: str
     inputs: Mapping[str, str | Sequence[str]]
     outputs: Sequence[tuple[str, str, Sequence[int]]]
+    blocks: Sequence[Code] = ()
 
 
 @dataclass
 class Code:
-    """One function. `constants` hold Python values or arrays; arrays of floats go to the blob."""
+    """One function or nested block. `constants` hold Python values or arrays; arrays of floats go
+    to the blob. An input of type `state:fp16` is a state."""
 
     inputs: Sequence[tuple[str, str, Sequence[int]]]
     outputs: Sequence[str]
@@ -42,6 +44,9 @@ class Code:
 
 def set_type(proto: Any, dtype: str, shape: Sequence[int]) -> None:
     """Fill a `ValueType`."""
+    if dtype.startswith("state:"):
+        set_type(proto.stateType.wrappedType, dtype.removeprefix("state:"), shape)
+        return
     proto.tensorType.dataType = NUMBERS[dtype]
     proto.tensorType.rank = len(shape)
     for size in shape:
@@ -106,7 +111,10 @@ class Writer:
         proto.opset = code.opset
         for input_name, dtype, shape in code.inputs:
             set_type(proto.inputs.add(name=input_name).type, dtype, shape)
-        block = proto.block_specializations[code.opset]
+        self.block(proto.block_specializations[code.opset], code)
+
+    def block(self, block: Any, code: Code) -> None:
+        """Fill the block of a function, or a nested one, apart from its inputs."""
         block.outputs.extend(code.outputs)
         for constant_name, value in code.constants.items():
             self.constant(block, constant_name, value)
@@ -117,6 +125,11 @@ class Writer:
                     operator.inputs[key].arguments.add(name=value)
             for output_name, dtype, shape in op.outputs:
                 set_type(operator.outputs.add(name=output_name).type, dtype, shape)
+            for nested in op.blocks:
+                inner = operator.blocks.add()
+                for input_name, dtype, shape in nested.inputs:
+                    set_type(inner.inputs.add(name=input_name).type, dtype, shape)
+                self.block(inner, nested)
 
     def write(self, path: Path) -> Path:
         """Write the package directory."""
@@ -154,4 +167,34 @@ def linear_code() -> Code:
             Op("linear", {"x": "x", "weight": "w"}, [("h", "fp32", [2, 3])]),
             Op("relu", {"x": "h"}, [("y", "fp32", [2, 3])]),
         ],
+    )
+
+
+def counting_code(limit: str = "n") -> Code:
+    """while i < n: i = i + 1, h = h * h + x; then a state adds up h. Returns h and i."""
+    scalar: tuple[str, list[int]] = ("int32", [])
+    carried = [("i", *scalar), ("h", "fp32", [2])]
+    holds = Code(carried, ["on"], [Op("less", {"x": "i", "y": limit}, [("on", "bool", [])])])
+    body = Code(
+        carried,
+        ["next", "h_next"],
+        [
+            Op("add", {"x": "i", "y": "one"}, [("next", *scalar)]),
+            Op("mul", {"x": "h", "y": "h"}, [("hh", "fp32", [2])]),
+            Op("add", {"x": "hh", "y": "x"}, [("h_next", "fp32", [2])]),
+        ],
+        {"one": 1},
+    )
+    carry = [("count", *scalar), ("y", "fp32", [2])]
+    return Code(
+        inputs=[("x", "fp32", [2]), ("n", *scalar), ("s", "state:fp32", [2])],
+        outputs=["y", "count", "total"],
+        ops=[
+            Op("while_loop", {"loop_vars": ["zero", "x"]}, carry, [holds, body]),
+            Op("read_state", {"input": "s"}, [("before", "fp32", [2])]),
+            Op("add", {"x": "before", "y": "y"}, [("after", "fp32", [2])]),
+            Op("write_state", {"input": "s", "data": "after"}, []),
+            Op("read_state", {"input": "s"}, [("total", "fp32", [2])]),
+        ],
+        constants={"zero": 0},
     )
