@@ -69,6 +69,10 @@ REWRITES: tuple[Rewrite, ...] = (
         {"executorch": "XNNPACK computes the exact GELU instead, silently: 60 dB"},
     ),
     Rewrite(
+        "float_scalars",
+        {"executorch": "a whole number in float arithmetic is converted each time, undelegated"},
+    ),
+    Rewrite(
         "plain_shapes",
         {"executorch": "XNNPACK delegates reshape, permute, slice and cat, not their cousins"},
     ),

@@ -140,3 +140,12 @@ def test_the_approximate_gelu_is_written_out_and_the_exact_one_is_not():
     module = Normed(nn.Identity(), nn.GELU(approximate="tanh"))
     assert rewritten(module, (torch.randn(*IMAGE),), "tanh_gelu")[1] == 1
     assert rewritten(Normed(nn.Identity(), nn.GELU()), (torch.randn(*IMAGE),), "tanh_gelu")[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("function", "sites"),
+    [(lambda x: x / 2, 3), (lambda x: x * 2.0, 2), (lambda x: (x.int() * 2).float(), 2)],
+)
+def test_whole_numbers_in_float_arithmetic(function, sites):
+    module = Normed(nn.Identity(), function)  # has two of its own
+    assert rewritten(module, (torch.randn(*IMAGE),), "float_scalars")[1] == sites
