@@ -21,26 +21,15 @@ from exporters.mil.growth import check_growth
 from exporters.mil.optable import Arguments
 from exporters.mil.package import Package
 from exporters.mil.program import BlockCode, FunctionCode, Step, read_program
-from exporters.mil.values import (
-    DictionaryType,
-    ListType,
-    MilType,
-    StateCell,
-    TensorList,
-    TensorType,
-    Value,
-    ValueType,
-)
+from exporters.mil.settling import described, fits, is_a, rounded
+from exporters.mil.values import StateCell, TensorType, Value, ValueType
 from headtail.errors import TensorMismatch, UnknownName
 
 __all__ = ["Function", "Mode", "Program", "State", "Watch"]
 
 Watch = Callable[[str, torch.Tensor], None]
 State = dict[str, StateCell]
-FLOAT16_BITS = 16
 MAX_BLOCK_RUNS = 200_000  # of all nested blocks in one run: a loop that never ends takes a minute
-# Integer results have this type unless an operator makes a narrower one on purpose.
-WIDE = frozenset({torch.int32, torch.int64})
 # What torch and the accessors of `Arguments` raise for inputs that do not fit an operator.
 MISFITS = (
     ArithmeticError,
@@ -183,7 +172,7 @@ class _Run:
     def settle(self, label: str, value: Value, declared: ValueType) -> Value:
         """`value`, checked against its declared type and rounded to it."""
         if not isinstance(declared, TensorType):
-            if not _is_a(value, declared):
+            if not is_a(value, declared):
                 raise self._package.fault(
                     f"{label} is a {type(value).__name__}.", f"The program declares {declared}."
                 )
@@ -191,10 +180,10 @@ class _Run:
         if isinstance(value, str) and declared.dtype.category == "string":
             return value
         tensor = value if isinstance(value, torch.Tensor) else None
-        if tensor is None or not _fits(tensor, declared):
-            is_ = type(value).__name__ if tensor is None else _described(tensor, declared)
+        if tensor is None or not fits(tensor, declared):
+            is_ = type(value).__name__ if tensor is None else described(tensor, declared)
             raise self._package.fault(f"{label} is {is_}.", f"The program declares {declared}.")
-        return _rounded(tensor, declared.dtype, self._rounds)
+        return rounded(tensor, declared.dtype, self._rounds)
 
     def _step(self, step: Step) -> None:
         values = self.values
@@ -250,57 +239,6 @@ def _cell(cells: State, name: str, kind: str) -> StateCell:
             remedy="Make the state with `new_state()` of the function that is run.",
         )
     return cells[name]
-
-
-def _is_a(value: Value, declared: ValueType) -> bool:
-    if isinstance(declared, ListType):
-        return (
-            isinstance(value, TensorList)
-            and value.dtype == declared.element.dtype
-            and _compatible(value.shape, declared.element)
-        )
-    if isinstance(declared, DictionaryType):
-        wanted = str if declared.key == "string" else int
-        return isinstance(value, dict) and all(isinstance(key, wanted) for key in value)
-    return isinstance(value, StateCell)
-
-
-def _compatible(shape: tuple[int | None, ...], declared: TensorType) -> bool:
-    """Can elements of `shape`, where None is any size, be what is declared?"""
-    if declared.shape is None:
-        return True
-    pairs = zip(shape, declared.shape, strict=False)
-    return len(shape) == len(declared.shape) and all(None in p or p[0] == p[1] for p in pairs)
-
-
-def _fits(tensor: torch.Tensor, declared: TensorType) -> bool:
-    """Shape and category, and the width of integers that are narrow on purpose."""
-    dtype = tensor.dtype
-    if _category(tensor) != declared.dtype.category or not declared.accepts(tuple(tensor.shape)):
-        return False
-    return declared.dtype.category != "int" or dtype in WIDE or dtype == declared.dtype.carried
-
-
-def _described(tensor: torch.Tensor, declared: TensorType) -> str:
-    category, shape = _category(tensor), tuple(tensor.shape)
-    if category == "int" == declared.dtype.category and declared.accepts(shape):
-        category = str(tensor.dtype).removeprefix("torch.")
-    return f"{category}{list(shape)}"
-
-
-def _rounded(tensor: torch.Tensor, declared: MilType, rounds: bool) -> torch.Tensor:
-    """`tensor` as values of the declared type are carried."""
-    assert declared.carried is not None
-    if rounds and declared.category == "float" and declared.bits == FLOAT16_BITS:
-        tensor = tensor.to(torch.float16)
-    return tensor.to(declared.carried)
-
-
-def _category(tensor: torch.Tensor) -> str:
-    dtype = tensor.dtype
-    if dtype.is_floating_point:
-        return "float"
-    return "bool" if dtype == torch.bool else "int"
 
 
 def _as_tensor(value: Value) -> torch.Tensor:
