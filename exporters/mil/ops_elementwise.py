@@ -29,7 +29,7 @@ UNARY: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "identity": torch.clone,
     "logical_not": torch.logical_not,
     "round": torch.round,  # halves to even
-    "sign": torch.sign,
+    "sign": lambda x: torch.where(x.isnan(), x, torch.sign(x)),  # NaN stays NaN
     "sin": torch.sin,
     "sinh": torch.sinh,
     "sqrt": torch.sqrt,
