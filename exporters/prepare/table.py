@@ -39,6 +39,10 @@ REWRITES: tuple[Rewrite, ...] = (
         },
     ),
     Rewrite(
+        "implicit_broadcast",
+        {"litert": "its converter turns an expand with the wrong axes and fails (mobilevitv2)"},
+    ),
+    Rewrite(
         "exact_forms",
         {
             "coreml": "coremltools writes 12 operators wrong in silence and refuses 20 that have forms"
@@ -97,16 +101,16 @@ REWRITES: tuple[Rewrite, ...] = (
         {"executorch": "group norm is not delegated"},
     ),
     Rewrite(
+        "channels_first",
+        {"executorch": "a permute between convolutions is two transposes of the image"},
+    ),
+    Rewrite(
         "expand_reductions",
         {"executorch": "the only reduction delegated is a mean over space"},
     ),
     Rewrite(
         "batched_matmul",
         {"executorch": "only bmm is delegated; a 4-D softmax channels-last is silently wrong"},
-    ),
-    Rewrite(
-        "channels_first",
-        {"executorch": "a permute between convolutions is two transposes of the image"},
     ),
 )
 
