@@ -208,8 +208,15 @@ def test_what_does_not_fit_is_refused(name: str, wrong: dict[str, Any], sentence
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("target", "precision"), [("iOS15", "FLOAT32"), ("iOS17", "FLOAT16")])
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(
+    ("name", "target", "precision"),
+    [
+        ("rnn", "iOS15", "FLOAT32"),
+        ("gru", "iOS18", "FLOAT16"),
+        ("lstm", "iOS15", "FLOAT32"),
+        ("lstm", "iOS17", "FLOAT16"),
+    ],
+)
 def test_saved_layers(build: Build, name: str, target: str, precision: str) -> None:
     given = lstm_arrays("bidirectional") if name == "lstm" else arrays({"rnn": 1, "gru": 3}[name])
     words = {"output_sequence": True}

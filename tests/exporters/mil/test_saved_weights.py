@@ -53,8 +53,8 @@ ONES = np.ones((1, 1), np.float32)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 8])
-def test_palettes_per_group_of_every_width(build: Build, bits: int) -> None:
+@pytest.mark.parametrize("bits", [1, 3, 4, 6])
+def test_palettes_per_group(build: Build, bits: int) -> None:
     codes = RNG.integers(0, 1 << bits, (6, 8))
     lut = RNG.normal(size=(3, 2, 1 << bits, 1)).astype(np.float32)
 
