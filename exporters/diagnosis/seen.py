@@ -104,7 +104,7 @@ def _coreml(program: torch.export.ExportedProgram) -> Iterator[SeenOp]:
     for node in _calls(program.run_decompositions({}).graph_module):
         name = _name(node.target)
         target: Any = node.target
-        full = target.name() if isinstance(target, torch._ops.OpOverload) else name
+        full = str(target.name()) if hasattr(target, "_schema") else name
         yield _seen(node, name, coreml_key(full), None)
 
 

@@ -95,7 +95,8 @@ def bisection_lines(found: Bisection) -> Iterator[str]:
     if found.alone.good(found.gate_db):
         yield f"  alone it agrees ({found.alone.snr_db:.1f} dB): wrong only behind what precedes it"
     elif found.alone.snr_db is None:
-        yield "  alone, on the reference's values, it does not convert or run either"
+        reason = found.alone.reason[:100]
+        yield f"  alone, on the reference's values, it does not run either: {reason}"
     else:
         yield f"  alone, on the reference's values, it is wrong too ({found.alone.snr_db:.1f} dB)"
     yield f"  reproduction: python {found.reproduction}/repro.py"

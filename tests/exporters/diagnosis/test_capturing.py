@@ -1,5 +1,7 @@
 """All lines that stand in the way of capturing, each with its place."""
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -19,8 +21,7 @@ class Leaves(nn.Module):
 
 
 def line(text):
-    with open(__file__) as file:
-        lines = file.read().splitlines()
+    lines = Path(__file__).read_text().splitlines()
     return 1 + next(i for i, each in enumerate(lines) if each.endswith(text))
 
 
