@@ -122,7 +122,7 @@ def _takes(graph: fx.GraphModule, user: fx.Node, result: fx.Node, *, shifted: bo
     if len(user.args) > 2 and user.args[2] is not None and weight_of(graph, user.args[2]) is None:
         return False
     if is_call(user, aten.linear.default):
-        return result.meta["val"].ndim == 2  # the features are the channels
+        return len(shape_of(result)) == 2  # the features are the channels
     padding = user.args[4] if len(user.args) > 4 else [0]
     return not shifted or not any(padding)  # type: ignore[arg-type]  # a list of sizes
 

@@ -156,8 +156,8 @@ def _same_axis(shape: tuple[int, ...], axis: int, source: tuple[int, ...]) -> in
 def _projects(node: fx.Node, axis: int) -> bool:
     """Whether `axis` holds the output channels of a convolution or linear."""
     if is_call(node, *_LINEAR):
-        return axis == node.meta["val"].ndim - 1
-    return is_call(node, *_CONVOLUTIONS, *_TRANSPOSED) and axis == 1
+        return axis == len(shape_of(node)) - 1
+    return axis == 1 and is_call(node, *_CONVOLUTIONS, *_TRANSPOSED)
 
 
 def _scaled(projection: fx.Node, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

@@ -97,7 +97,7 @@ def _branch(graph: fx.GraphModule, node: fx.Node) -> _Branch | None:
         return None
     wide = torch.zeros(weight.shape[0], dtype=torch.float64) if bias is None else bias.double()
     stride, padding, dilation = (_pair(node, at, value) for at, value in ((3, 1), (4, 0), (5, 1)))
-    groups = int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[call-overload]  # a number
+    groups = int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[arg-type]  # a number
     return _Branch(source, weight.double(), wide, stride, padding, dilation, groups)
 
 
