@@ -240,7 +240,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
         raise SystemExit(f"{name}: {done.stderr[-2000:]}")
     said = json.loads((folder / "plain.json").read_text())
     bundle = folder / f"{name}.bundle"
-    headtail = [sys.executable, "-m", "headtail.cli.main", "export", source_of(name)]
+    headtail = [sys.executable, "-m", "headtail", "export", source_of(name)]
     headtail += ["-o", str(bundle), "--force", "--no-split", "--json", "--runs", "10"]
     wall_ours, ours = _timed([*headtail, "--precision", "fp32", "--rebuild"])
     # again with half precision for Core ML; what was converted is taken from the cache

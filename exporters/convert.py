@@ -29,8 +29,10 @@ __all__ = [
     "Conversion",
     "Failure",
     "convert_all",
+    "outcome",
     "plan_conversions",
     "save_calibration",
+    "tell",
 ]
 
 # From the slowest converter to the quickest: with fewer cores than formats the slow one starts.
@@ -125,11 +127,11 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
         events = run_worker(
             request,
             folder / format_name,
-            on_event=lambda e: _tell(progress, format_name, e),
+            on_event=lambda e: tell(progress, format_name, e),
             limits=limits,
             cancel=cancel,
         )
-        done, failed = _outcome(format_name, {p: paths[p] for p in wanted}, events)
+        done, failed = outcome(format_name, {p: paths[p] for p in wanted}, events)
         cache.keep(captures, done)
         return [*found, *done], failed
 
@@ -139,7 +141,8 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
     return [c for done, _ in outcomes for c in done], [f for _, bad in outcomes for f in bad]
 
 
-def _tell(progress: Progress, format_name: str, event: dict[str, Any]) -> None:
+def tell(progress: Progress, format_name: str, event: dict[str, Any]) -> None:
+    """A worker's event as a note, if there is something to say."""
     if event["event"] == "converted":
         progress.note(f"{format_name} {event['precision']} written in {event['seconds']:.1f} s")
         for name, reason in event["undone"].items():
@@ -149,9 +152,10 @@ def _tell(progress: Progress, format_name: str, event: dict[str, Any]) -> None:
         progress.note(f"{what} failed: {event['what']}")
 
 
-def _outcome(
+def outcome(
     format_name: str, paths: Mapping[str, Path], events: Sequence[dict[str, Any]]
 ) -> tuple[list[Conversion], list[Failure]]:
+    """What became of each of `paths` (precision -> file), by the events of its worker."""
     done = {e["precision"]: e for e in events if e["event"] == "converted"}
     failed = {e["precision"]: e for e in events if e["event"] == "failed"}
     crash = next((e for e in events if e["event"] == "error"), None)

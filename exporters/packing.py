@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from torch import fx
 
-from exporters.capture import input_specs, output_specs
 from exporters.conversion import Conversion
 from exporters.graphfile import TailProgram
 from exporters.parity import Judgement, Reference, reference
 from exporters.prove import Observation
 from exporters.rows import artifact_row
 from exporters.source import SourceModel
+from exporters.sources.savedmodel import ForeignModel
 from exporters.splitting import CutPoint
 from exporters.target import Target
 from exporters.versions import tool_versions
@@ -94,26 +94,30 @@ class Proof:
 
 
 def pack(  # noqa: PLR0913  # everything a bundle is made of
-    source: SourceModel,
+    source: SourceModel | ForeignModel,
     proofs: Sequence[Proof],
     *,
     destination: Path,
     force: bool,
-    graph: fx.GraphModule,
+    forward: Entry,
+    graph: fx.GraphModule | None,
     tail: TailProgram | None,
     cuts: Sequence[CutPoint],
     expected: Reference,
     golden_samples: int,
 ) -> Bundle:
-    """Write and publish the bundle: all of it appears at the destination, or nothing."""
+    """Write and publish the bundle: all of it appears at the destination, or nothing.
+
+    `graph` is None for a model without a PyTorch program, which has no cuts and no tail.
+    """
     with BundleWriter(destination, force=force) as writer:
         for proof in proofs:
             writer.add(f"artifacts/{proof.conversion.path.name}", proof.conversion.path)
         if tail is not None:
             _add_tail(writer, tail, cuts, expected)
-        golden = _golden(source, graph, cuts, expected, golden_samples)
+        golden = _golden(source, forward, cuts, expected, golden_samples)
         writer.add(GOLDEN, tensorfile.dump(golden))
-        ranges = _ranges(source, graph, cuts, expected)
+        ranges = _ranges(source, graph, cuts, expected) if graph is not None else {}
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             bundle_id="",
@@ -122,8 +126,8 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
             task=source.task,
             labels=source.labels,
             preprocess=source.preprocess,
-            inputs=input_specs(graph),
-            outputs=output_specs(graph),
+            inputs=forward.inputs,
+            outputs=forward.outputs,
             artifacts=tuple(proof.artifact() for proof in proofs),
             cuts=tuple(_cut(cut, *ranges[cut.id], expected.cuts[cut.id]) for cut in cuts),
             tails=(Tail(*_TAIL_FILES),) if tail is not None else (),
@@ -166,14 +170,14 @@ def _check_tail(program: TailProgram, cuts: Sequence[CutPoint], expected: Refere
 
 
 def _golden(
-    source: SourceModel,
-    graph: fx.GraphModule,
+    source: SourceModel | ForeignModel,
+    forward: Entry,
     cuts: Sequence[CutPoint],
     expected: Reference,
     count: int,
 ) -> dict[str, Array]:
-    names = [spec.name for spec in input_specs(graph)]
-    results = [spec.name for spec in output_specs(graph)]
+    names = [spec.name for spec in forward.inputs]
+    results = [spec.name for spec in forward.outputs]
     golden: dict[str, Array] = {}
     for index, sample in enumerate(source.evaluation.samples[:count]):
         if source.frames:
@@ -191,7 +195,10 @@ Tables = tuple[tuple[QuantTable, ...], tuple[QuantTable, ...]]
 
 
 def _ranges(
-    source: SourceModel, graph: fx.GraphModule, cuts: Sequence[CutPoint], expected: Reference
+    source: SourceModel | ForeignModel,
+    graph: fx.GraphModule,
+    cuts: Sequence[CutPoint],
+    expected: Reference,
 ) -> dict[str, Tables]:
     """Static ranges of every boundary tensor, from the calibration set if there is one."""
     seen = expected.cuts

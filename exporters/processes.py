@@ -20,12 +20,13 @@ from typing import Any
 
 import psutil
 
-from exporters.worker import FINAL_EVENT, ConvertRequest, RunRequest
+from exporters.worker import FINAL_EVENT, ConvertRequest, ForeignRequest, RunRequest
 from headtail.errors import ConversionFailed
 from headtail.strictjson import canonical_bytes, to_json
 
 __all__ = ["Limits", "run_worker"]
 
+_KINDS = {ConvertRequest: "convert", ForeignRequest: "foreign", RunRequest: "run"}
 _LOG_LINES = 30
 _WATCH_SECONDS = 0.1
 _MEMORY_SHARE = 0.8
@@ -104,7 +105,7 @@ class _Watch:
 
 
 def run_worker(
-    request: ConvertRequest | RunRequest,
+    request: ConvertRequest | ForeignRequest | RunRequest,
     folder: Path,
     *,
     on_event: Callable[[dict[str, Any]], None] = lambda event: None,
@@ -118,7 +119,7 @@ def run_worker(
     work. Failures carry the last lines of the library's output until then as `log`, `converted`
     events the most memory seen until then as `peak_rss_bytes`. `cancel` ends the process early.
     """
-    kind = "convert" if isinstance(request, ConvertRequest) else "run"
+    kind = _KINDS[type(request)]
     folder.mkdir(parents=True, exist_ok=True)
     body, log = folder / f"{kind}.json", folder / f"{kind}.log"
     body.write_bytes(canonical_bytes({"kind": kind, **to_json(request)}))

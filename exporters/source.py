@@ -9,14 +9,18 @@ import importlib
 import importlib.util
 from pathlib import Path
 
+from exporters.sources import savedmodel
 from exporters.sources.kinds import KINDS, PREFIXES
 from exporters.sources.model import SourceModel, from_module
+from exporters.sources.savedmodel import ForeignModel
 from headtail.errors import UnknownName, UsageFault
 
-__all__ = ["KINDS", "SourceModel", "from_module", "load_source"]
+__all__ = ["KINDS", "SourceModel", "from_module", "load_module", "load_source"]
 
 
-def load_source(source: str, *, name: str = "", images: Path | None = None) -> SourceModel:
+def load_source(
+    source: str, *, name: str = "", images: Path | None = None
+) -> SourceModel | ForeignModel:
     """Any of `KINDS` to a `SourceModel`; raises `SourceFault` with what is missing or wrong.
 
     `images` is a folder of photos to calibrate and judge with, for sources that bring none.
@@ -27,6 +31,8 @@ def load_source(source: str, *, name: str = "", images: Path | None = None) -> S
         module = importlib.import_module(kinds[prefix].module)
         made: SourceModel = module.load(rest, name=name, images=images)
         return made
+    if savedmodel.is_saved_model(Path(source)):
+        return savedmodel.load(source, name=name, images=images)
     if images is not None:
         raise UsageFault(
             f"--images was given for {source}.",
@@ -42,6 +48,18 @@ def load_source(source: str, *, name: str = "", images: Path | None = None) -> S
     from exporters.sources import scripts
 
     return scripts.load(source, name=name)
+
+
+def load_module(source: str, *, name: str = "", images: Path | None = None) -> SourceModel:
+    """As `load_source`; raises `UsageFault` for a source that has no PyTorch program."""
+    found = load_source(source, name=name, images=images)
+    if isinstance(found, ForeignModel):
+        raise UsageFault(
+            f"{source} is a TensorFlow SavedModel.",
+            expected="This needs a PyTorch program, which a SavedModel does not hold.",
+            remedy="Export it with headtail export, or port the model to PyTorch.",
+        )
+    return found
 
 
 def _importable(name: str) -> bool:

@@ -14,15 +14,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from headtail.errors import ConversionFailed, HeadtailError, UnknownName
-from headtail.manifest import Entry
+from headtail.manifest import Coverage, Entry
 from headtail.strictjson import from_json, parse, to_json
 from headtail.tensors import TensorSpec
 
-__all__ = ["FINAL_EVENT", "ConvertRequest", "RunRequest", "main"]
+__all__ = ["FINAL_EVENT", "ConvertRequest", "ForeignRequest", "RunRequest", "main"]
 
 FINAL_EVENT = "finished"
 Emit = Callable[[dict[str, Any]], None]
@@ -43,6 +44,26 @@ class ConvertRequest:
     heads: dict[str, tuple[str, ...]]
     inputs: tuple[TensorSpec, ...]
     calibration: str | None
+    scratch: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ForeignRequest:
+    """Write one format of a SavedModel in several precisions; events as for `ConvertRequest`.
+
+    TensorFlow's own outputs for `samples` go to `answers`, keyed `<sample>.<output name>`, unless
+    it is empty.
+    """
+
+    format: str
+    precisions: tuple[str, ...]
+    destinations: tuple[str, ...]
+    path: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    samples: str
+    calibration: str
+    answers: str
     scratch: str
 
 
@@ -125,29 +146,45 @@ def _convert(body: dict[str, Any], emit: Emit) -> None:
         "rewrites": {done.name: done.sites for done in prepared.applied},
         "undone": {undone.name: undone.reason for undone in prepared.undone},
     }
+    calibration = Path(request.calibration) if request.calibration else None
     for precision, destination in zip(request.precisions, request.destinations, strict=True):
-        emit({"event": "started", "precision": precision})
-        start = time.perf_counter()
-        job = Job(
-            precision,
-            entries,
-            captured,
-            request.inputs,
-            Path(request.calibration) if request.calibration else None,
-            Path(destination),
-            scratch,
-        )
-        try:
-            coverage = write(job)
-        except Exception as error:  # one precision must not take the others with it
-            emit({"event": "failed", "precision": precision, **_told(error)})
-            continue
-        seconds = time.perf_counter() - start
-        shown = to_json(coverage) if coverage else None
-        emit(
-            {"event": "converted", "precision": precision, "seconds": seconds, "coverage": shown}
-            | told
-        )
+        path = Path(destination)
+        job = Job(precision, entries, captured, request.inputs, calibration, path, scratch)
+        _each(precision, lambda job=job: write(job), told, emit)  # type: ignore[misc]  # mypy cannot infer the default's type
+
+
+def _each(
+    precision: str, write: Callable[[], Coverage | None], told: dict[str, Any], emit: Emit
+) -> None:
+    """One file; one precision that fails must not take the others with it."""
+    emit({"event": "started", "precision": precision})
+    start = time.perf_counter()
+    try:
+        coverage = write()
+    except Exception as error:  # whatever a library raises
+        emit({"event": "failed", "precision": precision, **_told(error)})
+        return
+    seconds, shown = time.perf_counter() - start, to_json(coverage) if coverage else None
+    emit(
+        {"event": "converted", "precision": precision, "seconds": seconds, "coverage": shown} | told
+    )
+
+
+def _foreign_convert(body: dict[str, Any], emit: Emit) -> None:
+    request = from_json(ForeignRequest, body)
+
+    from exporters import foreign_worker
+    from exporters.exchange import write_samples
+
+    path, scratch = Path(request.path), Path(request.scratch)
+    scratch.mkdir(parents=True, exist_ok=True)
+    if request.answers:
+        said = foreign_worker.answers(path, request.inputs, request.outputs, Path(request.samples))
+        write_samples(Path(request.answers), said, request.outputs)
+    for precision, destination in zip(request.precisions, request.destinations, strict=True):
+        given = (path, request.inputs, (request.format, precision), Path(destination), scratch)
+        write = partial(foreign_worker.write, *given, Path(request.calibration))
+        _each(precision, write, {"rewrites": {}, "undone": {}}, emit)
 
 
 def _run(body: dict[str, Any], emit: Emit) -> None:
@@ -194,7 +231,11 @@ def _observed(request: RunRequest) -> Mapping[str, Any]:
     }
 
 
-_KINDS: dict[str, Callable[[dict[str, Any], Emit], None]] = {"convert": _convert, "run": _run}
+_KINDS: dict[str, Callable[[dict[str, Any], Emit], None]] = {
+    "convert": _convert,
+    "foreign": _foreign_convert,
+    "run": _run,
+}
 
 
 if __name__ == "__main__":

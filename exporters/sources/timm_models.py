@@ -116,7 +116,7 @@ def _preprocess(config: dict[str, Any]) -> Preprocess:
         height=height,
         width=width,
         colour="RGB",
-        fit="stretch" if whole else "crop",
+        fit="squash" if whole else "crop",
         crop_fraction=1.0 if whole else float(config["crop_pct"]),
         resize=_RESIZE.get(config["interpolation"], "bicubic"),
         scale=1 / 255,

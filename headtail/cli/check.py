@@ -41,7 +41,7 @@ def command(source: str, formats: tuple[str, ...], bisect: bool, repro: Path, as
     import torch
 
     from exporters.diagnosis import check, support_table
-    from exporters.source import load_source
+    from exporters.source import load_module
     from exporters.target import TARGETS
     from headtail.cli.findings import check_json, check_lines
 
@@ -49,7 +49,7 @@ def command(source: str, formats: tuple[str, ...], bisect: bool, repro: Path, as
     for name in names:
         support_table(name)  # refused before the model is built
     torch.set_num_threads(1)
-    model = load_source(source)
+    model = load_module(source)
     report = check(model.module, model.example, names, progress=console)
     console.lines(check_lines(report))
     result = check_json(report)

@@ -44,14 +44,14 @@ def _demo(console: Console, destination: Path, *, force: bool) -> int:
 
     from exporters.pipeline import ExportOptions, export
     from exporters.progress import StageClock
-    from exporters.source import load_source
+    from exporters.source import load_module
     from headtail.cli.tables import export_lines
 
     options = ExportOptions(destination, force=force)  # refused before the long work
     torch.set_num_threads(1)
     clock = StageClock(console)
     with clock.stage("load"):
-        source = load_source(MODEL)
+        source = load_module(MODEL)
     result = export(source, options, progress=console)
     console.lines(export_lines(result))
     split, fallback = _offload(console, clock, source, result)

@@ -57,10 +57,10 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     torchvision:NAME, hf:ID, keras:FILE. `headtail list sources` has them all.
     """
     console = Console(as_json)
-    from exporters.pipeline import ExportOptions, export
+    from exporters.pipeline import ExportOptions, export, formats_of
     from exporters.processes import Limits
     from exporters.source import load_source
-    from exporters.target import TARGETS, target
+    from exporters.target import target
     from headtail.cli.tables import export_json, export_lines
     from quantizers.recipe import recipe
 
@@ -71,7 +71,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     model = load_source(source, name=name, images=images)
     options = ExportOptions(
         output or Path(f"{model.name}.bundle"),
-        formats=formats or tuple(TARGETS),
+        formats=formats or formats_of(model),
         precisions=precisions,
         cuts=cuts,
         split=not no_split,

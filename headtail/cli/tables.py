@@ -38,7 +38,8 @@ def export_lines(result: ExportResult) -> Iterator[str]:
     sample = result.bundle.manifest.evaluation
     yield f"agreement with fp32 PyTorch on {sample.count} inputs from {sample.source}"
     yield f"bundle {result.bundle.manifest.bundle_id[:16]} written to {result.bundle.path}"
-    yield f"next: headtail verify {result.bundle.path} · headtail serve {result.bundle.path}"
+    serve = f" · headtail serve {result.bundle.path}" if result.bundle.manifest.tails else ""
+    yield f"next: headtail verify {result.bundle.path}{serve}"
 
 
 def _conversion_lines(manifest: Manifest) -> Iterator[str]:

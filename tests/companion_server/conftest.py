@@ -14,7 +14,7 @@ from companion_server.settings import Settings
 from companion_server.store import BundleStore
 from companion_server.tails import read_program
 from headtail.bundle import BundleWriter
-from headtail.manifest import Cut, Manifest, QuantTable, SampleSet, Tail
+from headtail.manifest import SCHEMA_VERSION, Cut, Manifest, QuantTable, SampleSet, Tail
 from headtail.tensorfile import dump
 from headtail.tensors import Array, TensorSpec
 
@@ -106,9 +106,10 @@ def write_bundle(folder, *, name="toy", seed=0, spoil=False):
         folder / "program.json", folder / "weights.safetensors"
     )
     manifest = Manifest(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         bundle_id="",
         name=name,
+        source="tests",
         task="segmentation",
         labels=(),
         preprocess=None,

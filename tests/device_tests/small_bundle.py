@@ -180,6 +180,7 @@ def _manifest(artifacts: tuple[Artifact, ...]) -> Manifest:
         schema_version=SCHEMA_VERSION,
         bundle_id="",
         name="small",
+        source="tests",
         task="segmentation",
         labels=(),
         preprocess=None,

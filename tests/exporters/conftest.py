@@ -108,6 +108,7 @@ def litert_bundle(proof, captured, tail, expected, photo_source, tmp_path_factor
         [proof],
         destination=tmp_path_factory.mktemp("packed") / "residual.bundle",
         force=False,
+        forward=captured.entries[0],
         graph=captured.graph,
         tail=tail,
         cuts=captured.cuts,

@@ -46,6 +46,7 @@ def packing(photo_source, captured, tail, expected, tmp_path):
 
     def go(name="residual", source=photo_source, **other):
         given = {
+            "forward": captured.entries[0],
             "graph": captured.graph,
             "tail": tail,
             "cuts": captured.cuts,
@@ -143,6 +144,7 @@ def test_a_codec_that_the_values_do_not_fit_is_left_out(packing, captured, expec
     bundle = packing(
         "loud",
         source,
+        forward=made.entries[0],
         graph=made.graph,
         tail=tail_of(source, made)[0],
         cuts=made.cuts,

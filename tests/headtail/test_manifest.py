@@ -38,6 +38,7 @@ SMALL = Manifest(
     schema_version=SCHEMA_VERSION,
     bundle_id="",
     name="small",
+    source="Python",
     task="classification",
     labels=("ja", "nö"),
     preprocess=Preprocess(
@@ -129,6 +130,7 @@ GOLDEN = "".join(
         '"layout":"NCHW","mean":[0.0,0.0,0.0],"resize":"bilinear","scale":0.5,',
         '"std":[1.0,1.0,1.0],"width":2},',
         '"schema_version":2,',
+        '"source":"Python",',
         '"tails":[{"program":"p.json","weights":"w.safetensors"}],',
         '"task":"classification",',
         '"tool_versions":{"headtail":"0.1.0"}}',

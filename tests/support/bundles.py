@@ -147,6 +147,7 @@ def manifest_of(golden: dict[str, Array], *, name: str) -> Manifest:
         schema_version=SCHEMA_VERSION,
         bundle_id="",
         name=name,
+        source="tests",
         task="image-classification",
         labels=LABELS,
         preprocess=PREPROCESS,

@@ -1,0 +1,84 @@
+"""What an export is asked for, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporters.conversion import Failure
+from exporters.processes import Limits
+from exporters.target import TARGETS
+from headtail.bundle import Bundle
+from headtail.errors import GateFailed, UsageFault
+from headtail.report import ArtifactRow
+
+__all__ = ["GOLDEN_SAMPLES", "ExportOptions", "ExportResult", "require_any"]
+
+GOLDEN_SAMPLES = 4  # whole photos with all boundary tensors are about 1.5 MB each
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to write. Empty `precisions`: all that the formats honour; `cuts`: names, or empty for
+    the three best, unless `split` is off; `warmup` and `runs` count timed runs per artifact;
+    `limits` hold for each converter's process; `rebuild` takes nothing from the cache."""
+
+    destination: Path
+    formats: tuple[str, ...] = tuple(TARGETS)
+    precisions: tuple[str, ...] = ()
+    cuts: tuple[str, ...] = ()
+    split: bool = True
+    force: bool = False
+    warmup: int = 3
+    runs: int = 20
+    limits: Limits = field(default_factory=Limits)
+    rebuild: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.destination.name.endswith(".bundle"):
+            raise UsageFault(
+                f"The destination is {self.destination.name!r}.",
+                expected="A bundle is a folder called NAME.bundle.",
+                remedy=f"Use {self.destination.name}.bundle.",
+            )
+        if self.cuts and not self.split:
+            raise UsageFault(
+                f"The cuts {', '.join(self.cuts)} were asked for, and no split.",
+                expected="A model is either split at cuts or not at all.",
+                remedy="Leave out either --cut or --no-split.",
+            )
+        if self.destination.exists() and not self.force:
+            raise UsageFault(
+                f"{self.destination} already exists.",
+                expected="A bundle is never overwritten unasked.",
+                remedy="Choose another destination, or pass --force.",
+            )
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The bundle, one row per artifact asked for (failed ones too), what was left out and why."""
+
+    bundle: Bundle
+    rows: tuple[ArtifactRow, ...]
+    failures: tuple[Failure, ...]
+    remarks: tuple[str, ...]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Was everything that was asked for written and proven?"""
+        return not self.failures
+
+
+def require_any(proofs: Sequence[object], failures: Sequence[Failure]) -> None:
+    """Raise `GateFailed` if nothing was proven."""
+    if proofs:
+        return
+    reasons = "; ".join(f"{f.format} {f.precision}: {f.reason}" for f in failures)
+    raise GateFailed(
+        f"Not one artifact could be written and proven ({reasons}).",
+        expected="A bundle holds at least one proven artifact.",
+        remedy="Cure the first reason, and export again; no bundle was written.",
+    )
