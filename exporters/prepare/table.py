@@ -61,6 +61,10 @@ REWRITES: tuple[Rewrite, ...] = (
         {"executorch": "a norm the backend does not fuse is a pass over the image"},
     ),
     Rewrite(
+        "padded_average_pool",
+        {"executorch": "XNNPACK's pool does not count padding, so such a pool is not delegated"},
+    ),
+    Rewrite(
         "fuse_branches",
         {"executorch": "one convolution instead of several and their sum"},
     ),
