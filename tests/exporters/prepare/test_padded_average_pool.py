@@ -1,0 +1,34 @@
+"""Average pools that count their padding become depthwise convolutions."""
+
+import pytest
+import torch
+from torch import nn
+
+from tests.exporters.prepare.rewriting import rewritten, targets
+
+IMAGE = torch.randn(1, 8, 9, 7)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [nn.AvgPool2d(3, 2, 1), nn.AvgPool2d((3, 5), (2, 1), (0, 2)), nn.AvgPool2d(2, padding=1)],
+)
+def test_a_counted_border_is_a_convolution(pool):
+    graph, sites = rewritten(pool, (IMAGE,), "padded_average_pool")
+    assert sites == 1
+    assert targets(graph) == {"conv2d": 1}
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.AvgPool2d(2, 2),
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        nn.AvgPool2d(3, 2, 1, ceil_mode=True),
+        nn.AvgPool2d(3, 2, 1, divisor_override=4),
+    ],
+)
+def test_other_pools_stay(pool):
+    graph, sites = rewritten(pool, (IMAGE,), "padded_average_pool")
+    assert sites == 0
+    assert targets(graph) == {"avg_pool2d": 1}
