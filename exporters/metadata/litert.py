@@ -1,4 +1,4 @@
-"""TFLite metadata: a flatbuffer in the model's buffer TFLITE_METADATA, the labels in a zip after it.
+"""TFLite metadata: a flatbuffer in the buffer TFLITE_METADATA, the labels in a zip after the model.
 
 https://ai.google.dev/edge/litert/models/metadata. The new buffer goes in front of the old content,
 which only moves: every other byte of the file stays as the converter or the quantizer wrote it.
@@ -157,8 +157,11 @@ def _inserted(model: bytes, content: bytes) -> bytes:
             remedy="Export without metadata.",
         )
     entries = [e for e in _elements(model, fields[_METADATA]) if _name(model, e) != _BUFFER]
-    moved = _block(model, fields, (buffers, entries), content, 0)
-    block = _block(model, fields, (buffers, entries), content, len(moved))
+    known = (buffers, entries)
+    # its size does not depend on the shift, which must only be large enough to point forward
+    enough = len(model) + len(content) + 4096
+    size = len(_block(model, fields, known, content, enough))
+    block = _block(model, fields, known, content, size)
     header = struct.pack("<I", _HEADER + 20) + b"TFL3"
     return header + block + model[_HEADER:]
 

@@ -36,7 +36,8 @@ def test_the_model_stays_and_the_metadata_is_found() -> None:
     assert bytes(bytearray(after.buffers[1].data)) == bytes(range(64))
     assert [entry.name for entry in after.metadata] == [b"TFLITE_METADATA"]
     packed = bytes(bytearray(after.buffers[after.metadata[0].buffer].data))
-    assert packed[4:8] == b"M001" and b"someone" in packed
+    assert packed[4:8] == b"M001"
+    assert b"someone" in packed
     assert zipfile.ZipFile(io.BytesIO(content)).read("labels.txt") == b"cat\ndog\n"
 
 
