@@ -15,12 +15,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from exporters.cache import Cache, default_root
 from exporters.captured import Captured, capture_source, tail_of
-from exporters.conversion import Captures, Conversion, Failure
+from exporters.conversion import Captures, Conversion
 from exporters.convert import convert_all, plan_conversions, save_calibration
 from exporters.digests import graph_digest
 from exporters.foreign import FORMATS as FOREIGN_FORMATS
@@ -69,8 +70,17 @@ def export(
         if again:
             return again
         with clock.stage("convert"):
-            convert = _conversion(pairs, source, captured, options, folder, clock.progress, cache)
-            with _beside(convert) as conversions:
+            convert = partial(
+                convert_all,
+                pairs,
+                _captures(source, captured, folder),
+                name=source.name,
+                folder=folder,
+                progress=clock.progress,
+                limits=options.limits,
+                cache=Kept(cache, rebuild=options.rebuild),
+            )
+            with _beside(lambda cancel: convert(cancel=cancel)) as conversions:
                 tail, said = tail_of(source, captured) if captured.cuts else (None, [])
                 expected = reference(captured.graph, source.evaluation.samples, captured.cuts)
                 done, failures = conversions.result()
@@ -120,38 +130,15 @@ def _again(
     return ExportResult(found.bundle, found.rows, (), found.remarks, clock.seconds)
 
 
-Convert = Callable[[threading.Event], tuple[list[Conversion], list[Failure]]]
-
-
-def _conversion(  # noqa: PLR0913, PLR0917  # all that converting needs
-    pairs: Sequence[tuple[str, str]],
-    source: SourceModel,
-    captured: Captured,
-    options: ExportOptions,
-    folder: Path,
-    progress: Progress,
-    cache: Cache,
-) -> Convert:
-    """The conversions, to be started with the event that ends them early."""
+def _captures(source: SourceModel, captured: Captured, folder: Path) -> Captures:
     inputs = captured.entries[0].inputs
-    calibration = save_calibration(source.calibration, inputs, folder)
-    captures = Captures(
+    return Captures(
         captured.program,
         captured.heads,
         inputs,
-        calibration,
+        save_calibration(source.calibration, inputs, folder),
         graph_digest(captured.graph),
         source.calibration.provenance.sha256 if source.calibration else "",
-    )
-    return lambda cancel: convert_all(
-        pairs,
-        captures,
-        name=source.name,
-        folder=folder,
-        progress=progress,
-        limits=options.limits,
-        cancel=cancel,
-        cache=Kept(cache, rebuild=options.rebuild),
     )
 
 

@@ -27,7 +27,9 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of photos to calibrate and judge with, for networks of a hub.",
 )
-@click.option("--no-split", is_flag=True, help="No cuts, no heads, no tail: the model whole.")
+@click.option(
+    "--split/--no-split", default=True, help="Without: no cuts, no heads, no tail; the model whole."
+)
 @click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--rebuild", is_flag=True, help="Take nothing from the cache of earlier exports.")
@@ -42,7 +44,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     precisions: tuple[str, ...],
     cuts: tuple[str, ...],
     images: Path | None,
-    no_split: bool,
+    split: bool,
     runs: int,
     force: bool,
     rebuild: bool,
@@ -74,7 +76,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         formats=formats or formats_of(model),
         precisions=precisions,
         cuts=cuts,
-        split=not no_split,
+        split=split,
         force=force,
         runs=runs,
         limits=Limits.of(seconds=time_limit, gigabytes=memory_limit),

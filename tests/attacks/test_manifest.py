@@ -93,7 +93,7 @@ def test_another_schema_version(bundle, version):
 
 def test_a_newer_schema_says_what_to_do_even_if_its_keys_are_new(bundle):
     fault = resealed_fault(
-        bundle, lambda value: value.update(schema_version=2, shiny={"key": [1, 2]})
+        bundle, lambda value: value.update(schema_version=99, shiny={"key": [1, 2]})
     )
     assert fault.remedy == "Update Headtail to read this bundle."
     assert fault.exit_code == 2

@@ -245,7 +245,7 @@ def test_a_manifest_that_is_changed_newer_or_huge(tmp_path, content):
     value = json.loads(content["manifest.json"])
     for data, kind in (
         (content["manifest.json"].replace(b'"cat"', b'"bat"'), IntegrityFault),
-        (sealed({**value, "schema_version": 2}), SchemaFault),
+        (sealed({**value, "schema_version": 99}), SchemaFault),
         (bytes((8 << 20) + 1), IntegrityFault),
     ):
         write(tmp_path / "evil.zip", [*{**content, "manifest.json": data}.items()])

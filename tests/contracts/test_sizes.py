@@ -20,9 +20,12 @@ MANY_ARGUMENTS = {
     "headtail/cli/plan.py:command",
     "headtail/cli/run.py:command",
     "headtail/api.py:export",
-    "exporters/source.py:from_module",
+    "exporters/sources/model.py:from_module",
+    "exporters/sources/timm_models.py:image_model",
     "exporters/convert.py:convert_all",
+    "exporters/proving.py:prove_all",
     "exporters/packing.py:pack",
+    "exporters/rows.py:artifact_row",
 }
 
 

@@ -60,6 +60,35 @@ def test_a_rewrite_that_fails_leaves_the_others(graph):
     assert torch.ops.aten.relu.default not in targets  # dead code is gone
 
 
+class Cancels(nn.Module):
+    """Its own float32 answer is far from the float64 one: large parts cancel."""
+
+    def forward(self, x):
+        return (x + 3e4).sum((2, 3)) - 64 * 3e4
+
+
+def test_where_float32_itself_is_coarse_the_float64_answer_decides():
+    graph = flat_graph(capture(Cancels().eval(), EXAMPLE))
+
+    def reordered(graph):
+        node = next(n for n in graph.graph.nodes if n.target is torch.ops.aten.sum.dim_IntList)
+        with graph.graph.inserting_before(node):
+            rows = graph.graph.call_function(node.target, (node.args[0], [3]))
+            both = graph.graph.call_function(node.target, (rows, [2]))
+        node.replace_all_uses_with(both)
+        return 1
+
+    def shifted(graph):
+        node = next(n for n in graph.graph.nodes if n.target is torch.ops.aten.add.Tensor)
+        node.update_arg(1, 3e4 + 0.5)
+        return 1
+
+    prepared = _prepared(graph, reordered, shifted)
+    assert [a.name for a in prepared.applied] == ["reordered"]
+    assert prepared.applied[0].snr_db < 100
+    assert [u.name for u in prepared.undone] == ["shifted"]
+
+
 def test_the_graph_that_was_given_stays_as_it_was(graph):
     before = graph.code
     _prepared(graph, _louder)
