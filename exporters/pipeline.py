@@ -15,21 +15,23 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from exporters.cache import Cache, default_root
 from exporters.captured import Captured, capture_source, tail_of
-from exporters.conversion import Captures, Conversion
+from exporters.conversion import Captures, Conversion, Failure
 from exporters.convert import convert_all, plan_conversions, save_calibration
 from exporters.digests import graph_digest
 from exporters.foreign import FORMATS as FOREIGN_FORMATS
 from exporters.foreign import export_foreign
+from exporters.graphfile import TailProgram
 from exporters.kept import Kept
 from exporters.options import GOLDEN_SAMPLES, ExportOptions, ExportResult, require_any
-from exporters.packing import pack
-from exporters.parity import reference
+from exporters.packing import Proof, pack
+from exporters.parity import Reference, reference
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.prove import Protocol
 from exporters.proving import prove_all
@@ -38,8 +40,8 @@ from exporters.rows import failed_row
 from exporters.source import SourceModel
 from exporters.sources.savedmodel import ForeignModel
 from exporters.target import TARGETS
-from headtail.bundle import write_report
-from headtail.report import Effort, Report
+from headtail.bundle import Bundle, write_report
+from headtail.report import ArtifactRow, Effort, Report
 
 __all__ = ["ExportOptions", "ExportResult", "export", "formats_of"]
 
@@ -70,33 +72,20 @@ def export(
         if again:
             return again
         with clock.stage("convert"):
-            convert = partial(
-                convert_all,
-                pairs,
-                _captures(source, captured, folder),
-                name=source.name,
-                folder=folder,
-                progress=clock.progress,
-                limits=options.limits,
-                cache=Kept(cache, rebuild=options.rebuild),
-            )
-            with _beside(lambda cancel: convert(cancel=cancel)) as conversions:
-                tail, said = tail_of(source, captured) if captured.cuts else (None, [])
-                expected = reference(captured.graph, source.evaluation.samples, captured.cuts)
-                done, failures = conversions.result()
-            remarks += said
+            converted = _convert(source, captured, pairs, folder, options, clock.progress)
+        remarks += converted.remarks
         with clock.stage("verify"):
             protocol = Protocol(GOLDEN_SAMPLES, options.warmup, options.runs)
             proofs, refused = prove_all(
-                done,
+                converted.done,
                 captured.entries,
                 source,
-                expected,
+                converted.expected,
                 protocol=protocol,
                 folder=folder / "prove",
                 progress=clock.progress,
             )
-            failures += refused
+        failures = [*converted.failures, *refused]
         require_any(proofs, failures)
         with clock.stage("pack"):
             bundle = pack(
@@ -106,18 +95,68 @@ def export(
                 force=options.force,
                 forward=captured.entries[0],
                 graph=captured.graph,
-                tail=tail,
+                tail=converted.tail,
                 cuts=captured.cuts,
-                expected=expected,
+                expected=converted.expected,
                 golden_samples=GOLDEN_SAMPLES,
             )
-    rows = tuple(proof.row() for proof in proofs)
-    rows += tuple(failed_row((f.format, f.precision), f.reason) for f in failures)
-    report = Report("export", rows, tuple(remarks), clock.seconds, _converted(done))
-    write_report(bundle, report.to_json())
+    rows = _report(bundle, proofs, failures, tuple(remarks), clock.seconds, converted.done)
     if not failures:
         keep_export(cache, name, bundle)
     return ExportResult(bundle, rows, tuple(failures), tuple(remarks), clock.seconds)
+
+
+@dataclass(frozen=True)
+class _Converted:
+    """The files, and what they are judged and packed with."""
+
+    done: Sequence[Conversion]
+    failures: Sequence[Failure]
+    tail: TailProgram | None
+    expected: Reference
+    remarks: Sequence[str]
+
+
+def _convert(
+    source: SourceModel,
+    captured: Captured,
+    pairs: Sequence[tuple[str, str]],
+    folder: Path,
+    options: ExportOptions,
+    progress: Progress,
+) -> _Converted:
+    """Run the converters; this process makes tail and reference meanwhile."""
+    convert = partial(
+        convert_all,
+        pairs,
+        _captures(source, captured, folder),
+        name=source.name,
+        folder=folder,
+        progress=progress,
+        limits=options.limits,
+        cache=Kept(Cache(default_root()), rebuild=options.rebuild),
+    )
+    with _beside(lambda cancel: convert(cancel=cancel)) as conversions:
+        tail, remarks = tail_of(source, captured) if captured.cuts else (None, [])
+        expected = reference(captured.graph, source.evaluation.samples, captured.cuts)
+        done, failures = conversions.result()
+    return _Converted(done, failures, tail, expected, remarks)
+
+
+def _report(
+    bundle: Bundle,
+    proofs: Sequence[Proof],
+    failures: Sequence[Failure],
+    remarks: tuple[str, ...],
+    seconds: dict[str, float],
+    done: Sequence[Conversion],
+) -> tuple[ArtifactRow, ...]:
+    """Write report.json and report.html; a row per artifact asked for, failed ones last."""
+    rows = tuple(proof.row() for proof in proofs)
+    rows += tuple(failed_row((f.format, f.precision), f.reason) for f in failures)
+    efforts = {f"{c.format}.{c.precision}": Effort(c.seconds, c.peak_rss_bytes) for c in done}
+    write_report(bundle, Report("export", rows, remarks, seconds, efforts).to_json())
+    return rows
 
 
 def _again(
@@ -153,7 +192,3 @@ def _beside(work: Callable[[threading.Event], Result]) -> Iterator[Future[Result
         except BaseException:
             cancel.set()
             raise
-
-
-def _converted(done: Sequence[Conversion]) -> dict[str, Effort]:
-    return {f"{c.format}.{c.precision}": Effort(c.seconds, c.peak_rss_bytes) for c in done}

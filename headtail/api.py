@@ -33,6 +33,8 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     force: bool = False,
     runs: int = 20,
     rebuild: bool = False,
+    time_limit: float | None = None,
+    memory_limit: float | None = None,
 ) -> ExportResult:
     """Export a live model to a verified bundle at `output` (`NAME.bundle`).
 
@@ -41,13 +43,15 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     given) that share nothing; without `evaluation` the example inputs are all that is compared.
     Empty `formats`, `precisions`, `cuts` mean all formats, all precisions they honour, three cuts.
     Without `split` the model stays whole: no cuts, no heads, no tail. `rebuild` takes nothing from
-    the cache of earlier exports. `runs` counts timed runs per artifact.
+    the cache of earlier exports. `runs` counts timed runs per artifact. A converter is ended after
+    `time_limit` seconds, or when its process holds `memory_limit` GB.
     Raises `SourceFault` for a model that cannot be exported as given, `UsageFault` for options
     that cannot be, `GateFailed` if nothing could be proven. Formats that fail are in
     `result.failures`; the others are written.
     """
     from exporters.pipeline import ExportOptions
     from exporters.pipeline import export as run
+    from exporters.processes import Limits
     from exporters.source import from_module
     from exporters.target import TARGETS
 
@@ -69,6 +73,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
         force=force,
         runs=runs,
         rebuild=rebuild,
+        limits=Limits.of(seconds=time_limit, gigabytes=memory_limit),
     )
     return run(source, options)
 

@@ -112,7 +112,7 @@ def _shorten_names(model: Any) -> None:
 
 
 def _pack(model: Any) -> bytearray:
-    import flatbuffers  # type: ignore[import-untyped]  # ships no types
+    import flatbuffers
 
     class SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]  # an untyped base
         """Writes a numpy vector that it has written before as a reference to the first one."""

@@ -44,9 +44,7 @@ REWRITES: tuple[Rewrite, ...] = (
     ),
     Rewrite(
         "exact_forms",
-        {
-            "coreml": "coremltools writes 12 operators wrong in silence and refuses 20 that have forms"
-        },
+        {"coreml": "coremltools writes 12 operators wrong in silence, refuses 20 with forms"},
     ),
     Rewrite(
         "exact_resize",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from headtail.cli.console import Console, json_option
+from headtail.cli.console import Console, json_option, listed
 
 if TYPE_CHECKING:
     from exporters.source import SourceModel
@@ -18,7 +18,11 @@ __all__ = ["command"]
 @click.command("check")
 @click.argument("source")
 @click.option(
-    "--format", "formats", multiple=True, help="litert, executorch or coreml; repeatable."
+    "--format",
+    "formats",
+    multiple=True,
+    callback=listed,
+    help="litert, executorch or coreml, with commas between several.",
 )
 @click.option(
     "--bisect", is_flag=True, help="Also convert, and find the first module that disagrees."

@@ -10,9 +10,16 @@ from typing import Any
 
 import click
 
-__all__ = ["COUNT", "Console", "json_option"]
+__all__ = ["COUNT", "Console", "json_option", "listed"]
 
 COUNT = click.IntRange(1)  # the type of options that count runs or threads
+
+
+def listed(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The callback of options that take several names: repeated, or with commas between them."""
+    return tuple(name for value in values for part in value.split(",") if (name := part.strip()))
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

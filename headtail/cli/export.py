@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from headtail.cli.console import COUNT, Console, json_option
+from headtail.cli.console import COUNT, Console, json_option, listed
 
 __all__ = ["command"]
 
@@ -18,10 +18,16 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.bundle to write.")
 @click.option("--name", default="", help="Name in the manifest; the source's own by default.")
 @click.option(
-    "--format", "formats", multiple=True, help="litert, executorch or coreml; repeatable."
+    "--format",
+    "formats",
+    multiple=True,
+    callback=listed,
+    help="litert, executorch or coreml, with commas between several.",
 )
-@click.option("--precision", "precisions", multiple=True, help="See headtail list; repeatable.")
-@click.option("--cut", "cuts", multiple=True, help="Cut id or node name; repeatable.")
+@click.option(
+    "--precision", "precisions", multiple=True, callback=listed, help="Names of headtail list."
+)
+@click.option("--cut", "cuts", multiple=True, callback=listed, help="Cut ids or node names.")
 @click.option(
     "--images",
     type=click.Path(path_type=Path, exists=True, file_okay=False),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from headtail.cli.console import COUNT, Console, json_option
+from headtail.cli.console import COUNT, Console, json_option, listed
 
 if TYPE_CHECKING:
     from headtail.bundle import Bundle
@@ -26,7 +26,11 @@ __all__ = ["command"]
     help="Find the first module that disagrees, for formats that fail or are missing.",
 )
 @click.option(
-    "--format", "formats", multiple=True, help="With --bisect, the formats to bisect; repeatable."
+    "--format",
+    "formats",
+    multiple=True,
+    callback=listed,
+    help="With --bisect, the formats to bisect.",
 )
 @click.option(
     "--repro",

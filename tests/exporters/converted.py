@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from exporters.capture import capture, flat_graph, input_specs, output_specs
 from exporters.entries import EntryPoints
@@ -78,7 +78,7 @@ class Converted:
     format: str
     path: Path
     entries: dict[str, tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]]
-    graphs: dict[str, nn.Module]
+    graphs: dict[str, fx.GraphModule]
     example: tuple[torch.Tensor, ...]
 
     @property
@@ -124,7 +124,7 @@ def convert(
     graph = flat_graph(capture(model, example))
     inputs = input_specs(graph)
     entries = {"forward": (inputs, output_specs(graph))}
-    graphs = {"forward": graph}
+    graphs: dict[str, fx.GraphModule] = {"forward": graph}
     for name in cuts:
         cut = find_cut(cut_points(graph, example), name)
         entry = f"head_{cut.id}"

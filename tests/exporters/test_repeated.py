@@ -1,6 +1,7 @@
 """What an export depends on is in its key, and a kept bundle is published again byte for byte."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -43,7 +44,7 @@ def test_one_weight_or_one_attribute_changes_the_digest():
 
 
 def test_every_part_of_an_export_is_in_its_key(photo_source, captured):
-    changes = [
+    changes: list[dict[str, Any]] = [
         {},
         {"name": "other"},
         {"labels": ("f", "g", "h", "i", "j")},
@@ -62,6 +63,7 @@ def test_a_kept_bundle_is_published_again(litert_bundle, proof, tmp_path):
     write_report(litert_bundle, Report("export", (proof.row(),), ("a remark",)).to_json())
     keep_export(cache, "k1", litert_bundle)
     again = publish_again(cache, "k1", tmp_path / "again.bundle", force=False)
+    assert again is not None
     assert again.bundle.manifest == litert_bundle.manifest
     verify_files(again.bundle)
     assert [row.format for row in again.rows] == ["litert"]
@@ -90,7 +92,8 @@ def test_conversions_are_kept_by_what_they_depend_on(tmp_path):
     # fp32 needs no calibration, so other inputs change nothing; other heads and programs do
     other = dataclasses.replace(captures, calibration_digest="others")
     assert kept.take(other, "litert", {"fp32": target})
-    for change in ({"heads": {}}, {"digest": "other"}):
+    changes: list[dict[str, Any]] = [{"heads": {}}, {"digest": "other"}]
+    for change in changes:
         assert not kept.take(dataclasses.replace(captures, **change), "litert", {"fp32": target})
     assert not kept.take(captures, "executorch", {"fp32": target})
     rebuilding = Kept(Cache(tmp_path / "cache"), rebuild=True)

@@ -11,7 +11,7 @@ from torch import nn
 
 from exporters.capture import capture, flat_graph
 from exporters.diagnosis import bisect, check, explain
-from exporters.source import load_source
+from exporters.source import load_module
 
 BROKEN = Path(__file__).parents[3] / "examples" / "broken"
 
@@ -47,7 +47,7 @@ def test_unknown_format_is_a_usage_fault():
 
 @pytest.mark.slow
 def test_missing_operators():
-    source = load_source(str(BROKEN / "missing_operators.py"))
+    source = load_module(str(BROKEN / "missing_operators.py"))
     report = check(source.module, source.example, ["executorch"])
     (target,) = report.targets
     blocking = {f.op: f for f in target.findings if f.blocking}
@@ -69,7 +69,10 @@ class Tiny(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 8, 3, padding=1)
         self.conv = nn.Conv2d(8, 8, 3, padding=1)
-        self.centre = load_source(str(BROKEN / "silent_cancellation.py")).module.blocks[1].centre
+        blocks = load_module(str(BROKEN / "silent_cancellation.py")).module.blocks
+        assert isinstance(blocks, nn.Sequential)
+        self.centre = blocks[1].get_submodule("centre")
+        assert self.conv.bias is not None
         nn.init.constant_(self.conv.bias, 20000.0)
 
     def forward(self, image):
@@ -87,6 +90,7 @@ def test_silent_fault_is_found_and_reproduced(tmp_path):
     assert found.place.startswith("silent_cancellation.py:")
     assert found.alone is not None
     assert found.alone.good(found.gate_db)  # the subtraction is exact: its input was rounded
+    assert found.reproduction is not None
     whole = next(probe for probe in found.probes if probe.name == "(the whole model)")
     done = subprocess.run(
         [sys.executable, str(found.reproduction / "repro.py")],

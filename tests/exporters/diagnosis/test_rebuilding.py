@@ -17,6 +17,7 @@ def test_same_calls_and_values(one_sample, tmp_path):
     model, example = settle(Residual()), (torch.randn(1, 3, 32, 32),)
     graph = flat_graph(capture(model, example))
     kept = graph if one_sample else batched_twin(model, example, graph)
+    assert kept is not None
     TailProgram.of(kept, one_sample=one_sample).write(tmp_path / "p", tmp_path / "w")
     again = rebuilt(TailProgram.read(tmp_path / "p", tmp_path / "w"), example)
     assert torch.equal(again(*example)[0], graph(*example)[0])

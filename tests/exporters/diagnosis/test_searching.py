@@ -20,7 +20,8 @@ def prober(good, rounds):
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
 def test_pair_is_a_step_from_good_to_bad(results):
-    good, rounds = [*results, False], []
+    good = [*results, False]
+    rounds: list[list[int]] = []
     low, high = narrow(-1, len(results), range(len(good)), prober(good, rounds))
     assert low == high - 1
     assert not good[high]
@@ -29,12 +30,14 @@ def test_pair_is_a_step_from_good_to_bad(results):
 
 
 def test_single_fault_is_found_in_few_rounds():
-    good, rounds = [position < 700 for position in range(1000)], []
+    good = [position < 700 for position in range(1000)]
+    rounds: list[list[int]] = []
     assert narrow(-1, 999, range(1000), prober(good, rounds)) == (699, 700)
     assert len(rounds) <= 6
 
 
 def test_only_candidates_are_probed():
-    good, rounds = [True] * 5 + [False] * 5, []
+    good = [True] * 5 + [False] * 5
+    rounds: list[list[int]] = []
     assert narrow(-1, 9, [1, 3, 7], prober(good, rounds)) == (3, 7)
     assert rounds == [[1, 3, 7]]

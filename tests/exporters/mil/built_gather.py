@@ -6,13 +6,15 @@ The oracles are plain loops or numpy indexing.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from .building import Array, Case
 
 DRAW = np.random.default_rng(5)
-OPERATORS = {
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "add": lambda old, new: old + new,
     "sub": lambda old, new: old - new,
     "mul": lambda old, new: old * new,

@@ -219,7 +219,7 @@ def test_what_does_not_fit_is_refused(name: str, wrong: dict[str, Any], sentence
 )
 def test_saved_layers(build: Build, name: str, target: str, precision: str) -> None:
     given = lstm_arrays("bidirectional") if name == "lstm" else arrays({"rnn": 1, "gru": 3}[name])
-    words = {"output_sequence": True}
+    words: dict[str, Any] = {"output_sequence": True}
     words |= {"direction": "bidirectional"} if name == "lstm" else {"direction": "reverse"}
     fed = [n for n in ("x", "initial_h", "initial_c") if n in given]
     fixed = {k: v for k, v in given.items() if k not in fed}

@@ -32,8 +32,9 @@ class Attention(nn.Module):
         else:
             parts = rows.view(windows, tokens, 2, 18).split([6, 6, 6], dim=3)
             parts = [part.permute(0, 2, 1, 3) for part in parts]
+        query, key, value = parts
         out = functional.scaled_dot_product_attention(
-            *parts, attn_mask=self.mask, is_causal=self.causal
+            query, key, value, attn_mask=self.mask, is_causal=self.causal
         )
         return out.transpose(1, 2).reshape(1, -1, 12)
 

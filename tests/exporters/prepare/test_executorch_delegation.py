@@ -21,6 +21,8 @@ pytestmark = [
 class Windowed(nn.Module):
     """A convolutional stem, shifted windows of attention with a gathered bias, and a head."""
 
+    index: torch.Tensor
+
     def __init__(self):
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 4, stride=4)
@@ -36,7 +38,8 @@ class Windowed(nn.Module):
         windows = rolled.view(1, 2, 4, 2, 4, 16).permute(0, 1, 3, 2, 4, 5).reshape(4, 16, 16)
         parts = self.projected(windows).reshape(4, 16, 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)
         bias = self.table[self.index.view(-1)].view(16, 16, 2).permute(2, 0, 1)[None]
-        z = functional.scaled_dot_product_attention(*parts, attn_mask=bias)
+        query, key, value = parts
+        z = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         z = z.transpose(1, 2).reshape(1, 2, 2, 4, 4, 16).permute(0, 1, 3, 2, 4, 5)
         y = y + torch.roll(z.reshape(1, 8, 8, 16), (2, 2), (1, 2))
         y = y + self.mlp(y)

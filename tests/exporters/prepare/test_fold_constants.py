@@ -8,6 +8,8 @@ from tests.exporters.prepare.rewriting import rewritten, targets
 
 
 class Positions(nn.Module):
+    index: torch.Tensor
+
     def __init__(self):
         super().__init__()
         self.table = nn.Parameter(torch.randn(9, 2))

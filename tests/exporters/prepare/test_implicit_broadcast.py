@@ -83,7 +83,8 @@ def test_litert_converts_separable_attention() -> None:
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             query, key, value = self.project(image).split([1, 8, 8], 1)
             context = (key * query.softmax(-1)).sum(-1, keepdim=True)
-            return self.out(value.relu() * context.expand_as(value))
+            out: torch.Tensor = self.out(value.relu() * context.expand_as(value))
+            return out
 
     image = torch.randn(1, 8, 4, 256)
     net = Attention().eval()

@@ -7,7 +7,7 @@ import click
 import numpy as np
 import pytest
 
-from headtail.cli.console import COUNT, Console, json_option
+from headtail.cli.console import COUNT, Console, json_option, listed
 
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
 
@@ -105,3 +105,26 @@ def test_counts_are_at_least_one(count, good):
         return
     with pytest.raises(click.BadParameter):
         command.make_context("x", ["--runs", str(count)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        ([], []),
+        (["--format", "coreml,litert"], ["coreml", "litert"]),
+        (
+            ["--format", "coreml", "--format", " litert , executorch,"],
+            ["coreml", "litert", "executorch"],
+        ),
+        (["--format", ","], []),
+    ],
+)
+def test_several_names_are_repeated_or_have_commas_between_them(arguments, names):
+    @click.command()
+    @click.option("--format", "formats", multiple=True, callback=listed)
+    def command(formats):
+        found.extend(formats)
+
+    found: list[str] = []
+    command.main(arguments, standalone_mode=False)
+    assert found == names
