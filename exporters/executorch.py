@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import torch
 
+from exporters.coverage import coverage
 from exporters.entries import EntryPoints
 from exporters.target import Job
+from headtail.manifest import FORWARD, Coverage
 
 __all__ = ["write"]
 
 
-def write(job: Job) -> None:
-    """Lower `job.entries` to one `.pte` of the asked precision at `job.destination`."""
+def write(job: Job) -> Coverage:
+    """Lower `job.entries` to one `.pte` of the asked precision at `job.destination`.
+
+    Returns what of `forward` XNNPACK takes.
+    """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
@@ -31,9 +36,11 @@ def write(job: Job) -> None:
         # as captured: the rewrites spell operators out that are to be quantized as one
         programs = dict(pt2e_backend.quantize_entries(_programs(job.captured), asked, samples))
     lowered = to_edge_transform_and_lower(programs, partitioner=[XnnpackPartitioner()])
+    taken = coverage(lowered.exported_program(FORWARD), "XNNPACK")
     program = lowered.to_executorch()
     with job.destination.open("wb") as file:
         program.write_to_file(file)
+    return taken
 
 
 def _programs(entries: EntryPoints) -> dict[str, torch.export.ExportedProgram]:
