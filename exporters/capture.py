@@ -22,6 +22,7 @@ import torch.utils._pytree as pytree
 from torch import fx
 from torch.export import Dim, ExportedProgram
 
+from exporters.functional import is_mutable, rename_in_place
 from headtail.errors import SourceFault
 from headtail.tensors import Array, TensorSpec
 
@@ -218,8 +219,7 @@ def _module_name(node: fx.Node) -> str:
 
 
 def _functional(program: ExportedProgram) -> ExportedProgram:
-    schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes]
-    if not any(schema is not None and schema.is_mutable for schema in schemas):
+    if not any(map(is_mutable, program.graph.nodes)) or rename_in_place(program.graph):
         return program
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own advice to its callers' callers
