@@ -12,6 +12,7 @@ stores them once.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -113,9 +114,16 @@ def _match(flat: Mapping[str, fx.GraphModule]) -> dict[str, list[tuple[str, ...]
 
 
 def _names(node: fx.Node) -> tuple[str, ...]:
-    """Its own name; a batch norm is folded into the convolution before it, which replaces it."""
-    folded = node.all_input_nodes[:1] if "batch_norm" in str(node.target) else []
-    return (node.name, *(source.name for source in folded))
+    """Its own name; a batch norm is folded into the convolution before it, which replaces it.
+
+    A batch norm may return three values, of which the first is its output.
+    """
+    names = [node.name]
+    if node.target is operator.getitem and node.args[1] == 0:
+        node = node.all_input_nodes[0]
+    if "batch_norm" in str(node.target):
+        names += [node.name, node.all_input_nodes[0].name]
+    return tuple(names)
 
 
 def _meanings(module: fx.GraphModule) -> dict[fx.Node, bytes]:
