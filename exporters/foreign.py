@@ -10,7 +10,7 @@ from pathlib import Path
 from exporters.conversion import Conversion, Failure
 from exporters.convert import outcome, plan_conversions, tell
 from exporters.exchange import read_samples, write_samples
-from exporters.options import GOLDEN_SAMPLES, ExportOptions, ExportResult, require_any
+from exporters.options import GOLDEN_SAMPLES, ExportOptions, ExportResult, missed, require_any
 from exporters.packing import pack
 from exporters.parity import Reference
 from exporters.processes import run_worker
@@ -76,11 +76,13 @@ def export_foreign(
                 expected=expected,
                 golden_samples=GOLDEN_SAMPLES,
             )
+    asked, said = missed(failures, options.precisions)
+    remarks += said
     rows = tuple(proof.row() for proof in proofs)
     rows += tuple(failed_row((f.format, f.precision), f.reason) for f in failures)
     efforts = {f"{c.format}.{c.precision}": Effort(c.seconds, c.peak_rss_bytes) for c in done}
     write_report(bundle, Report("export", rows, tuple(remarks), clock.seconds, efforts).to_json())
-    return ExportResult(bundle, rows, tuple(failures), tuple(remarks), clock.seconds)
+    return ExportResult(bundle, rows, asked, tuple(remarks), clock.seconds)
 
 
 def _convert(

@@ -13,7 +13,7 @@ from headtail.bundle import Bundle
 from headtail.errors import GateFailed, UsageFault
 from headtail.report import ArtifactRow
 
-__all__ = ["GOLDEN_SAMPLES", "ExportOptions", "ExportResult", "require_any"]
+__all__ = ["GOLDEN_SAMPLES", "ExportOptions", "ExportResult", "missed", "require_any"]
 
 GOLDEN_SAMPLES = 4  # whole photos with all boundary tensors are about 1.5 MB each
 
@@ -70,6 +70,19 @@ class ExportResult:
     def complete(self) -> bool:
         """Was everything that was asked for written and proven?"""
         return not self.failures
+
+
+def missed(
+    failures: Sequence[Failure], precisions: Sequence[str]
+) -> tuple[tuple[Failure, ...], list[str]]:
+    """The failures of what was asked for, and a remark for each of the others.
+
+    Without `precisions` fp32 is what was asked for; a network that another one does not suit is
+    exported without it, and told so.
+    """
+    asked = tuple(f for f in failures if f.precision in (precisions or ("fp32",)))
+    offered = [f for f in failures if f not in asked]
+    return asked, [f"{f.format} {f.precision} is left out: {f.reason}" for f in offered]
 
 
 def require_any(proofs: Sequence[object], failures: Sequence[Failure]) -> None:

@@ -29,7 +29,7 @@ from exporters.foreign import FORMATS as FOREIGN_FORMATS
 from exporters.foreign import export_foreign
 from exporters.graphfile import TailProgram
 from exporters.kept import Kept
-from exporters.options import GOLDEN_SAMPLES, ExportOptions, ExportResult, require_any
+from exporters.options import GOLDEN_SAMPLES, ExportOptions, ExportResult, missed, require_any
 from exporters.packing import Proof, pack
 from exporters.parity import Reference, reference
 from exporters.progress import Progress, Quiet, StageClock
@@ -100,10 +100,12 @@ def export(
                 expected=converted.expected,
                 golden_samples=GOLDEN_SAMPLES,
             )
+    asked, said = missed(failures, options.precisions)
+    remarks += said
     rows = _report(bundle, proofs, failures, tuple(remarks), clock.seconds, converted.done)
-    if not failures:
+    if not asked:
         keep_export(cache, name, bundle)
-    return ExportResult(bundle, rows, tuple(failures), tuple(remarks), clock.seconds)
+    return ExportResult(bundle, rows, asked, tuple(remarks), clock.seconds)
 
 
 @dataclass(frozen=True)
