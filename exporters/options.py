@@ -22,7 +22,8 @@ GOLDEN_SAMPLES = 4  # whole photos with all boundary tensors are about 1.5 MB ea
 class ExportOptions:
     """What to write. Empty `precisions`: all that the formats honour; `cuts`: names, or empty for
     the three best, unless `split` is off; `warmup` and `runs` count timed runs per artifact;
-    `limits` hold for each converter's process; `rebuild` takes nothing from the cache."""
+    `limits` hold for each converter's process; `rebuild` takes nothing from the cache;
+    `fold_preprocess` makes normalisation part of the program, which then takes pixels."""
 
     destination: Path
     formats: tuple[str, ...] = tuple(TARGETS)
@@ -34,6 +35,7 @@ class ExportOptions:
     runs: int = 20
     limits: Limits = field(default_factory=Limits)
     rebuild: bool = False
+    fold_preprocess: bool = False
 
     def __post_init__(self) -> None:
         if not self.destination.name.endswith(".bundle"):

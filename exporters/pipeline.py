@@ -32,6 +32,7 @@ from exporters.kept import Kept
 from exporters.options import GOLDEN_SAMPLES, ExportOptions, ExportResult, missed, require_any
 from exporters.packing import Proof, pack
 from exporters.parity import Reference, reference
+from exporters.pixels import takes_pixels
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.prove import Protocol
 from exporters.proving import prove_all
@@ -57,6 +58,8 @@ def export(
     source: SourceModel | ForeignModel, options: ExportOptions, *, progress: Progress | None = None
 ) -> ExportResult:
     """Export `source`; raises `GateFailed` if not one artifact could be written and proven."""
+    if options.fold_preprocess:
+        source = takes_pixels(source)
     if isinstance(source, ForeignModel):
         return export_foreign(source, options, progress=progress)
     clock, cache = StageClock(progress or Quiet()), Cache(default_root())

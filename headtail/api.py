@@ -30,6 +30,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     calibration: Iterable[Any] | None = None,
     evaluation: Iterable[Any] | None = None,
     split: bool = True,
+    fold_preprocess: bool = False,
     force: bool = False,
     runs: int = 20,
     rebuild: bool = False,
@@ -42,9 +43,10 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     `evaluation` are iterables of inputs (tuples of arrays, or uint8 photos if `preprocess` is
     given) that share nothing; without `evaluation` the example inputs are all that is compared.
     Empty `formats`, `precisions`, `cuts` mean all formats, all precisions they honour, three cuts.
-    Without `split` the model stays whole: no cuts, no heads, no tail. `rebuild` takes nothing from
-    the cache of earlier exports. `runs` counts timed runs per artifact. A converter is ended after
-    `time_limit` seconds, or when its process holds `memory_limit` GB.
+    Without `split` the model stays whole: no cuts, no heads, no tail. With `fold_preprocess` the
+    normalisation of `preprocess` is in the files, which take pixels of 0 to 255. `rebuild` takes
+    nothing from the cache of earlier exports. `runs` counts timed runs per artifact. A converter is
+    ended after `time_limit` seconds, or when its process holds `memory_limit` GB.
     Raises `SourceFault` for a model that cannot be exported as given, `UsageFault` for options
     that cannot be, `GateFailed` if nothing could be proven. Formats that fail are in
     `result.failures`; the others are written.
@@ -73,6 +75,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
         force=force,
         runs=runs,
         rebuild=rebuild,
+        fold_preprocess=fold_preprocess,
         limits=Limits.of(seconds=time_limit, gigabytes=memory_limit),
     )
     return run(source, options)

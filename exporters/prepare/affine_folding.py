@@ -10,6 +10,7 @@ from exporters.prepare.editing import Editor, is_call, shape_of, weight_of
 __all__ = ["fold_affine"]
 
 aten = torch.ops.aten
+_CONVOLUTIONS = (aten.conv2d.default, aten.conv2d.padding)
 
 
 def fold_affine(
@@ -22,10 +23,12 @@ def fold_affine(
     """Move `value * scale + shift` of the channels of `node` into the projections that read it.
 
     `axis` is where the channels are; `scale` and `shift` have one number for each. False, and
-    nothing is changed, if anything but linears and unpadded convolutions with constant weights
-    reads the value.
+    nothing is changed, if anything but linears and convolutions with constant weights reads the
+    value; padded convolutions take a scale and no shift, since their zeros would be shifted too.
     """
-    readers = _readers(graph, node, axis) if scale is not None or shift is not None else []
+    if scale is None and shift is None:
+        return False
+    readers = _readers(graph, node, axis, shifted=shift is not None)
     for reader in readers:
         weight = weight_of(graph, reader.args[1])
         assert weight is not None  # _projects looked
@@ -50,7 +53,7 @@ def _by_input(value: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     return value.reshape(1, -1, *[1] * (weight.ndim - 2))
 
 
-def _readers(graph: fx.GraphModule, node: fx.Node, axis: int) -> list[fx.Node]:
+def _readers(graph: fx.GraphModule, node: fx.Node, axis: int, *, shifted: bool) -> list[fx.Node]:
     """The projections that read the norm, directly or moved; none if anything else reads it."""
     found: list[fx.Node] = []
     axes = {node: axis}  # where the channels are, in the norm and in moved copies of it
@@ -58,10 +61,10 @@ def _readers(graph: fx.GraphModule, node: fx.Node, axis: int) -> list[fx.Node]:
     while pending:
         value = pending.pop()
         for user in value.users:
-            if _projects(graph, user, value, axes[value]):
+            if _projects(graph, user, value, axes[value], shifted=shifted):
                 found.append(user)
             elif user not in axes:
-                moved = _moved_axis(user, axes[value])
+                moved = _moved_axis(user, axes[value], shifted=shifted)
                 if moved is None:
                     return []
                 axes[user] = moved
@@ -72,23 +75,36 @@ def _readers(graph: fx.GraphModule, node: fx.Node, axis: int) -> list[fx.Node]:
     return list(dict.fromkeys(found))
 
 
-def _projects(graph: fx.GraphModule, user: fx.Node, value: fx.Node, axis: int) -> bool:
+def _projects(
+    graph: fx.GraphModule, user: fx.Node, value: fx.Node, axis: int, *, shifted: bool
+) -> bool:
     """Whether `user` multiplies the channels of `value` with constants, at each position alike."""
-    if not is_call(user, aten.linear.default, aten.conv2d.default) or user.args[0] is not value:
+    if not is_call(user, aten.linear.default, *_CONVOLUTIONS) or user.args[0] is not value:
         return False
     if weight_of(graph, user.args[1]) is None:
         return False
     if is_call(user, aten.linear.default):
         return axis == len(shape_of(value)) - 1
-    padded = len(user.args) > 4 and user.args[4] not in ([0], [0, 0])
+    padded = len(user.args) > 4 and user.args[4] not in ([0], [0, 0], "valid")
     grouped = len(user.args) > 6 and user.args[6] != 1
-    return axis == 1 and not grouped and not padded  # a padded zero would have to be shifted too
+    return axis == 1 and not grouped and not (padded and shifted)
 
 
-def _moved_axis(node: fx.Node, axis: int) -> int | None:
+def _moved_axis(node: fx.Node, axis: int, *, shifted: bool) -> int | None:
     """Where the channels are after a move of positions; None if it is something else."""
+    if not shifted and is_call(node, aten.constant_pad_nd.default, aten.pad.default):
+        return _padded(node, axis)
     move = _MOVES.get(node.target)  # type: ignore[call-overload]  # other nodes' targets are strings
     return None if move is None else move(node, shape_of(node.all_input_nodes[0]), axis)
+
+
+def _padded(node: fx.Node, axis: int) -> int | None:
+    """Zeros around the channels' positions are zeros whatever the scale."""
+    value, sides, *how = node.args
+    zeros = is_call(node, aten.constant_pad_nd.default) or (not how or how[0] == "constant")
+    filled = how[-1] if how and not isinstance(how[-1], str) else 0
+    reaches = len(shape_of(value)) - len(sides) // 2  # type: ignore[arg-type]  # a node and its list of sizes
+    return axis if zeros and not filled and axis < reaches else None
 
 
 def _permuted(node: fx.Node, sizes: tuple[int, ...], axis: int) -> int | None:

@@ -39,6 +39,14 @@ REWRITES: tuple[Rewrite, ...] = (
         },
     ),
     Rewrite(
+        "fold_normalisation",
+        {
+            "litert": "three passes over the picture; the scale is free in the first weights",
+            "executorch": "three passes over the picture; the scale is free in the first weights",
+            "coreml": "three passes over the picture; the scale is free in the first weights",
+        },
+    ),
+    Rewrite(
         "implicit_broadcast",
         {"litert": "its converter turns an expand with the wrong axes and fails (mobilevitv2)"},
     ),

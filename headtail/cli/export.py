@@ -36,6 +36,11 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--split/--no-split", default=True, help="Without: no cuts, no heads, no tail; the model whole."
 )
+@click.option(
+    "--fold-preprocess",
+    is_flag=True,
+    help="The files take pixels of 0 to 255: normalisation moves into their weights.",
+)
 @click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--rebuild", is_flag=True, help="Take nothing from the cache of earlier exports.")
@@ -51,6 +56,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     cuts: tuple[str, ...],
     images: Path | None,
     split: bool,
+    fold_preprocess: bool,
     runs: int,
     force: bool,
     rebuild: bool,
@@ -87,6 +93,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         runs=runs,
         limits=Limits.of(seconds=time_limit, gigabytes=memory_limit),
         rebuild=rebuild,
+        fold_preprocess=fold_preprocess,
     )
     result = export(model, options, progress=console)
     console.lines(export_lines(result))
