@@ -9,6 +9,7 @@ draws random numbers is refused.
 
 from __future__ import annotations
 
+import itertools
 import re
 import traceback
 import warnings
@@ -22,6 +23,7 @@ import torch.utils._pytree as pytree
 from torch import fx
 from torch.export import Dim, ExportedProgram
 
+from exporters.edges import carry_masks, narrow_edges, plain_calls
 from exporters.functional import is_mutable, rename_in_place
 from headtail.errors import SourceFault
 from headtail.tensors import Array, TensorSpec
@@ -175,7 +177,9 @@ def _output_names(program: ExportedProgram) -> tuple[str, ...]:
     tree = pytree.tree_unflatten(list(range(spec.num_leaves)), spec)
     paths, _ = pytree.tree_flatten_with_path(tree)
     names = ["_".join(map(_part, path)) for path, _ in paths]
-    return tuple("output" if names == ["0"] else _named(name, names) for name in names)
+    if names == ["0"]:
+        return ("output",)
+    return _distinct([f"output_{name}" if name[0].isdigit() else name for name in names])
 
 
 def _part(key: Any) -> str:
@@ -184,10 +188,16 @@ def _part(key: Any) -> str:
     return re.sub(r"\W+", "_", str(step)).strip("_") or "value"
 
 
-def _named(name: str, names: Sequence[str]) -> str:
-    if name[0].isdigit():
-        return f"output_{name}"
-    return name if names.count(name) == 1 else f"{name}_{names.index(name)}"
+def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Names that several outputs have get numbers that no other name has."""
+    taken = {name for name in names if names.count(name) == 1}
+    made = []
+    for name in names:
+        numbered = (f"{name}_{i}" for i in itertools.count())
+        found = name if name in taken else next(n for n in numbered if n not in taken)
+        taken.add(found)
+        made.append(found)
+    return tuple(made)
 
 
 def _check_random(program: ExportedProgram) -> None:
@@ -245,46 +255,17 @@ def flat_graph(program: ExportedProgram) -> fx.GraphModule:
             if node.args:
                 node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
-        elif node.target is torch.ops.aten.to.device:
-            # the device is wherever the program runs
-            node.target, node.args, node.kwargs = torch.ops.aten.to.dtype, _moved(node), {}
     output = next(node for node in graph.nodes if node.op == "output")
     flat = pytree.tree_leaves(output.args[0])
     output.args = (tuple(flat),)
     output.meta["names"] = _output_names(program)
-    _narrow(graph)
+    plain_calls(graph)
+    narrow_edges(graph)
     graph.set_codegen(fx.graph.CodeGen())  # plain tuple in, plain tuple out: no pytrees
     graph.eliminate_dead_code()
+    carry_masks(graph)
     module.recompile()
     return module
-
-
-def _narrow(graph: fx.Graph) -> None:
-    """int64 stays inside: inputs and outputs of phones are int32."""
-    for node in list(graph.nodes):
-        value = node.meta.get("val")
-        if node.op == "placeholder" and _is_int64(value):
-            with graph.inserting_after(node):
-                wide = graph.call_function(torch.ops.aten.to.dtype, (node, torch.int64))
-            wide.meta = dict(node.meta)
-            for user in [user for user in node.users if user is not wide]:
-                user.replace_input_with(node, wide)
-            node.meta["val"] = value.to(torch.int32)
-    output = next(node for node in graph.nodes if node.op == "output")
-    with graph.inserting_before(output):
-        output.args = (tuple(_narrow_output(graph, node) for node in output.args[0]),)
-
-
-def _narrow_output(graph: fx.Graph, node: fx.Node) -> fx.Node:
-    if not _is_int64(node.meta.get("val")):
-        return node
-    narrow = graph.call_function(torch.ops.aten.to.dtype, (node, torch.int32))
-    narrow.meta = {**node.meta, "val": node.meta["val"].to(torch.int32)}
-    return narrow
-
-
-def _is_int64(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.dtype == torch.int64
 
 
 def narrowed(array: Array) -> Array:
@@ -298,12 +279,6 @@ def narrowed(array: Array) -> Array:
             remedy="Give values that fit into 32 bits.",
         )
     return array.astype(np.int32)
-
-
-def _moved(node: fx.Node) -> tuple[Any, Any]:
-    """Value and dtype of `aten.to.device(self, device, dtype, ...)`."""
-    value, _, *rest = node.args
-    return value, rest[0] if rest else node.kwargs["dtype"]
 
 
 def _freeze(module: torch.nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,26 @@ def _cuts(
     points = batch_first(cut_points(graph, source.example), None)
     if names:
         return list(dict.fromkeys(find_cut(points, name) for name in names)), []
-    elements = sum(value.numel() for value in source.example)
-    return choose_cuts(points, input_elements=elements), []
+    chosen = choose_cuts(points, input_elements=_sendable_elements(source.example))
+    return chosen, [] if chosen else [_why_whole(points)]
+
+
+def _sendable_elements(example: Sequence[torch.Tensor]) -> float:
+    """Number of values when the inputs themselves are sent: without limit if no codec takes one."""
+    if any(not value.is_floating_point() for value in example):
+        return math.inf
+    return sum(value.numel() for value in example)
+
+
+def _why_whole(points: Sequence[CutPoint]) -> str:
+    """No cut is chosen unasked: what there is to ask for, or why there is none."""
+    if not points:
+        return "the model is not split: at no place do only float32 tensors cross, batch first"
+    smallest = min(points, key=lambda point: point.elements)
+    return (
+        "the model is not split: no module ends where fewer values cross than the input has "
+        f"(the fewest, {smallest.elements}, after {smallest.id}: --cut takes it)"
+    )
 
 
 def tail_of(source: SourceModel, captured: Captured) -> tuple[TailProgram, list[str]]:

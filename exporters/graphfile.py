@@ -39,6 +39,8 @@ SCHEMA_VERSION = 1
 MAX_PROGRAM_BYTES = 64 << 20
 _BATCH = "batch"
 _REMEDY = "Export the bundle again with this version of Headtail."
+# Where a result lies in memory is the server's affair.
+_PLACES = frozenset({"device", "layout", "pin_memory"})
 # Assertions about shapes that capture leaves behind: they compute nothing.
 _NO_EFFECT = re.compile(r"aten\.(_assert\w*|sym_constrain\w*)\.")
 
@@ -267,7 +269,7 @@ def _encode_call(node: fx.Node) -> Call:
     op = (names.get(node.target) if callable(node.target) else None) or str(node.target)
     _check_operator(op, node)
     args = tuple(_encode_value(arg, node) for arg in node.args)
-    kwargs = {key: _encode_value(arg, node) for key, arg in node.kwargs.items() if key != "device"}
+    kwargs = {key: _encode_value(a, node) for key, a in node.kwargs.items() if key not in _PLACES}
     return Call(node.name, op, args, kwargs)
 
 

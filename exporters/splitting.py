@@ -58,7 +58,8 @@ class CutPoint:
 def cut_points(graph: fx.GraphModule, example: Sequence[torch.Tensor]) -> list[CutPoint]:
     """Every position at which only float32 tensors cross, in topological order.
 
-    The codecs of the wire take no others: tokens, masks and half-precision values do not cross.
+    The codecs of the wire take no others. Tokens and half-precision values do not cross; a mask
+    does, in the float32 form that `exporters.edges` gives it.
     """
     varying = _varying(graph)
     calls = [node for node in graph.graph.nodes if node.op == "call_function"]
@@ -67,7 +68,9 @@ def cut_points(graph: fx.GraphModule, example: Sequence[torch.Tensor]) -> list[C
     points: list[CutPoint] = []
     taken: set[str] = set()
     for index, node in enumerate(calls[:-1]):
-        boundary = [n for n in _boundary(graph, set(calls[: index + 1])) if n in varying]
+        boundary = _sendable(
+            graph, [n for n in _boundary(graph, set(calls[: index + 1])) if n in varying], varying
+        )
         if all(n.op == "placeholder" for n in boundary) or not all(map(_is_float, boundary)):
             continue
         cut_id = _cut_id(node, calls[index + 1], taken)
@@ -78,7 +81,7 @@ def cut_points(graph: fx.GraphModule, example: Sequence[torch.Tensor]) -> list[C
 
 
 def choose_cuts(
-    points: Sequence[CutPoint], *, input_elements: int, most: int = 3
+    points: Sequence[CutPoint], *, input_elements: float, most: int = 3
 ) -> list[CutPoint]:
     """Up to `most` cuts from the Pareto front of (work on the phone, values on the wire).
 
@@ -136,6 +139,20 @@ def _boundary(graph: fx.GraphModule, before: set[fx.Node]) -> list[fx.Node]:
         if is_early and any(user not in before for user in node.users):
             crossing.append(node)
     return crossing
+
+
+def _sendable(
+    graph: fx.GraphModule, crossing: Sequence[fx.Node], varying: Collection[fx.Node]
+) -> list[fx.Node]:
+    """`crossing` with every mask replaced by the float32 values it is made of, in graph order."""
+    wanted, stack = set[fx.Node](), list(crossing)
+    while stack:
+        node = stack.pop()
+        if _is_float(node) or node.op == "placeholder":
+            wanted.add(node)
+        else:
+            stack.extend(n for n in node.all_input_nodes if n in varying)
+    return [node for node in graph.graph.nodes if node in wanted]
 
 
 def _is_float(node: fx.Node) -> bool:

@@ -67,6 +67,7 @@ class _Keras(torch.nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        _name_layers(self, model)
 
     def forward(self, x: torch.Tensor) -> Any:
         """The model's outputs as it returns them."""
@@ -79,6 +80,18 @@ class _KerasOfMany(_Keras):
     def forward(self, *inputs: torch.Tensor) -> Any:
         """The model's outputs as it returns them."""
         return self.model(list(inputs), training=False)
+
+
+def _name_layers(owner: torch.nn.Module, model: Any) -> None:
+    """Make the layers children by their names: Keras keeps them in a list that torch does not see.
+
+    Without names no module ends anywhere, so that a model cannot be cut at one.
+    """
+    for layer in getattr(model, "layers", ()):
+        name = plain_name(layer.name).replace(".", "_")
+        if isinstance(layer, torch.nn.Module) and not hasattr(owner, name):
+            owner.add_module(name, layer)
+            _name_layers(layer, layer)
 
 
 def _keras() -> Any:

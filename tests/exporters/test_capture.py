@@ -1,7 +1,10 @@
 """What would convert and then be wrong is refused before it is converted, with a remedy."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
+import torch.utils._pytree as pytree
 from torch import nn
 
 from exporters.capture import (
@@ -29,7 +32,8 @@ def test_a_model_in_train_mode_is_refused_by_module():
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (torch.zeros(1, 3, dtype=torch.int64), r"input 0 is int64.*x\.int\(\)"),
+        (torch.zeros(1, 3, dtype=torch.complex64), "input 0 is complex64"),
+        (torch.zeros(1, 3, dtype=torch.int16), "input 0 is int16"),
         (torch.zeros(1, 3, dtype=torch.float64), r"input 0 is float64.*x\.float\(\)"),
         (torch.zeros(1, 3, 8, 8).to(memory_format=torch.channels_last), "not contiguous.*x.contig"),
         (torch.zeros(4, 3), r"shape \[4, 3\].*x\[:1\]"),
@@ -46,21 +50,66 @@ def test_no_inputs_are_refused():
         check_model(nn.Identity().eval(), ())
 
 
+@dataclass
+class Scores:
+    logits: torch.Tensor
+    hidden: torch.Tensor
+
+
+pytree.register_dataclass(Scores)
+
+
 class Returns(nn.Module):
-    def __init__(self, kind):
+    def __init__(self, make):
         super().__init__()
-        self.kind = kind
+        self.make = make
 
     def forward(self, x):
-        return {"dict": {"a": x + 1, "b": x}, "nested": (x + 1, (x, x))}[self.kind]
+        return self.make(x * 2, x.mean((2, 3)), x.amax((2, 3)))
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("dict", r"returns a dict with keys \['a', 'b'\]"), ("nested", "a tuple")]
+    ("make", "names"),
+    [
+        (lambda a, b, c: a, ["output"]),
+        (lambda a, b, c: (a,), ["output"]),
+        (lambda a, b, c: [a, b], ["output_0", "output_1"]),
+        (lambda a, b, c: {"low": a, "high": b}, ["low", "high"]),
+        (lambda a, b, c: (a, (b, c)), ["output_0", "output_1_0", "output_1_1"]),
+        (lambda a, b, c: {"p": [a, b], "q": {"r": c}}, ["p_0", "p_1", "q_r"]),
+        (lambda a, b, c: Scores(a, b), ["logits", "hidden"]),
+        (lambda a, b, c: {"a b": a, "a-b": b, 3: c}, ["a_b_0", "a_b_1", "output_3"]),
+        (
+            lambda a, b, c: {"a_0_0": a, "a": {"0 0": b}, "a_0": {0: c}},
+            ["a_0_0_0", "a_0_0_1", "a_0_0_2"],
+        ),
+        (lambda a, b, c: {"a_0": a, "a": {"0": b}, "": c}, ["a_0_0", "a_0_1", "value"]),
+    ],
+    ids=[
+        "one",
+        "tuple of one",
+        "list",
+        "dict",
+        "nested",
+        "deep",
+        "dataclass",
+        "odd keys",
+        "three alike",
+        "two alike",
+    ],
 )
-def test_outputs_without_an_order_are_refused(kind, words):
-    with pytest.raises(SourceFault, match=words + ".*Wrap the model"):
-        capture(Returns(kind).eval(), (IMAGE,))
+def test_outputs_of_any_structure_have_stable_names(make, names):
+    graph = flat_graph(capture(Returns(make).eval(), (IMAGE,)))
+    assert [spec.name for spec in output_specs(graph)] == names
+    expected = pytree.tree_leaves(Returns(make)(IMAGE))
+    for right, seen in zip(expected, graph(IMAGE), strict=True):
+        assert torch.equal(right, seen)
+
+
+@pytest.mark.parametrize("made", [3, "text", None, ()], ids=repr)
+def test_what_is_no_tensor_is_refused(made):
+    with pytest.raises(SourceFault, match=r"The model returns .*Wrap the model"):
+        capture(Returns(lambda a, b, c: made).eval(), (IMAGE,))
 
 
 def test_an_untraceable_model_names_its_reason():

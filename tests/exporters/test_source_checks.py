@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from exporters.pipeline import ExportOptions, export
-from exporters.source import from_module, load_source
+from exporters.source import SourceModel, from_module, load_source
 from headtail.errors import MissingDependency, SourceFault
 from tests.exporters.nets import Residual, settle
 
@@ -95,6 +95,7 @@ import layers_beside_the_script
 def get_model(): return nn.Conv2d(3, layers_beside_the_script.CHANNELS, 3).eval()
 """
     source = load_source(script(tmp_path, SCRIPT + text))
+    assert isinstance(source, SourceModel)
     assert source.module.out_channels == 7
 
 
