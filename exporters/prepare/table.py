@@ -68,7 +68,15 @@ REWRITES: tuple[Rewrite, ...] = (
     ),
     Rewrite(
         "padded_average_pool",
-        {"executorch": "XNNPACK's pool does not count padding, so such a pool is not delegated"},
+        {"executorch": "XNNPACK's pool neither counts padding nor takes ceil_mode"},
+    ),
+    Rewrite(
+        "delegated_upsample",
+        {"executorch": "XNNPACK has no nearest resize: each one ends a partition"},
+    ),
+    Rewrite(
+        "linear_hard_sigmoid",
+        {"executorch": "decomposed it has whole numbers, converted each time, undelegated"},
     ),
     Rewrite(
         "fuse_branches",

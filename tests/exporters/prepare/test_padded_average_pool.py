@@ -24,7 +24,7 @@ def test_a_counted_border_is_a_convolution(pool):
     [
         nn.AvgPool2d(2, 2),
         nn.AvgPool2d(3, 2, 1, count_include_pad=False),
-        nn.AvgPool2d(3, 2, 1, ceil_mode=True),
+        nn.AvgPool2d(4, 3, 1, ceil_mode=True),
         nn.AvgPool2d(3, 2, 1, divisor_override=4),
     ],
 )
@@ -32,3 +32,15 @@ def test_other_pools_stay(pool):
     graph, sites = rewritten(pool, (IMAGE,), "padded_average_pool")
     assert sites == 0
     assert targets(graph) == {"avg_pool2d": 1}
+
+
+@pytest.mark.parametrize(
+    ("pool", "kept"),
+    [(nn.AvgPool2d(2, ceil_mode=True), 0), (nn.AvgPool2d(3, 2, ceil_mode=True), 1)],
+    ids=["the strides divide the image", "the last window hangs over"],
+)
+def test_ceil_mode_goes_where_it_adds_no_output(pool, kept):
+    graph, sites = rewritten(pool, (torch.randn(1, 3, 8, 8),), "padded_average_pool")
+    assert sites == 1 - kept
+    call = next(node for node in graph.graph.nodes if node.op == "call_function")
+    assert bool(call.args[4]) == bool(kept)
