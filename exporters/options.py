@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exporters.channels_last import FORMATS as CHANNELS_LAST
 from exporters.conversion import Failure
 from exporters.processes import Limits
 from exporters.target import TARGETS
@@ -23,7 +24,8 @@ class ExportOptions:
     """What to write. Empty `precisions`: all that the formats honour; `cuts`: names, or empty for
     the three best, unless `split` is off; `warmup` and `runs` count timed runs per artifact;
     `limits` hold for each converter's process; `rebuild` takes nothing from the cache;
-    `fold_preprocess` makes normalisation part of the program, which then takes pixels."""
+    `fold_preprocess` makes normalisation part of the program, which then takes pixels;
+    `channels_last` makes pictures NHWC, for LiteRT only."""
 
     destination: Path
     formats: tuple[str, ...] = tuple(TARGETS)
@@ -36,6 +38,7 @@ class ExportOptions:
     limits: Limits = field(default_factory=Limits)
     rebuild: bool = False
     fold_preprocess: bool = False
+    channels_last: bool = False
 
     def __post_init__(self) -> None:
         if not self.destination.name.endswith(".bundle"):
@@ -49,6 +52,14 @@ class ExportOptions:
                 f"The cuts {', '.join(self.cuts)} were asked for, and no split.",
                 expected="A model is either split at cuts or not at all.",
                 remedy="Leave out either --cut or --no-split.",
+            )
+        others = [name for name in self.formats if name not in CHANNELS_LAST]
+        if self.channels_last and others:
+            raise UsageFault(
+                f"Channels last were asked for, and {', '.join(others)}.",
+                expected=f"Only {', '.join(CHANNELS_LAST)} gains by it: the others' kernels and "
+                "phone code take pictures channels first.",
+                remedy="Export --channels-last --format litert, and the others to another bundle.",
             )
         if self.destination.exists() and not self.force:
             raise UsageFault(

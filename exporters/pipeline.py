@@ -22,6 +22,8 @@ from typing import TypeVar
 
 from exporters.cache import Cache, default_root
 from exporters.captured import Captured, capture_source, tail_of
+from exporters.channels_last import FORMATS as CHANNELS_LAST
+from exporters.channels_last import takes_channels_last
 from exporters.conversion import Captures, Conversion, Failure
 from exporters.convert import convert_all, plan_conversions, save_calibration
 from exporters.digests import graph_digest
@@ -49,8 +51,13 @@ __all__ = ["ExportOptions", "ExportResult", "export", "formats_of"]
 Result = TypeVar("Result")
 
 
-def formats_of(source: SourceModel | ForeignModel) -> tuple[str, ...]:
-    """The formats that a source can be written in: all, unless it has no PyTorch program."""
+def formats_of(
+    source: SourceModel | ForeignModel, *, channels_last: bool = False
+) -> tuple[str, ...]:
+    """The formats that a source can be written in: all, unless it has no PyTorch program or its
+    pictures are to be channels last."""
+    if channels_last:
+        return CHANNELS_LAST
     return FOREIGN_FORMATS if isinstance(source, ForeignModel) else tuple(TARGETS)
 
 
@@ -58,6 +65,8 @@ def export(
     source: SourceModel | ForeignModel, options: ExportOptions, *, progress: Progress | None = None
 ) -> ExportResult:
     """Export `source`; raises `GateFailed` if not one artifact could be written and proven."""
+    if options.channels_last:
+        source = takes_channels_last(source)
     if options.fold_preprocess:
         source = takes_pixels(source)
     if isinstance(source, ForeignModel):

@@ -31,6 +31,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     evaluation: Iterable[Any] | None = None,
     split: bool = True,
     fold_preprocess: bool = False,
+    channels_last: bool = False,
     force: bool = False,
     runs: int = 20,
     rebuild: bool = False,
@@ -44,18 +45,18 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     given) that share nothing; without `evaluation` the example inputs are all that is compared.
     Empty `formats`, `precisions`, `cuts` mean all formats, all precisions they honour, three cuts.
     Without `split` the model stays whole: no cuts, no heads, no tail. With `fold_preprocess` the
-    normalisation of `preprocess` is in the files, which take pixels of 0 to 255. `rebuild` takes
+    normalisation of `preprocess` is in the files, which take pixels of 0 to 255. With
+    `channels_last` pictures are NHWC in and out, and LiteRT is the one format. `rebuild` takes
     nothing from the cache of earlier exports. `runs` counts timed runs per artifact. A converter is
     ended after `time_limit` seconds, or when its process holds `memory_limit` GB.
     Raises `SourceFault` for a model that cannot be exported as given, `UsageFault` for options
     that cannot be, `GateFailed` if nothing could be proven. Formats that fail are in
     `result.failures`; the others are written.
     """
-    from exporters.pipeline import ExportOptions
+    from exporters.pipeline import ExportOptions, formats_of
     from exporters.pipeline import export as run
     from exporters.processes import Limits
     from exporters.source import from_module
-    from exporters.target import TARGETS
 
     source = from_module(
         model,
@@ -68,7 +69,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     )
     options = ExportOptions(
         Path(output),
-        formats=tuple(formats) or tuple(TARGETS),
+        formats=tuple(formats) or formats_of(source, channels_last=channels_last),
         precisions=tuple(precisions),
         cuts=tuple(cuts),
         split=split,
@@ -76,6 +77,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
         runs=runs,
         rebuild=rebuild,
         fold_preprocess=fold_preprocess,
+        channels_last=channels_last,
         limits=Limits.of(seconds=time_limit, gigabytes=memory_limit),
     )
     return run(source, options)

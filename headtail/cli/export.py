@@ -41,6 +41,7 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     is_flag=True,
     help="The files take pixels of 0 to 255: normalisation moves into their weights.",
 )
+@click.option("--channels-last", is_flag=True, help="Pictures are NHWC in and out; LiteRT only.")
 @click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--rebuild", is_flag=True, help="Take nothing from the cache of earlier exports.")
@@ -57,6 +58,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     images: Path | None,
     split: bool,
     fold_preprocess: bool,
+    channels_last: bool,
     runs: int,
     force: bool,
     rebuild: bool,
@@ -85,7 +87,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     model = load_source(source, name=name, images=images)
     options = ExportOptions(
         output or Path(f"{model.name}.bundle"),
-        formats=formats or formats_of(model),
+        formats=formats or formats_of(model, channels_last=channels_last),
         precisions=precisions,
         cuts=cuts,
         split=split,
@@ -94,6 +96,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         limits=Limits.of(seconds=time_limit, gigabytes=memory_limit),
         rebuild=rebuild,
         fold_preprocess=fold_preprocess,
+        channels_last=channels_last,
     )
     result = export(model, options, progress=console)
     console.lines(export_lines(result))
