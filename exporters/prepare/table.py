@@ -60,11 +60,17 @@ REWRITES: tuple[Rewrite, ...] = (
     ),
     Rewrite(
         "fold_constants",
-        {"executorch": "position tables are portable operators; a constant is none"},
+        {
+            "litert": "by measurement neutral; what depends on no input is not for the phone",
+            "executorch": "position tables are portable operators; a constant is none",
+        },
     ),
     Rewrite(
         "fold_batch_norm",
-        {"executorch": "a norm the backend does not fuse is a pass over the image"},
+        {
+            "litert": "by measurement: with the two below MobileOne takes 0.25 of its time",
+            "executorch": "a norm the backend does not fuse is a pass over the image",
+        },
     ),
     Rewrite(
         "padded_average_pool",
@@ -80,11 +86,17 @@ REWRITES: tuple[Rewrite, ...] = (
     ),
     Rewrite(
         "fuse_branches",
-        {"executorch": "one convolution instead of several and their sum"},
+        {
+            "litert": "by measurement: MobileOne 0.25, FastViT 0.94, RepViT 0.95 of its time",
+            "executorch": "one convolution instead of several and their sum",
+        },
     ),
     Rewrite(
         "fold_channel_scale",
-        {"executorch": "a scale or shift per channel is free in the weights before it"},
+        {
+            "litert": "by measurement: part of merging branches whose sum is scaled (FastViT)",
+            "executorch": "a scale or shift per channel is free in the weights before it",
+        },
     ),
     Rewrite(
         "tanh_gelu",
