@@ -198,7 +198,7 @@ def worker(tmp_path, body):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"kind": "dance"}, "Unknown kind of request 'dance'. Known: convert, run."),
+        ({"kind": "dance"}, "Unknown kind of request 'dance'. Known: convert, foreign, run."),
         ({}, "Unknown kind of request"),
         ({"kind": "run", "path": 3}, "Missing key"),
         ({"kind": "convert", "speed": 3}, "Unknown key 'speed' @ $."),

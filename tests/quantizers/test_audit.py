@@ -29,6 +29,10 @@ def test_a_file_that_holds_what_was_asked_passes():
     Audit({"f32": 1}, {"f32": 1}, {"add": 1}).check(recipe("fp32"))
 
 
+def test_a_program_without_weights_is_float_as_it_was_captured():
+    Audit({}, {"f32": 2}, {"relu": 1}).check(recipe("fp32"))
+
+
 @pytest.mark.parametrize(
     ("found", "name"),
     [
@@ -36,7 +40,8 @@ def test_a_file_that_holds_what_was_asked_passes():
         (INTEGER, "fp16"),
         (Audit({"i8": 89, "f32": 11}, {"f32": 1}, {}), "w8"),
         (Audit({"i8": 100}, {"i8": 49, "f32": 51}, {}), "w8a8"),  # weight-only called w8a8
-        (Audit({}, {}, {}), "fp32"),
+        (Audit({}, {}, {}), "w8"),  # nothing to quantize is nothing quantized
+        (Audit({}, {}, {}), "fp16"),
     ],
 )
 def test_a_file_that_does_not_hold_it_fails(found, name):
