@@ -16,7 +16,7 @@ from exporters.parity import Reference
 from exporters.processes import run_worker
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.prove import Protocol
-from exporters.proving import prove_all
+from exporters.proving import prove_all, with_exact
 from exporters.rows import failed_row
 from exporters.sources.savedmodel import ForeignModel
 from exporters.target import target
@@ -49,7 +49,9 @@ def export_foreign(
     with tempfile.TemporaryDirectory(prefix="headtail-") as temporary:
         folder = Path(temporary)
         with clock.stage("convert"):
-            done, failures, expected = _convert(pairs, source, options, folder, clock.progress)
+            done, failures, expected = _convert(
+                with_exact(pairs), source, options, folder, clock.progress
+            )
         entry = Entry(FORWARD, source.inputs, source.outputs)
         with clock.stage("verify"):
             proofs, refused = prove_all(
@@ -57,6 +59,7 @@ def export_foreign(
                 (entry,),
                 source,
                 expected,
+                asked=pairs,
                 protocol=Protocol(GOLDEN_SAMPLES, options.warmup, options.runs),
                 folder=folder / "prove",
                 progress=clock.progress,

@@ -37,7 +37,7 @@ from exporters.parity import Reference, reference
 from exporters.pixels import takes_pixels
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.prove import Protocol
-from exporters.proving import prove_all
+from exporters.proving import prove_all, with_exact
 from exporters.repeated import export_key, keep_export, publish_again
 from exporters.rows import failed_row
 from exporters.source import SourceModel
@@ -84,7 +84,8 @@ def export(
         if again:
             return again
         with clock.stage("convert"):
-            converted = _convert(source, captured, pairs, folder, options, clock.progress)
+            written = with_exact(pairs)
+            converted = _convert(source, captured, written, folder, options, clock.progress)
         remarks += converted.remarks
         with clock.stage("verify"):
             protocol = Protocol(GOLDEN_SAMPLES, options.warmup, options.runs)
@@ -93,6 +94,7 @@ def export(
                 captured.entries,
                 source,
                 converted.expected,
+                asked=pairs,
                 protocol=protocol,
                 folder=folder / "prove",
                 progress=clock.progress,

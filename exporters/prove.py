@@ -13,7 +13,7 @@ from typing import Any
 from exporters.exchange import write_samples
 from exporters.processes import run_worker
 from exporters.worker import RunRequest
-from headtail.errors import ConversionFailed
+from headtail.errors import ConversionFailed, GateFailed
 from headtail.manifest import FORWARD, Entry
 from headtail.tensorfile import read_tensors
 from headtail.tensors import Array, check_arrays
@@ -23,23 +23,31 @@ __all__ = ["Observation", "Protocol", "observe", "size_of"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How an artifact is observed: `heads` samples for each head, timed runs, threads."""
+    """How an artifact is observed: `heads` samples for each head, timed runs, threads.
+
+    `exact` is the float32 file whose operators, attributes and constants it must have (Core ML).
+    """
 
     heads: int
     warmup: int = 3
     runs: int = 20
     threads: int = 1
+    exact: Path | None = None
 
 
 @dataclass(frozen=True)
 class Observation:
-    """`outputs[entry][sample][output]`, `Timing` by entry point, weight elements by real dtype."""
+    """`outputs[entry][sample][output]`, `Timing` by entry point, weight elements by real dtype.
+
+    `compared` says what was compared with the float32 file, "" if there was none.
+    """
 
     outputs: dict[str, list[list[Array]]]
     timings: dict[str, dict[str, Any]]
     load_ms: float
     version: str
     dtypes: dict[str, int]
+    compared: str = ""
 
 
 def size_of(path: Path) -> int:
@@ -60,8 +68,9 @@ def observe(
 ) -> Observation:
     """Run `forward` on all samples and each head on the first few.
 
-    Raises `ConversionFailed` for whatever library or file fails, and `TensorMismatch` for samples
-    that the entries do not take.
+    Raises `ConversionFailed` for whatever library or file fails, `GateFailed` for a file that is
+    another program than `protocol.exact`, and `TensorMismatch` for samples that the entries do not
+    take.
     `kind` is (format, precision): a file that does not hold the dtypes its precision promises is
     refused before it is run.
     """
@@ -82,15 +91,11 @@ def observe(
         protocol.warmup,
         protocol.runs,
         protocol.threads,
+        str(protocol.exact) if protocol.exact else "",
     )
     event = run_worker(request, folder)[-1]
     if event["event"] != "ran":
-        raise ConversionFailed(
-            str(event["what"]),
-            expected=str(event["expected"]),
-            remedy=str(event["remedy"]),
-            log=str(event["log"]),
-        )
+        raise _refusal(event)
     flat = read_tensors(outputs)
     return Observation(
         {e.name: _unflatten(flat, e, counts[e.name]) for e in entries},
@@ -98,7 +103,16 @@ def observe(
         event["load_ms"],
         event["version"],
         event["dtypes"],
+        event["compared"],
     )
+
+
+def _refusal(event: Mapping[str, Any]) -> GateFailed:
+    what = str(event["what"])
+    said = {"expected": str(event["expected"]), "remedy": str(event["remedy"])}
+    if event.get("error") == GateFailed.__name__:
+        return GateFailed(what, **said)
+    return ConversionFailed(what, **said, log=str(event["log"]))
 
 
 def _unflatten(flat: Mapping[str, Array], entry: Entry, count: int) -> list[list[Array]]:

@@ -1,22 +1,38 @@
-"""Every converted file re-read by its runtime and judged; those that hold become proofs."""
+"""Every converted file re-read by its runtime and judged; those that hold become proofs.
+
+Core ML files of other precisions are also compared with the float32 one, operator by operator:
+their outputs alone would hide a third of single-operator faults (`exporters.mil.comparison`). The
+float32 file is therefore written whenever one of them is asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from exporters.conversion import Conversion, Failure
 from exporters.packing import Proof
-from exporters.parity import Reference, judge
+from exporters.parity import Judgement, Reference, judge
 from exporters.progress import Progress
 from exporters.prove import Protocol, observe, size_of
 from exporters.source import SourceModel
 from exporters.sources.savedmodel import ForeignModel
 from exporters.target import target
-from headtail.errors import ConversionFailed
+from headtail.errors import ConversionFailed, GateFailed
 from headtail.manifest import Entry
 
-__all__ = ["prove_all"]
+__all__ = ["EXACT", "prove_all", "with_exact"]
+
+EXACT = ("coreml", "fp32")
+Pairs = Sequence[tuple[str, str]]
+_UNPROVEN = "there is no proven float32 file to compare the program with"
+
+
+def with_exact(pairs: Pairs) -> list[tuple[str, str]]:
+    """`pairs`, and the float32 file that Core ML's other precisions are compared with."""
+    needed = any(format_name == EXACT[0] for format_name, _ in pairs) and EXACT not in pairs
+    return [*pairs, EXACT] if needed else list(pairs)
 
 
 def prove_all(  # noqa: PLR0913  # what an artifact is held against, none of it optional
@@ -25,22 +41,31 @@ def prove_all(  # noqa: PLR0913  # what an artifact is held against, none of it 
     source: SourceModel | ForeignModel,
     expected: Reference,
     *,
+    asked: Pairs,
     protocol: Protocol,
     folder: Path,
     progress: Progress,
 ) -> tuple[list[Proof], list[Failure]]:
-    """The artifacts that hold, and the failures of the others, one process after the other."""
+    """The artifacts that hold, and the failures of the others, one process after the other.
+
+    A file that is not `asked` for is proven too, if others are compared with it, and left out.
+    """
     proofs: list[Proof] = []
     failures: list[Failure] = []
-    for conversion in done:
+    for conversion in sorted(done, key=lambda one: (one.format, one.precision) != EXACT):
         proof = _prove(conversion, entries, source, expected, protocol, folder)
         told = proof.reason if isinstance(proof, Failure) else proof.judgement.verdict
         progress.note(f"{conversion.format} {conversion.precision}: {told}")
         if isinstance(proof, Failure):
             failures.append(proof)
-        else:
-            proofs.append(proof)
-    return proofs, failures
+            continue
+        proofs.append(proof)
+        if (conversion.format, conversion.precision) == EXACT:
+            protocol = replace(protocol, exact=conversion.path)
+    order = [(one.format, one.precision) for one in done]
+    kept = [p for p in proofs if (p.conversion.format, p.conversion.precision) in asked]
+    kept.sort(key=lambda p: order.index((p.conversion.format, p.conversion.precision)))
+    return kept, failures
 
 
 def _prove(
@@ -52,6 +77,7 @@ def _prove(
     folder: Path,
 ) -> Proof | Failure:
     aim, kind = target(conversion.format), (conversion.format, conversion.precision)
+    held = kind[0] == EXACT[0] and kind != EXACT  # against the float32 file
     try:
         seen = observe(
             conversion.path,
@@ -59,12 +85,23 @@ def _prove(
             entries,
             source.evaluation.samples,
             folder=folder / conversion.path.name,
-            protocol=protocol,
+            protocol=protocol if held else replace(protocol, exact=None),
         )
     except ConversionFailed as error:
         return Failure(*kind, error.what, error.log)
+    except GateFailed as error:
+        return Failure(*kind, str(error), "")
     classifies = source.task == "classification"
     judgement = judge(aim, conversion.precision, expected, seen.outputs, classifies=classifies)
     if judgement.verdict == "failed":
         return Failure(*kind, judgement.note, "")
+    if held:
+        judgement = _compared(judgement, seen.compared)
     return Proof(conversion, entries, size_of(conversion.path), aim, judgement, seen)
+
+
+def _compared(judgement: Judgement, said: str) -> Judgement:
+    """The judgement with what was compared; a program nothing vouches for is `poor`."""
+    verdict = judgement.verdict if said else "poor"
+    note = "; ".join(filter(None, [judgement.note, said or _UNPROVEN]))
+    return replace(judgement, verdict=verdict, note=note)

@@ -3,7 +3,8 @@
 The export judged each artifact on its whole evaluation set; the golden vectors are the first few of
 those inputs, with the fp32 model's answers. So an artifact verifies if, on them, fp32 reaches its
 gate and any other precision is no worse than what its manifest recorded, but for what another CPU's
-kernels may round differently (`KERNEL_TOLERANCE_DB`).
+kernels may round differently (`KERNEL_TOLERANCE_DB`). Core ML files are compared with the float32
+one of the same bundle, as the export did.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporters.parity import Reference, judge
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.prove import Observation, Protocol, observe
+from exporters.proving import EXACT
 from exporters.rows import artifact_row
 from exporters.target import target
 from headtail.bundle import Bundle
@@ -107,7 +109,7 @@ def verify_artifacts(
                         artifact.entries,
                         samples,
                         folder=Path(temporary) / key,
-                        protocol=protocol,
+                        protocol=replace(protocol, exact=_exact(bundle, artifact)),
                     )
                 except HeadtailError as error:
                     rows.append(_row(artifact, None, None, ("failed", error.what)))
@@ -115,6 +117,14 @@ def verify_artifacts(
                 rows.append(_judged(bundle, artifact, expected, seen))
                 timings[key] = seen.timings
     return Verification(tuple(rows), timings, clock.seconds)
+
+
+def _exact(bundle: Bundle, artifact: Artifact) -> Path | None:
+    """The float32 file that a Core ML artifact is compared with, if the bundle holds it."""
+    if artifact.format != EXACT[0] or artifact.precision == EXACT[1]:
+        return None
+    held = [a for a in bundle.manifest.artifacts if (a.format, a.precision) == EXACT]
+    return bundle.artifact_path(held[0]) if held else None
 
 
 def _judged(
@@ -128,7 +138,7 @@ def _judged(
         classifies=bundle.manifest.task == "classification",
     )
     # poor on a handful of samples says little: the verdict over the whole evaluation set stands
-    verdict, note = artifact.verdict, ""
+    verdict, note = artifact.verdict, seen.compared
     allowed = artifact.agreement.snr_db_min - KERNEL_TOLERANCE_DB
     if judgement.verdict == "failed":
         verdict, note = "failed", judgement.note

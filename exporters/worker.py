@@ -72,7 +72,8 @@ class RunRequest:
     """Audit one artifact, load it from disk with its runtime, run and time its entry points.
 
     `samples` maps entry point -> how many of the samples in `inputs` to run. Outputs go to
-    `outputs` as a tensor file keyed `<entry>.<sample>.<tensor name>`.
+    `outputs` as a tensor file keyed `<entry>.<sample>.<tensor name>`. `exact` is empty, or the
+    float32 package that a Core ML one of another precision is compared with.
     """
 
     path: str
@@ -85,6 +86,7 @@ class RunRequest:
     warmup: int
     runs: int
     threads: int
+    exact: str = ""
 
 
 def main(argv: list[str]) -> int:
@@ -201,6 +203,7 @@ def _observed(request: RunRequest) -> Mapping[str, Any]:
 
     found = audit(Path(request.path), request.format)
     found.check(recipe(request.precision))
+    compared = _compared(request) if request.exact else ""
     runtime = runtime_for(request.format)
     entries = {entry.name: (entry.inputs, entry.outputs) for entry in request.entries}
     start = time.perf_counter()
@@ -228,7 +231,16 @@ def _observed(request: RunRequest) -> Mapping[str, Any]:
         "timings": timings,
         "version": runtime.probe().version,
         "dtypes": dict(found.weight_elements),
+        "compared": compared,
     }
+
+
+def _compared(request: RunRequest) -> str:
+    from exporters.mil.comparison import compare
+
+    found = compare(Path(request.exact), Path(request.path), precision=request.precision)
+    found.check()
+    return found.said
 
 
 _KINDS: dict[str, Callable[[dict[str, Any], Emit], None]] = {

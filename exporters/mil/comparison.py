@@ -51,6 +51,11 @@ class Comparison:
     ops: int
     constants: int
 
+    @property
+    def said(self) -> str:
+        """What was compared, for a report."""
+        return f"{self.ops} operators and {self.constants} constants are the float32 file's"
+
     def check(self) -> None:
         """Raise `GateFailed` if anything differs."""
         if not self.findings:
