@@ -9,6 +9,12 @@ from tests.exporters.prepare.rewriting import rewritten, targets
 TOKENS, IMAGE = (1, 7, 6), (1, 6, 5, 4)
 
 
+@pytest.fixture(params=["expand_layer_norm", "layer_norm_means"])
+def rewrite(request):
+    """The two ways to write LayerNorm out: with products, and with means."""
+    return request.param
+
+
 class Normed(nn.Module):
     def __init__(self, norm, after, *modules):
         super().__init__()
@@ -42,9 +48,9 @@ def _affine(graph):
         ),
     ],
 )
-def test_scale_and_shift_go_into_the_projections(after, modules):
+def test_scale_and_shift_go_into_the_projections(after, modules, rewrite):
     module = Normed(nn.LayerNorm(6), after, *modules)
-    graph, sites = rewritten(module, (torch.randn(*TOKENS),), "plain_shapes", "expand_layer_norm")
+    graph, sites = rewritten(module, (torch.randn(*TOKENS),), "plain_shapes", rewrite)
     assert sites == 1
     assert "layer_norm" not in targets(graph)
     assert _affine(graph) == 0
@@ -66,9 +72,9 @@ def test_scale_and_shift_go_into_the_projections(after, modules):
         (nn.LayerNorm(6, bias=False), lambda y: y, []),
     ],
 )
-def test_otherwise_they_stay(norm, after, modules):
+def test_otherwise_they_stay(norm, after, modules, rewrite):
     module = Normed(norm, after, *modules)
-    graph, sites = rewritten(module, (torch.randn(*TOKENS),), "plain_shapes", "expand_layer_norm")
+    graph, sites = rewritten(module, (torch.randn(*TOKENS),), "plain_shapes", rewrite)
     assert sites == 1
     assert _affine(graph)
 
@@ -76,14 +82,14 @@ def test_otherwise_they_stay(norm, after, modules):
 @pytest.mark.parametrize(
     "norm", [nn.LayerNorm(6, elementwise_affine=False), nn.LayerNorm(6, eps=0.3)]
 )
-def test_norms_with_nothing_to_fold_and_with_a_large_epsilon(norm):
-    graph, _ = rewritten(Normed(norm, torch.relu), (torch.randn(*TOKENS),), "expand_layer_norm")
+def test_norms_with_nothing_to_fold_and_with_a_large_epsilon(norm, rewrite):
+    graph, _ = rewritten(Normed(norm, torch.relu), (torch.randn(*TOKENS),), rewrite)
     assert "layer_norm" not in targets(graph)
 
 
-def test_a_norm_over_two_axes_stays():
+def test_a_norm_over_two_axes_stays(rewrite):
     module = Normed(nn.LayerNorm((7, 6)), torch.relu)
-    assert rewritten(module, (torch.randn(*TOKENS),), "expand_layer_norm")[1] == 0
+    assert rewritten(module, (torch.randn(*TOKENS),), rewrite)[1] == 0
 
 
 @pytest.mark.parametrize(
