@@ -23,8 +23,9 @@ import torch.utils._pytree as pytree
 from torch import fx
 from torch.export import Dim, ExportedProgram
 
-from exporters.edges import carry_masks, narrow_edges, plain_calls
+from exporters.edges import carry_masks, narrow_edges
 from exporters.functional import is_mutable, rename_in_place
+from exporters.spelling import plain_calls
 from headtail.errors import SourceFault
 from headtail.tensors import Array, TensorSpec
 

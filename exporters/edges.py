@@ -1,69 +1,27 @@
-"""A flat graph with what phones and wires take at its edges, and with calls spelled one way.
+"""A flat graph with what phones and wires take at its edges.
 
-Three things are rewritten. Casts that change nothing are dropped and the others spelled one way
-(`aten.to.dtype`): device and layout are those of wherever it runs. int64 stays inside, inputs
-and outputs are int32. And a mask that is made from integer inputs (attention over padded tokens)
-gets a float32 form of zeros and ones on its way to its users: all codecs send that exactly, so a
-text model can be cut between two layers, and each side makes the rest of the mask itself.
+int64 stays inside: inputs and outputs are int32. And a mask that is made from integer inputs
+(attention over padded tokens) gets a float32 form of zeros and ones on its way to its users: all
+codecs send that well enough, so a text model can be cut between two layers, and each side makes
+the rest of the mask itself.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import fx
 
-__all__ = ["carry_masks", "narrow_edges", "plain_calls"]
+from exporters.spelling import dtype_of
+
+__all__ = ["carry_masks", "is_mask", "narrow_edges"]
 
 _aten = torch.ops.aten
-# Python's operators on masks, by the names that every converter and every tail knows.
-_SPELLED = {
-    _aten.__and__.Tensor: _aten.bitwise_and.Tensor,
-    _aten.__and__.Scalar: _aten.bitwise_and.Scalar,
-    _aten.__or__.Tensor: _aten.bitwise_or.Tensor,
-    _aten.__or__.Scalar: _aten.bitwise_or.Scalar,
-    _aten.__xor__.Tensor: _aten.bitwise_xor.Tensor,
-    _aten.__xor__.Scalar: _aten.bitwise_xor.Scalar,
-}
-
-
-def plain_calls(graph: fx.Graph) -> None:
-    """Every cast as `aten.to.dtype`, none to the dtype that is there; masks combined by name."""
-    for node in list(graph.nodes):
-        if node.target is _aten._assert_tensor_metadata.default:
-            graph.erase_node(node)  # of the value that is cast next, which capture itself made
-            continue
-        if node.target in _SPELLED:
-            node.target = _SPELLED[node.target]
-        wanted = _cast_to(node)
-        if wanted is None:
-            continue
-        value = node.args[0]
-        if _dtype(value) == wanted:
-            node.replace_all_uses_with(value)
-            graph.erase_node(node)
-        else:
-            node.target, node.args, node.kwargs = _aten.to.dtype, (value, wanted), {}
-
-
-def _cast_to(node: fx.Node) -> torch.dtype | None:
-    """The dtype that a call of `aten.to` gives, None for other calls and moved memory formats."""
-    packet = getattr(node.target, "overloadpacket", None)
-    if packet is not _aten.to or node.kwargs.get("memory_format") is not None:
-        return None
-    return _dtype(node)
-
-
-def _dtype(value: Any) -> torch.dtype | None:
-    found = value.meta.get("val") if isinstance(value, fx.Node) else None
-    return found.dtype if isinstance(found, torch.Tensor) else None
 
 
 def narrow_edges(graph: fx.Graph) -> None:
     """int64 stays inside: inputs and outputs of phones are int32."""
     for node in list(graph.nodes):
-        if node.op == "placeholder" and _dtype(node) == torch.int64:
+        if node.op == "placeholder" and dtype_of(node) == torch.int64:
             with graph.inserting_after(node):
                 wide = graph.call_function(_aten.to.dtype, (node, torch.int64))
             wide.meta = dict(node.meta)
@@ -76,7 +34,7 @@ def narrow_edges(graph: fx.Graph) -> None:
 
 
 def _narrowed(graph: fx.Graph, node: fx.Node) -> fx.Node:
-    if _dtype(node) != torch.int64:
+    if dtype_of(node) != torch.int64:
         return node
     narrow = graph.call_function(_aten.to.dtype, (node, torch.int32))
     narrow.meta = {**node.meta, "val": node.meta["val"].to(torch.int32)}
@@ -89,7 +47,7 @@ def carry_masks(graph: fx.Graph) -> None:
     The computation moves to the front of the graph, so that the float form is there at every cut.
     """
     made_of_integers = _made_of_integers(graph)
-    masks = [n for n in graph.nodes if n in made_of_integers and _dtype(n) == torch.bool]
+    masks = [n for n in graph.nodes if n in made_of_integers and dtype_of(n) == torch.bool]
     first = [m for m in masks if not _comes_from(m, masks)]
     if not first:
         return
@@ -104,6 +62,12 @@ def carry_masks(graph: fx.Graph) -> None:
         again.meta = dict(mask.meta)
         for user in users:
             user.replace_input_with(mask, again)
+
+
+def is_mask(node: fx.Node) -> bool:
+    """Is it the float32 form of a mask: zeros and ones, whatever a calibration set shows of it?"""
+    sources = node.all_input_nodes
+    return node.target is _aten.to.dtype and dtype_of(sources[0]) == torch.bool
 
 
 def _made_of_integers(graph: fx.Graph) -> set[fx.Node]:

@@ -12,6 +12,7 @@ import numpy as np
 from torch import fx
 
 from exporters.conversion import Conversion
+from exporters.edges import is_mask
 from exporters.graphfile import TailProgram
 from exporters.parity import Judgement, Reference, reference
 from exporters.prove import Observation
@@ -204,9 +205,14 @@ def _ranges(
     seen = expected.cuts
     if source.calibration is not None:
         seen = reference(graph, source.calibration.samples, cuts).cuts
+    masks = {node.name for node in graph.graph.nodes if is_mask(node)}
     tables = {}
     for cut in cuts:
         tensors = [np.concatenate(arrays) for arrays in zip(*seen[cut.id], strict=True)]
+        for place, spec in enumerate(cut.tensors):
+            if spec.name in masks:  # a longer text than any of the calibration set is no error
+                extremes = [np.full(spec.shape, value, np.float32) for value in (0, 1)]
+                tensors[place] = np.concatenate([tensors[place], *extremes])
         whole = tuple(_table(tensor.reshape(1, -1)) for tensor in tensors)
         # channels are axis 1; everything else is reduced
         rows = [np.moveaxis(t, 1, 0).reshape(t.shape[1], -1) if t.ndim > 1 else t for t in tensors]

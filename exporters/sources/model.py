@@ -84,7 +84,8 @@ def from_module(  # noqa: PLR0913  # the options of a live model, each of them o
     return SourceModel(
         name or plain_name(type(module).__name__).lower(),
         module,
-        tuple(example),
+        # a copy has the strides that its shape implies; ExecuTorch refuses those of `array[None]`
+        tuple(v.detach().clone(memory_format=torch.contiguous_format) for v in example),
         tuple(labels),
         preprocess,
         ranges,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,19 +31,24 @@ def load(text: str, *, name: str = "", images: Path | None = None) -> SourceMode
         near = difflib.get_close_matches(options.name, known, n=8, cutoff=0.4) or known[:8]
         raise UnknownName("torchvision network", options.name, near)
     best = models.get_model_weights(options.name).DEFAULT
+    preprocess = _preprocess(best.transforms(), options.name)
     address = urlsplit(best.url)
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(address.path).name
     asked = options.switch("pretrained")
     weights = Weights.decide(asked, cached=file.exists(), host=str(address.hostname))
     torch.manual_seed(_SEED)
-    module = models.get_model(options.name, weights=best if weights.real else None).eval()
+    # segmentation networks fetch weights of their backbone unless told not to
+    backbone = (
+        {"weights_backbone": None} if "weights_backbone" in _parameters(models, options) else {}
+    )
+    chosen = best if weights.real else None
     return image_model(
-        module,
-        _preprocess(best.transforms(), options.name),
+        models.get_model(options.name, weights=chosen, **backbone).eval(),
+        preprocess,
         weights,
         kind=f"torchvision:{options.name}",
         name=name or plain_name(options.name),
-        labels=tuple(best.meta.get("categories", ())) if weights.real else (),
+        labels=_labels(best) if weights.real else (),
         images=images,
     )
 
@@ -58,20 +64,32 @@ def _models() -> Any:
         ) from error
 
 
+def _parameters(models: Any, options: Options) -> set[str]:
+    return set(inspect.signature(models.get_model_builder(options.name)).parameters)
+
+
+def _labels(weights: Any) -> tuple[str, ...]:
+    """Of classifiers: a segmentation network has its categories at every pixel."""
+    classifies = type(weights.transforms()).__name__ == "ImageClassification"
+    return tuple(weights.meta.get("categories", ())) if classifies else ()
+
+
 def _preprocess(transforms: Any, name: str) -> Preprocess:
-    if type(transforms).__name__ != "ImageClassification":
+    if type(transforms).__name__ not in ("ImageClassification", "SemanticSegmentation"):
         raise SourceFault(
             f"The inputs of {name} are prepared by {type(transforms).__name__}.",
-            expected="torchvision's classifiers go by name; other tasks need their own inputs.",
+            expected="Classifiers and segmentation networks of torchvision go by name; other tasks "
+            "need their own inputs.",
             remedy="Write a file.py with get_model(), get_args() and get_preprocess().",
         )
-    side = transforms.crop_size[0]
+    whole = transforms.resize_size[0]
+    side = getattr(transforms, "crop_size", [whole])[0]
     return Preprocess(
         height=side,
         width=side,
         colour="RGB",
         fit="crop",
-        crop_fraction=side / transforms.resize_size[0],
+        crop_fraction=side / whole,
         resize=transforms.interpolation.value,
         scale=1 / 255,
         mean=tuple(map(float, transforms.mean)),
