@@ -43,7 +43,8 @@ def _litert() -> Iterable[str]:
 
     known = lowerings.registry.global_registry.registered_ops
     yield from (str(op) for op in known if isinstance(op, torch._ops.OpOverload))
-    yield from (name for name in dir(operator) if getattr(operator, name) in known)
+    functions = (value for value in vars(operator).values() if callable(value))
+    yield from (f.__name__ for f in functions if f in known)
     yield "getitem"  # its lowering interpreter evaluates it itself
 
 

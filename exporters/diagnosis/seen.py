@@ -85,6 +85,8 @@ def coreml_key(name: str) -> str:
     tests hold this against coremltools' own translation.
     """
     kind = name.lower()
+    if kind.startswith("__") and kind.endswith("__"):  # before the namespace goes, as it does it
+        kind = kind[2:-2]
     for separator in ("::", "."):
         parts = kind.split(separator)
         if len(parts) > 1 and parts[0] in {"aten", "prim"}:
@@ -92,8 +94,6 @@ def coreml_key(name: str) -> str:
         if len(parts) > 1 and parts[-1] in _UNTOLD_OVERLOADS:
             parts = parts[:-1]
         kind = separator.join(parts)
-    if kind.startswith("__") and kind.endswith("__"):
-        return kind[2:-2]
     return kind[:-1] if kind.endswith("_") else kind
 
 
