@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Metadata"]
+from headtail.preprocess import Preprocess
+
+__all__ = ["USER_PREFIX", "Metadata"]
+
+USER_PREFIX = "dev.headtail."
 
 
 @dataclass(frozen=True)
 class Metadata:
     """Documentation of a model. `inputs` and `outputs` map tensor names to one sentence each.
 
-    `labels` are the classes in the order of the scores; `user` maps reverse-DNS keys to values.
+    `labels` are the classes in the order of the scores along the last axis of the output `classes`;
+    `preprocess` makes the first input from camera bytes; `user` maps reverse-DNS keys to values.
     """
 
     name: str
@@ -21,6 +25,8 @@ class Metadata:
     licence: str = ""
     version: str = ""
     labels: tuple[str, ...] = ()
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    user: Mapping[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    user: dict[str, str] = field(default_factory=dict)
+    preprocess: Preprocess | None = None
+    classes: str = ""
