@@ -13,7 +13,7 @@ import itertools
 import re
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from headtail.tensors import Array, TensorSpec
 __all__ = [
     "capture",
     "capture_batched",
+    "capture_sized",
     "check_model",
     "flat_graph",
     "input_specs",
@@ -112,6 +113,15 @@ def _check_input(index: int, value: Any) -> None:
 def capture(module: torch.nn.Module, example: Sequence[torch.Tensor]) -> ExportedProgram:
     """Capture with static shapes; raises `SourceFault` with the operator or line at fault."""
     return _export(module, tuple(example), None)
+
+
+def capture_sized(
+    module: torch.nn.Module,
+    example: Sequence[torch.Tensor],
+    shapes: Sequence[Mapping[int, Any]],
+) -> ExportedProgram:
+    """Capture with the symbolic axes of `shapes`, one mapping per input; no such axis is 1."""
+    return _export(module, tuple(example), tuple(dict(axes) for axes in shapes))
 
 
 def capture_batched(

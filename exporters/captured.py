@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +10,19 @@ from pathlib import Path
 
 import torch
 from torch import fx
+from torch.export import ExportedProgram
 
 from exporters.batching import batch_first, batched_twin
-from exporters.capture import capture, flat_graph, input_specs, output_specs
+from exporters.capture import capture, capture_sized, flat_graph, input_specs, output_specs
+from exporters.digests import graph_digest, key
+from exporters.dynamic import dimensions, parse_ranges, resized, traced_sizes
+from exporters.entries import RANGES
 from exporters.graphfile import TailProgram
 from exporters.source import SourceModel
 from exporters.splitting import CutPoint, choose_cuts, cut_points, find_cut
 from headtail.errors import SourceFault
-from headtail.manifest import FORWARD, Entry, head_entry
+from headtail.manifest import FORWARD, Entry, SizeRange, head_entry
+from headtail.strictjson import to_json
 from headtail.tensors import TensorSpec
 
 __all__ = ["Captured", "capture_source", "tail_of"]
@@ -24,11 +30,20 @@ __all__ = ["Captured", "capture_source", "tail_of"]
 
 @dataclass(frozen=True)
 class Captured:
-    """The flat graph, where it is cut, and the saved program (`.pt2`) that converters read."""
+    """The flat graph, where it is cut, and the saved program (`.pt2`) that converters read.
+
+    `graph` has the sizes of the example inputs; the program takes all of `ranges`.
+    """
 
     graph: fx.GraphModule
     cuts: tuple[CutPoint, ...]
     program: Path
+    ranges: tuple[SizeRange, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Stands for the program in the keys of the cache."""
+        return key(graph_digest(self.graph), list(self.ranges))
 
     @property
     def heads(self) -> dict[str, tuple[str, ...]]:
@@ -40,24 +55,55 @@ class Captured:
         """`forward` and the heads, with what they take and give."""
         inputs = input_specs(self.graph)
         heads = (Entry(head_entry(cut.id), inputs, cut.tensors) for cut in self.cuts)
-        return (Entry(FORWARD, inputs, output_specs(self.graph)), *heads)
+        return (Entry(FORWARD, inputs, output_specs(self.graph), self.ranges), *heads)
 
 
 def capture_source(
-    source: SourceModel, folder: Path, *, cuts: Sequence[str] = (), split: bool = True
+    source: SourceModel,
+    folder: Path,
+    *,
+    cuts: Sequence[str] = (),
+    split: bool = True,
+    dynamic: Sequence[str] = (),
 ) -> tuple[Captured, list[str]]:
     """Capture the model, choose its cuts and save the program to `folder`; remarks beside it.
 
     `cuts` are ids or node names, or empty for the three best; none at all if not `split`. A model
-    whose program no tail may hold is not cut, and a remark says why.
+    whose program no tail may hold is not cut, and a remark says why; nor is one with `dynamic`
+    sizes (`exporters.dynamic` has how they are written), since a tail takes one.
     """
     program = capture(source.module, source.example)
     graph = flat_graph(program)
     _check_labels(source, output_specs(graph)[0])
-    chosen, remarks = _cuts(graph, source, cuts) if split else ((), [])
+    ranges = parse_ranges(dynamic, input_specs(graph))
     path = folder / f"{FORWARD}.pt2"
-    torch.export.save(program, path)
-    return Captured(graph, tuple(chosen), path), remarks
+    chosen: Sequence[CutPoint] = ()
+    if ranges:
+        program = _sized(source, ranges, [spec.name for spec in input_specs(graph)])
+        remarks = [f"the model is not split: it takes {', '.join(map(str, ranges))}"]
+    else:
+        chosen, remarks = _cuts(graph, source, cuts) if split else ((), [])
+    held = json.dumps([to_json(found) for found in ranges])
+    torch.export.save(program, path, extra_files={RANGES: held})
+    return Captured(graph, tuple(chosen), path, ranges), remarks
+
+
+def _sized(
+    source: SourceModel, ranges: Sequence[SizeRange], names: Sequence[str]
+) -> ExportedProgram:
+    """The model for all sizes of `ranges`, traced at sizes that torch does not take for fixed."""
+    shapes = dimensions(ranges, names)
+    assert shapes is not None  # there are ranges
+    example = resized(source.example, names, traced_sizes(ranges, source.example, names))
+    try:
+        return capture_sized(source.module, example, shapes)
+    except SourceFault as fault:
+        raise SourceFault(
+            f"The model does not take {', '.join(map(str, ranges))}: {fault.what}",
+            expected="Every size of a range goes through forward().",
+            remedy="Narrow the range, give it a step (x:2=64..256/32), or tie axes that must be "
+            "equal with +.",
+        ) from fault
 
 
 def _cuts(

@@ -39,7 +39,9 @@ def write(job: Job) -> None:
     described = ct.utils.MultiFunctionDescriptor()
     for name, graph in job.entries.graphs.items():
         with torch.no_grad():
-            program = torch.export.export(graph, job.entries.example).run_decompositions({})
+            program = torch.export.export(
+                graph, job.entries.example, dynamic_shapes=job.entries.dynamic_shapes
+            ).run_decompositions({})
         model = ct.convert(
             program,
             convert_to="mlprogram",

@@ -16,10 +16,10 @@ from headtail.manifest import FORWARD, Coverage
 __all__ = ["write"]
 
 
-def write(job: Job) -> Coverage:
+def write(job: Job) -> Coverage | None:
     """Lower `job.entries` to one `.pte` of the asked precision at `job.destination`.
 
-    Returns what of `forward` XNNPACK takes.
+    Returns what of `forward` XNNPACK takes; None if it takes several sizes.
     """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
@@ -36,7 +36,9 @@ def write(job: Job) -> Coverage:
         # as captured: the rewrites spell operators out that are to be quantized as one
         programs = dict(pt2e_backend.quantize_entries(_programs(job.captured), asked, samples))
     lowered = to_edge_transform_and_lower(programs, partitioner=[XnnpackPartitioner()])
-    taken = coverage(lowered.exported_program(FORWARD), "XNNPACK")
+    # asking a dynamic size for its number would fix it in the file
+    fixed = not job.entries.ranges
+    taken = coverage(lowered.exported_program(FORWARD), "XNNPACK") if fixed else None
     program = lowered.to_executorch()
     with job.destination.open("wb") as file:
         program.write_to_file(file)
@@ -46,6 +48,6 @@ def write(job: Job) -> Coverage:
 def _programs(entries: EntryPoints) -> dict[str, torch.export.ExportedProgram]:
     with torch.no_grad():
         return {
-            name: torch.export.export(graph, entries.example)
+            name: torch.export.export(graph, entries.example, dynamic_shapes=entries.dynamic_shapes)
             for name, graph in entries.graphs.items()
         }

@@ -35,7 +35,7 @@ def _write_float(job: Job, path: Path) -> None:
     converter = None
     for name, graph in job.entries.graphs.items():
         add = converter.signature if converter is not None else litert_torch.signature
-        converter = add(name, graph, job.entries.example)
+        converter = add(name, graph, job.entries.example, dynamic_shapes=job.entries.dynamic_shapes)
     assert converter is not None  # forward is always there
     converter.convert().export(str(path))
 

@@ -25,7 +25,8 @@ class ExportOptions:
     the three best, unless `split` is off; `warmup` and `runs` count timed runs per artifact;
     `limits` hold for each converter's process; `rebuild` takes nothing from the cache;
     `fold_preprocess` makes normalisation part of the program, which then takes pixels;
-    `channels_last` makes pictures NHWC, for LiteRT only."""
+    `channels_last` makes pictures NHWC, for LiteRT only; `dynamic` are ranges of sizes that the
+    files take, as `exporters.dynamic` reads them."""
 
     destination: Path
     formats: tuple[str, ...] = tuple(TARGETS)
@@ -39,6 +40,7 @@ class ExportOptions:
     rebuild: bool = False
     fold_preprocess: bool = False
     channels_last: bool = False
+    dynamic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.destination.name.endswith(".bundle"):
@@ -52,6 +54,12 @@ class ExportOptions:
                 f"The cuts {', '.join(self.cuts)} were asked for, and no split.",
                 expected="A model is either split at cuts or not at all.",
                 remedy="Leave out either --cut or --no-split.",
+            )
+        if self.cuts and self.dynamic:
+            raise UsageFault(
+                f"The cuts {', '.join(self.cuts)} were asked for, and dynamic sizes.",
+                expected="The tail of a split model takes one size, and any batch.",
+                remedy="Leave out either --cut or --dynamic.",
             )
         others = [name for name in self.formats if name not in CHANNELS_LAST]
         if self.channels_last and others:

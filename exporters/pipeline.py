@@ -26,7 +26,6 @@ from exporters.channels_last import FORMATS as CHANNELS_LAST
 from exporters.channels_last import takes_channels_last
 from exporters.conversion import Captures, Conversion, Failure
 from exporters.convert import convert_all, plan_conversions, save_calibration
-from exporters.digests import graph_digest
 from exporters.foreign import FORMATS as FOREIGN_FORMATS
 from exporters.foreign import export_foreign
 from exporters.graphfile import TailProgram
@@ -40,10 +39,12 @@ from exporters.prove import Protocol
 from exporters.proving import prove_all, with_exact
 from exporters.repeated import export_key, keep_export, publish_again
 from exporters.rows import failed_row
+from exporters.sized import prove_sizes
 from exporters.source import SourceModel
 from exporters.sources.savedmodel import ForeignModel
 from exporters.target import TARGETS
 from headtail.bundle import Bundle, write_report
+from headtail.errors import UsageFault
 from headtail.report import ArtifactRow, Effort, Report
 
 __all__ = ["ExportOptions", "ExportResult", "export", "formats_of"]
@@ -65,10 +66,7 @@ def export(
     source: SourceModel | ForeignModel, options: ExportOptions, *, progress: Progress | None = None
 ) -> ExportResult:
     """Export `source`; raises `GateFailed` if not one artifact could be written and proven."""
-    if options.channels_last:
-        source = takes_channels_last(source)
-    if options.fold_preprocess:
-        source = takes_pixels(source)
+    source = _as_asked(source, options)
     if isinstance(source, ForeignModel):
         return export_foreign(source, options, progress=progress)
     clock, cache = StageClock(progress or Quiet()), Cache(default_root())
@@ -77,7 +75,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix="headtail-") as temporary:
         folder = Path(temporary)
         with clock.stage("capture"):
-            captured, said = capture_source(source, folder, cuts=options.cuts, split=options.split)
+            captured, said = _capture(source, folder, options)
             remarks += said
             name = export_key(source, captured, pairs, options.warmup, options.runs)
             again = None if options.rebuild else _again(cache, name, options, clock)
@@ -88,18 +86,22 @@ def export(
             converted = _convert(source, captured, written, folder, options, clock.progress)
         remarks += converted.remarks
         with clock.stage("verify"):
-            protocol = Protocol(GOLDEN_SAMPLES, options.warmup, options.runs)
             proofs, refused = prove_all(
                 converted.done,
                 captured.entries,
                 source,
                 converted.expected,
                 asked=pairs,
-                protocol=protocol,
+                graph=captured.graph,
+                protocol=Protocol(GOLDEN_SAMPLES, options.warmup, options.runs),
                 folder=folder / "prove",
                 progress=clock.progress,
             )
-        failures = [*converted.failures, *refused]
+            proofs, other, said = prove_sizes(
+                proofs, captured, source, folder=folder, progress=clock.progress
+            )
+        remarks += said
+        failures = [*converted.failures, *refused, *other]
         require_any(proofs, failures)
         with clock.stage("pack"):
             bundle = pack(
@@ -120,6 +122,29 @@ def export(
     if not asked:
         keep_export(cache, name, bundle)
     return ExportResult(bundle, rows, asked, tuple(remarks), clock.seconds)
+
+
+def _as_asked(
+    source: SourceModel | ForeignModel, options: ExportOptions
+) -> SourceModel | ForeignModel:
+    """The source with the inputs that were asked for: NHWC, pixels."""
+    if options.dynamic and isinstance(source, ForeignModel):
+        raise UsageFault(
+            f"Dynamic sizes were asked for, and {source.name} is a SavedModel.",
+            expected="A PyTorch program, whose sizes can be traced.",
+            remedy="Leave --dynamic out.",
+        )
+    if options.channels_last:
+        source = takes_channels_last(source)
+    return takes_pixels(source) if options.fold_preprocess else source
+
+
+def _capture(
+    source: SourceModel, folder: Path, options: ExportOptions
+) -> tuple[Captured, list[str]]:
+    return capture_source(
+        source, folder, cuts=options.cuts, split=options.split, dynamic=options.dynamic
+    )
 
 
 @dataclass(frozen=True)
@@ -192,7 +217,7 @@ def _captures(source: SourceModel, captured: Captured, folder: Path) -> Captures
         captured.heads,
         inputs,
         save_calibration(source.calibration, inputs, folder),
-        graph_digest(captured.graph),
+        captured.digest,
         source.calibration.provenance.sha256 if source.calibration else "",
     )
 

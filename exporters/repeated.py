@@ -15,7 +15,7 @@ from typing import Any
 
 from exporters.cache import Cache, copy
 from exporters.captured import Captured
-from exporters.digests import graph_digest, key
+from exporters.digests import key
 from exporters.source import SourceModel
 from headtail.bundle import Bundle, open_bundle, read_report
 from headtail.bundle.staging import Staging
@@ -39,7 +39,7 @@ def export_key(source: SourceModel, captured: Captured, *asked: object) -> str:
     calibration = source.calibration.provenance if source.calibration else None
     return key(
         "export",
-        graph_digest(captured.graph),
+        captured.digest,
         captured.heads,
         source.name,
         list(source.labels),

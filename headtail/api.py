@@ -32,6 +32,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     split: bool = True,
     fold_preprocess: bool = False,
     channels_last: bool = False,
+    dynamic: Sequence[str] = (),
     force: bool = False,
     runs: int = 20,
     rebuild: bool = False,
@@ -46,9 +47,11 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     Empty `formats`, `precisions`, `cuts` mean all formats, all precisions they honour, three cuts.
     Without `split` the model stays whole: no cuts, no heads, no tail. With `fold_preprocess` the
     normalisation of `preprocess` is in the files, which take pixels of 0 to 255. With
-    `channels_last` pictures are NHWC in and out, and LiteRT is the one format. `rebuild` takes
-    nothing from the cache of earlier exports. `runs` counts timed runs per artifact. A converter is
-    ended after `time_limit` seconds, or when its process holds `memory_limit` GB.
+    `channels_last` pictures are NHWC in and out, and LiteRT is the one format. `dynamic` are ranges
+    of sizes that the files take (`batch=1..8`, `x:2=160..320/32`); such a model stays whole.
+    `rebuild` takes nothing from the cache of earlier exports. `runs` counts timed runs per
+    artifact. A converter is ended after `time_limit` seconds, or when its process holds
+    `memory_limit` GB.
     Raises `SourceFault` for a model that cannot be exported as given, `UsageFault` for options
     that cannot be, `GateFailed` if nothing could be proven. Formats that fail are in
     `result.failures`; the others are written.
@@ -78,6 +81,7 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
         rebuild=rebuild,
         fold_preprocess=fold_preprocess,
         channels_last=channels_last,
+        dynamic=tuple(dynamic),
         limits=Limits.of(seconds=time_limit, gigabytes=memory_limit),
     )
     return run(source, options)

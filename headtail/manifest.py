@@ -32,8 +32,10 @@ __all__ = [
     "FileRecord",
     "LeftOver",
     "Manifest",
+    "Place",
     "QuantTable",
     "SampleSet",
+    "SizeRange",
     "Tail",
     "head_entry",
     "is_plain_path",
@@ -64,12 +66,39 @@ class FileRecord:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Axis number `axis` of the input called `input`."""
+
+    input: str
+    axis: int
+
+
+@dataclass(frozen=True)
+class SizeRange:
+    """Multiples of `step` from `low` to `high`: sizes of all `places` together."""
+
+    places: tuple[Place, ...]
+    low: int
+    high: int
+    step: int
+
+    def __str__(self) -> str:
+        places = "+".join(f"{place.input}:{place.axis}" for place in self.places)
+        return f"{places}={self.low}..{self.high}" + (f"/{self.step}" if self.step > 1 else "")
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One entry point of an artifact, with the tensors it takes and gives, in order."""
+    """One entry point of an artifact, with the tensors it takes and gives, in order.
+
+    Where there are `ranges`, the shapes are those of the example inputs and the file takes the
+    others too.
+    """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    ranges: tuple[SizeRange, ...] = ()
 
 
 @dataclass(frozen=True)

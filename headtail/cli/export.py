@@ -42,6 +42,12 @@ _POSITIVE = click.FloatRange(min=0, min_open=True)
     help="The files take pixels of 0 to 255: normalisation moves into their weights.",
 )
 @click.option("--channels-last", is_flag=True, help="Pictures are NHWC in and out; LiteRT only.")
+@click.option(
+    "--dynamic",
+    multiple=True,
+    callback=listed,
+    help="Sizes the files take: batch=1..8, or INPUT:AXIS=LOW..HIGH/STEP.",
+)
 @click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 @click.option("--rebuild", is_flag=True, help="Take nothing from the cache of earlier exports.")
@@ -59,6 +65,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     split: bool,
     fold_preprocess: bool,
     channels_last: bool,
+    dynamic: tuple[str, ...],
     runs: int,
     force: bool,
     rebuild: bool,
@@ -97,6 +104,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         rebuild=rebuild,
         fold_preprocess=fold_preprocess,
         channels_last=channels_last,
+        dynamic=dynamic,
     )
     result = export(model, options, progress=console)
     console.lines(export_lines(result))
