@@ -60,6 +60,7 @@ def export_foreign(
                 source,
                 expected,
                 asked=pairs,
+                graph=None,
                 protocol=Protocol(GOLDEN_SAMPLES, options.warmup, options.runs),
                 folder=folder / "prove",
                 progress=clock.progress,

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from torch import fx
+
 from exporters.conversion import Conversion, Failure
 from exporters.packing import Proof
 from exporters.parity import Judgement, Reference, judge
@@ -42,6 +44,7 @@ def prove_all(  # noqa: PLR0913  # what an artifact is held against, none of it 
     expected: Reference,
     *,
     asked: Pairs,
+    graph: fx.GraphModule | None,
     protocol: Protocol,
     folder: Path,
     progress: Progress,
@@ -49,11 +52,18 @@ def prove_all(  # noqa: PLR0913  # what an artifact is held against, none of it 
     """The artifacts that hold, and the failures of the others, one process after the other.
 
     A file that is not `asked` for is proven too, if others are compared with it, and left out.
+    `graph` is the captured program, against which Core ML's attributes are held, if there is one.
     """
     proofs: list[Proof] = []
     failures: list[Failure] = []
     for conversion in sorted(done, key=lambda one: (one.format, one.precision) != EXACT):
         proof = _prove(conversion, entries, source, expected, protocol, folder)
+        if (
+            isinstance(proof, Proof)
+            and (conversion.format, conversion.precision) == EXACT
+            and graph
+        ):
+            proof = _with_attributes(proof, graph)
         told = proof.reason if isinstance(proof, Failure) else proof.judgement.verdict
         progress.note(f"{conversion.format} {conversion.precision}: {told}")
         if isinstance(proof, Failure):
@@ -98,6 +108,17 @@ def _prove(
     if held:
         judgement = _compared(judgement, seen.compared)
     return Proof(conversion, entries, size_of(conversion.path), aim, judgement, seen)
+
+
+def _with_attributes(proof: Proof, graph: fx.GraphModule) -> Proof | Failure:
+    """The proof, if the file has the attributes of the captured program."""
+    from exporters.mil.attributes import check_attributes
+
+    try:
+        check_attributes(proof.conversion.path, graph)
+    except GateFailed as error:
+        return Failure(*EXACT, str(error), "")
+    return proof
 
 
 def _compared(judgement: Judgement, said: str) -> Judgement:

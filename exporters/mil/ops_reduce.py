@@ -76,7 +76,7 @@ def cumsum(a: Arguments) -> torch.Tensor:
     x, axis = a.tensor("x"), a.integer("axis")
     if a.flag("reverse"):
         x = x.flip(axis)
-    if a.flag("exclusive"):
+    if a.flag("exclusive") and x.shape[axis]:
         first = x.narrow(axis, 0, 1)
         x = torch.cat([torch.zeros_like(first), x.narrow(axis, 0, x.shape[axis] - 1)], axis)
     total = x.cumsum(axis)
