@@ -7,6 +7,7 @@ its ATen calls take the place of that call.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import fx
@@ -16,14 +17,19 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from exporters.prepare.coreml_forms import FORMS, Form, Given
 from exporters.prepare.editing import Editor
 
-__all__ = ["rewrite"]
+__all__ = ["rewrite", "write_forms"]
 
 
 def rewrite(graph: fx.GraphModule) -> int:
     """Number of calls that were written in another form."""
+    return write_forms(graph, FORMS)
+
+
+def write_forms(graph: fx.GraphModule, forms: Mapping[Callable[..., Any], Form]) -> int:
+    """Replace every call that a form calls wrong; the number of calls."""
     sites = 0
     for node in list(graph.graph.nodes):
-        form = FORMS.get(node.target) if node.op == "call_function" else None
+        form = forms.get(node.target) if node.op == "call_function" else None
         if form is None:
             continue
         given = _arguments(node)

@@ -16,7 +16,7 @@ from torch import fx
 
 from exporters.prepare.editing import Editor, is_call, shape_of
 
-__all__ = ["rewrite"]
+__all__ = ["resize", "rewrite"]
 
 aten = torch.ops.aten
 _NEAREST = (aten.upsample_nearest2d.vec, aten._upsample_nearest_exact2d.vec)
@@ -30,12 +30,17 @@ _WEIGHTED = (
 
 def rewrite(graph: fx.GraphModule) -> int:
     """Number of resizes written as gathers or matrices."""
+    return resize(graph, _arrives)
+
+
+def resize(graph: fx.GraphModule, arrives: Callable[[fx.Node], bool]) -> int:
+    """Write the resizes of which `arrives` says no as gathers or matrices; their number."""
     sites = 0
     for node in list(graph.graph.nodes):
-        if is_call(node, *_NEAREST) and not _arrives(node):
+        if is_call(node, *_NEAREST) and not arrives(node):
             _write(Editor(graph, node), node, _picked)
             sites += 1
-        elif is_call(node, *_WEIGHTED) and not _arrives(node):
+        elif is_call(node, *_WEIGHTED) and not arrives(node):
             _write(Editor(graph, node), node, _weighed)
             sites += 1
     return sites

@@ -51,6 +51,14 @@ REWRITES: tuple[Rewrite, ...] = (
         {"litert": "its converter turns an expand with the wrong axes and fails (mobilevitv2)"},
     ),
     Rewrite(
+        "litert_exact",
+        {"litert": "litert-torch writes 3 operators wrong in silence, refuses 5 with forms"},
+    ),
+    Rewrite(
+        "executorch_exact",
+        {"executorch": "a bilinear scale factor is lost in silence; bicubic has no kernel"},
+    ),
+    Rewrite(
         "exact_forms",
         {"coreml": "coremltools writes 12 operators wrong in silence, refuses 20 with forms"},
     ),
