@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporters.metadata import Metadata
 from headtail.manifest import Coverage
 from headtail.tensors import TensorSpec
 
@@ -34,6 +35,7 @@ class Captures:
     """What converters read: the saved program, heads by entry point, inputs, calibration file.
 
     In the cache's keys, `digest` stands for the program and `calibration_digest` for the inputs.
+    Every file says `metadata` about itself, or nothing.
     """
 
     program: Path
@@ -42,6 +44,7 @@ class Captures:
     calibration: Path | None
     digest: str = ""
     calibration_digest: str = ""
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True)

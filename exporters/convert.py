@@ -123,6 +123,7 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
             captures.inputs,
             str(captures.calibration) if captures.calibration else None,
             str(folder / format_name / "scratch"),
+            captures.metadata,
         )
         events = run_worker(
             request,

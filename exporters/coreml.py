@@ -16,6 +16,9 @@ from pathlib import Path
 
 import torch
 
+from exporters.entries import EntryPoints
+from exporters.lean import lean
+from exporters.metadata.coreml import describe
 from exporters.target import Job
 from headtail.errors import ConversionFailed
 from headtail.manifest import FORWARD
@@ -37,29 +40,37 @@ def write(job: Job) -> None:
     asked = recipe.recipe(job.precision)
     half = asked.weights == "f16" or asked.activations == "f16"
     described = ct.utils.MultiFunctionDescriptor()
-    for name, graph in job.entries.graphs.items():
-        with torch.no_grad():
-            program = torch.export.export(
-                graph, job.entries.example, dynamic_shapes=job.entries.dynamic_shapes
-            ).run_decompositions({})
-        model = ct.convert(
-            program,
-            convert_to="mlprogram",
-            minimum_deployment_target=ct.target.iOS18,
-            compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
-            skip_model_load=True,
-        )
-        if asked.weights == "i8":
-            model = coreml_backend.quantize_model(model, asked)
-        single = job.scratch / f"{job.precision}.{name}.mlpackage"
-        model.save(str(single))
-        described.add_function(str(single), "main", name)
+    singles = {n: job.scratch / f"{job.precision}.{n}.mlpackage" for n in job.entries.graphs}
+    with lean(job.entries.graphs.values()):
+        for name, single in singles.items():
+            model = ct.convert(
+                _program(job.entries, name),
+                convert_to="mlprogram",
+                minimum_deployment_target=ct.target.iOS18,
+                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+                skip_model_load=True,
+            )
+            if asked.weights == "i8":
+                model = coreml_backend.quantize_model(model, asked)
+            model.save(str(single))
+            described.add_function(str(single), "main", name)
     described.default_function_name = FORWARD
     ct.utils.save_multifunction(described, str(job.destination))
     _settle_identifiers(job.destination)
     coreml_file.compact(job.destination)
-    for name in job.entries.graphs:
-        shutil.rmtree(job.scratch / f"{job.precision}.{name}.mlpackage")
+    for single in singles.values():
+        shutil.rmtree(single)
+    if job.metadata is not None:
+        describe(job.destination, job.metadata)
+
+
+def _program(entries: EntryPoints, name: str) -> torch.export.ExportedProgram:
+    with torch.no_grad():
+        program = torch.export.export(
+            entries.graphs[name], entries.example, dynamic_shapes=entries.dynamic_shapes
+        )
+        functional: torch.export.ExportedProgram = program.run_decompositions({})
+        return functional
 
 
 def _check_inputs(inputs: tuple[TensorSpec, ...]) -> None:

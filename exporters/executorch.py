@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import torch
 
-from exporters.coverage import coverage
 from exporters.entries import EntryPoints
+from exporters.lean import lean
+from exporters.metadata.executorch import constant_methods
 from exporters.target import Job
 from headtail.manifest import FORWARD, Coverage
 
@@ -24,22 +25,27 @@ def write(job: Job) -> Coverage | None:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
+    from exporters.coverage import coverage
     from quantizers import pt2e_backend, recipe
 
     asked = recipe.recipe(job.precision)
-    if asked.name == "fp32":
-        programs = _programs(job.entries)
-    else:
-        from exporters.exchange import read_samples
+    said = constant_methods(job.metadata) if job.metadata is not None else None
+    with lean(job.entries.graphs.values()):
+        if asked.name == "fp32":
+            programs = _programs(job.entries)
+        else:
+            from exporters.exchange import read_samples
 
-        samples = read_samples(job.calibration, job.inputs)
-        # as captured: the rewrites spell operators out that are to be quantized as one
-        programs = dict(pt2e_backend.quantize_entries(_programs(job.captured), asked, samples))
-    lowered = to_edge_transform_and_lower(programs, partitioner=[XnnpackPartitioner()])
-    # asking a dynamic size for its number would fix it in the file
-    fixed = not job.entries.ranges
-    taken = coverage(lowered.exported_program(FORWARD), "XNNPACK") if fixed else None
-    program = lowered.to_executorch()
+            samples = read_samples(job.calibration, job.inputs)
+            # as captured: the rewrites spell operators out that are to be quantized as one
+            programs = dict(pt2e_backend.quantize_entries(_programs(job.captured), asked, samples))
+        lowered = to_edge_transform_and_lower(
+            programs, partitioner=[XnnpackPartitioner()], constant_methods=said
+        )
+        # asking a dynamic size for its number would fix it in the file
+        fixed = not job.entries.ranges
+        taken = coverage(lowered.exported_program(FORWARD), "XNNPACK") if fixed else None
+        program = lowered.to_executorch()
     with job.destination.open("wb") as file:
         program.write_to_file(file)
     return taken

@@ -50,7 +50,8 @@ class Kept:
 def _key(captures: Captures, format_name: str, precision: str) -> str:
     calibration = captures.calibration_digest if recipe(precision).needs_calibration else ""
     heads = {name: list(values) for name, values in captures.heads.items()}
-    return key("conversion", captures.digest, heads, format_name, precision, calibration)
+    parts = (captures.digest, heads, format_name, precision, calibration, captures.metadata)
+    return key("conversion", *parts)
 
 
 def _conversion(

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from exporters.lean import lean
+from exporters.metadata import Metadata
+from exporters.metadata.litert import embed
 from exporters.target import Job
 from headtail.tensors import Array
 
@@ -24,9 +27,18 @@ def write(job: Job) -> None:
     asked = recipe.recipe(job.precision)
     if asked.name == "fp32":
         job.destination.write_bytes(float_file.read_bytes())
-        return
-    samples = _calibration(job) if asked.needs_calibration else {}
-    litert_backend.quantize_file(float_file, job.destination, asked, samples)
+    else:
+        samples = _calibration(job) if asked.needs_calibration else {}
+        litert_backend.quantize_file(float_file, job.destination, asked, samples)
+    if job.metadata is not None:  # last, since quantizing writes the file anew
+        job.destination.write_bytes(_described(job.destination.read_bytes(), job.metadata))
+
+
+def _described(model: bytes, metadata: Metadata) -> bytes:
+    pictures = {}
+    if metadata.preprocess is not None:
+        pictures = {next(iter(metadata.inputs)): metadata.preprocess}
+    return embed(model, metadata, images=pictures, classes=metadata.classes or None)
 
 
 def _write_float(job: Job, path: Path) -> None:
@@ -37,7 +49,8 @@ def _write_float(job: Job, path: Path) -> None:
         add = converter.signature if converter is not None else litert_torch.signature
         converter = add(name, graph, job.entries.example, dynamic_shapes=job.entries.dynamic_shapes)
     assert converter is not None  # forward is always there
-    converter.convert().export(str(path))
+    with lean(job.entries.graphs.values()):
+        converter.convert().export(str(path))
 
 
 def _calibration(job: Job) -> dict[str, list[list[Array]]]:

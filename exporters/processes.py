@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ class _Watch:
             self.peak = max(self.peak, used)
             self.broken = self._judge(used, time.monotonic() - started)
             if self.broken or self._cancel.is_set():
-                self._process.kill()
+                _end(self._process)
                 return
 
     def _judge(self, used: int, seconds: float) -> ConversionFailed | None:
@@ -140,7 +141,7 @@ def run_worker(
             lines = (line for line in process.stdout or () if line.endswith("\n"))
             finished = any(_ends(json.loads(line), take) for line in lines)
         except BaseException:
-            process.kill()  # nobody listens any more
+            _end(process)  # nobody listens any more
             raise
         finally:
             watch.stop()
@@ -161,7 +162,14 @@ def _start(body: Path, errors: Any) -> subprocess.Popen[str]:
         text=True,
         encoding="utf-8",
         env={**os.environ, **_ENVIRONMENT, "PYTHONPATH": path},
+        start_new_session=True,
     )
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill it and what it started: a diagnosis runs in a process of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _ends(event: dict[str, Any], take: Callable[[dict[str, Any]], None]) -> bool:

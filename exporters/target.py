@@ -18,6 +18,7 @@ from headtail.tensors import TensorSpec
 
 if TYPE_CHECKING:
     from exporters.entries import EntryPoints
+    from exporters.metadata import Metadata
 
 __all__ = ["TARGETS", "Job", "Target", "target"]
 
@@ -46,7 +47,8 @@ class Job:
     """One conversion: graphs in, one artifact with several entry points out.
 
     `entries` are prepared for the target, `captured` are the same as PyTorch runs them; `inputs`
-    are the model's inputs; `calibration` is a tensor file with `<sample>.<input name>`.
+    are the model's inputs; `calibration` is a tensor file with `<sample>.<input name>`. The file is
+    to say `metadata` about itself, or nothing.
     """
 
     precision: str
@@ -56,6 +58,7 @@ class Job:
     calibration: Path | None
     destination: Path
     scratch: Path
+    metadata: Metadata | None = None
 
 
 # 85 dB tells a wrong Core ML program from rounding: networks seen are at 91 dB and more, while

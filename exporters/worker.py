@@ -13,20 +13,28 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from exporters.explained import told_in_full
+from exporters.lean import plain_imports
+from exporters.metadata import Metadata
 from headtail.errors import ConversionFailed, HeadtailError, UnknownName
-from headtail.manifest import Coverage, Entry
+from headtail.manifest import FORWARD, Coverage, Entry
 from headtail.strictjson import from_json, parse, to_json
 from headtail.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from exporters.diagnosis import Finding
+    from exporters.entries import EntryPoints
 
 __all__ = ["FINAL_EVENT", "ConvertRequest", "ForeignRequest", "RunRequest", "main"]
 
 FINAL_EVENT = "finished"
 Emit = Callable[[dict[str, Any]], None]
+Explain = Callable[[ConversionFailed], ConversionFailed]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +53,7 @@ class ConvertRequest:
     inputs: tuple[TensorSpec, ...]
     calibration: str | None
     scratch: str
+    metadata: Metadata | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +124,13 @@ def _take_stdout() -> Emit:
     return emit
 
 
-def _told(error: Exception) -> dict[str, Any]:
-    """The error for the parent; its traceback goes to the log."""
+def _told(error: Exception, explain: Explain | None = None) -> dict[str, Any]:
+    """The error for the parent, a library's one explained; its traceback goes to the log."""
     traceback.print_exc()
-    return (error if isinstance(error, HeadtailError) else _foreign(error)).to_json()
+    if isinstance(error, HeadtailError):
+        return error.to_json()
+    known = _foreign(error)
+    return (explain(known) if explain else known).to_json()
 
 
 def _foreign(error: Exception) -> ConversionFailed:
@@ -132,6 +144,7 @@ def _foreign(error: Exception) -> ConversionFailed:
 
 def _convert(body: dict[str, Any], emit: Emit) -> None:
     request = from_json(ConvertRequest, body)
+    plain_imports(request.format)
 
     import torch
 
@@ -149,14 +162,32 @@ def _convert(body: dict[str, Any], emit: Emit) -> None:
         "undone": {undone.name: undone.reason for undone in prepared.undone},
     }
     calibration = Path(request.calibration) if request.calibration else None
+    explain = _explainer(request.format, captured)
     for precision, destination in zip(request.precisions, request.destinations, strict=True):
         path = Path(destination)
-        job = Job(precision, entries, captured, request.inputs, calibration, path, scratch)
-        _each(precision, lambda job=job: write(job), told, emit)  # type: ignore[misc]  # mypy cannot infer the default's type
+        given = (precision, entries, captured, request.inputs, calibration, path, scratch)
+        job = Job(*given, request.metadata)
+        _each(precision, partial(write, job), told, emit, explain)
+
+
+def _explainer(format_name: str, captured: EntryPoints) -> Explain:
+    """Looks every operator up, at most once however many precisions fail."""
+
+    @cache
+    def findings() -> Sequence[Finding]:
+        from exporters.diagnosis import explain
+
+        return explain(captured.graphs[FORWARD], format_name, captured.example)
+
+    return lambda error: told_in_full(error, format_name, findings)
 
 
 def _each(
-    precision: str, write: Callable[[], Coverage | None], told: dict[str, Any], emit: Emit
+    precision: str,
+    write: Callable[[], Coverage | None],
+    told: dict[str, Any],
+    emit: Emit,
+    explain: Explain | None = None,
 ) -> None:
     """One file; one precision that fails must not take the others with it."""
     emit({"event": "started", "precision": precision})
@@ -164,7 +195,7 @@ def _each(
     try:
         coverage = write()
     except Exception as error:  # whatever a library raises
-        emit({"event": "failed", "precision": precision, **_told(error)})
+        emit({"event": "failed", "precision": precision, **_told(error, explain)})
         return
     seconds, shown = time.perf_counter() - start, to_json(coverage) if coverage else None
     emit(
