@@ -17,7 +17,7 @@ import torch
 from exporters.graphfile import TailProgram
 from exporters.verification import golden_inputs, golden_reference, verify_artifacts
 from headtail.bundle import Bundle
-from headtail.errors import GateFailed
+from headtail.errors import GateFailed, UsageFault
 from headtail.manifest import FORWARD, Artifact, head_entry
 from headtail.metrics import top1_agreement
 from headtail.plan import (
@@ -72,6 +72,12 @@ def measure_bundle(
 
     `device_factor` says how many times slower than this host the phone is assumed to be.
     """
+    if not bundle.manifest.tails:
+        raise UsageFault(
+            f"Bundle {bundle.manifest.name!r} has no tail.",
+            expected="A plan chooses where a companion server takes over.",
+            remedy="Run it whole with headtail run, or export the model again with cuts.",
+        )
     result = verify_artifacts(bundle, artifacts=[artifact])
     if not result.good:
         raise GateFailed(

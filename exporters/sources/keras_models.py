@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 
 from exporters.sources.model import SourceModel, from_module, plain_name
 from exporters.sources.photos import PhotoSets
-from headtail.errors import MissingDependency, SourceFault, UsageFault
+from headtail.errors import HeadtailError, MissingDependency, SourceFault, UsageFault
 from headtail.preprocess import Preprocess
 from headtail.tensors import Array
 
@@ -120,19 +121,32 @@ def _made(keras: Any, text: str) -> tuple[Any, tuple[torch.Tensor, ...] | None]:
                 expected="A model written by model.save('NAME.keras').",
                 remedy="Check the path.",
             )
-        return keras.saving.load_model(text, compile=False), None
+        return _read(keras, text), None
     module_name, _, factory = text.partition(":")
     try:
         made = getattr(importlib.import_module(module_name), factory)()
-    except (ImportError, AttributeError, ValueError) as error:
+    except HeadtailError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
         raise SourceFault(
-            f"keras:{text} cannot be called: {error}",
+            f"keras:{text} cannot be called: {type(error).__name__}: {str(error)[:300]}",
             expected="keras:FILE.keras or keras:package.module:factory.",
             remedy="Check the spelling; the factory takes no arguments.",
         ) from error
     if isinstance(made, tuple):
         return made[0], _tensors(made[1])
     return made, None
+
+
+def _read(keras: Any, path: str) -> Any:
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise SourceFault(
+            f"{path} cannot be read: {type(error).__name__}: {str(error).strip()[:200]}",
+            expected="A model written by model.save('NAME.keras'), of layers that Keras knows.",
+            remedy="Load it in Python first; for layers of your own write a factory.",
+        ) from error
 
 
 def _tensors(value: Any) -> tuple[torch.Tensor, ...]:

@@ -105,6 +105,12 @@ def _offload(
                 remedy="Name a server, or leave --cut out.",
             )
         return None, None
+    if not manifest.cuts:
+        raise UsageFault(
+            f"Bundle {manifest.name!r} has no cuts.",
+            expected="A server continues a model from a cut.",
+            remedy="Leave --server out, or export the model again with cuts.",
+        )
     chosen = manifest.cut(cut).id if cut else _smallest_cut(manifest, codec)
     companion = held.enter_context(closing(Companion(server)))
     companion.ready()
