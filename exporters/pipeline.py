@@ -26,10 +26,12 @@ from exporters.channels_last import FORMATS as CHANNELS_LAST
 from exporters.channels_last import takes_channels_last
 from exporters.conversion import Captures, Conversion, Failure
 from exporters.convert import convert_all, plan_conversions, save_calibration
+from exporters.digests import graph_digest
 from exporters.foreign import FORMATS as FOREIGN_FORMATS
 from exporters.foreign import export_foreign
 from exporters.graphfile import TailProgram
 from exporters.kept import Kept
+from exporters.metadata.documenting import metadata_of
 from exporters.options import GOLDEN_SAMPLES, ExportOptions, ExportResult, missed, require_any
 from exporters.packing import Proof, pack
 from exporters.parity import Reference, reference
@@ -211,7 +213,8 @@ def _again(
 
 
 def _captures(source: SourceModel, captured: Captured, folder: Path) -> Captures:
-    inputs = captured.entries[0].inputs
+    forward = captured.entries[0]
+    inputs = forward.inputs
     return Captures(
         captured.program,
         captured.heads,
@@ -219,6 +222,7 @@ def _captures(source: SourceModel, captured: Captured, folder: Path) -> Captures
         save_calibration(source.calibration, inputs, folder),
         captured.digest,
         source.calibration.provenance.sha256 if source.calibration else "",
+        metadata_of(source, forward, digest=graph_digest(captured.graph)),
     )
 
 

@@ -42,6 +42,7 @@ def export_key(source: SourceModel, captured: Captured, *asked: object) -> str:
         captured.digest,
         captured.heads,
         source.name,
+        source.origin,
         list(source.labels),
         source.preprocess,
         calibration,
