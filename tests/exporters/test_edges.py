@@ -114,7 +114,7 @@ def test_no_codec_changes_the_mask(encoder, codec):
     cut = Cut(point.id, point.node, point.tensors, whole, channels, {}, 0.5, materialised=True)
     sent = decode_boundary(encode_boundary(arrays, cut, codec), cut)
     for before, after in list(zip(arrays, sent, strict=True))[:2]:
-        assert np.array_equal(before > 0.5, after > 0.5)
+        assert np.array_equal(before > np.float32(0.5), after > np.float32(0.5))
 
 
 def table(rows):
