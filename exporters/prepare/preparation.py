@@ -83,7 +83,8 @@ def apply_rewrites(
         else:
             applied.append(Applied(name, sites, round(worst, 1)))
             current = changed
-    return Prepared(current, tuple(applied), tuple(undone))
+    # a copy has no weights that nothing reads any more; torch.export would keep them in every file
+    return Prepared(_copy(current), tuple(applied), tuple(undone))
 
 
 def _as_exact(

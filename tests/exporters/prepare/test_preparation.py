@@ -105,3 +105,17 @@ def test_every_rewrite_exists_has_reasons_and_leaves_a_plain_graph_alone(rewrite
     rewrite.function()(graph)
     graph.recompile()
     assert snr_db(reference=expected.numpy(), candidate=graph(*EXAMPLE)[0].numpy()) > 100
+
+
+def test_weights_that_nothing_reads_any_more_go(graph):
+    def copied(graph):
+        conv = next(n for n in graph.graph.nodes if n.target is torch.ops.aten.conv2d.default)
+        graph.register_buffer("copied", graph.get_parameter(conv.args[1].target).clone())
+        with graph.graph.inserting_before(conv):
+            conv.update_arg(1, graph.graph.get_attr("copied"))
+        return 1
+
+    made = _prepared(graph, copied).graph
+    kept = {name for name, _ in [*made.named_parameters(), *made.named_buffers()]}
+    assert kept == {node.target for node in made.graph.nodes if node.op == "get_attr"}
+    assert len(kept) == 2
