@@ -64,7 +64,9 @@ def _parse(text: str, inputs: Sequence[TensorSpec]) -> SizeRange:
     else:
         places = tuple(_place(part, inputs) for part in match["places"].split("+"))
     if low % step or high % step or not 0 < low < high:
-        raise _wrong(f"The range {text!r} has no two sizes between its ends.", inputs)
+        raise _wrong(
+            f"The range {text!r} does not rise from one multiple of its step to another.", inputs
+        )
     specs = {spec.name: spec for spec in inputs}
     for place in places:
         size = specs[place.input].shape[place.axis]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import fx, nn
@@ -61,10 +60,10 @@ def test_what_can_be_asked_for():
     [
         ("batch", r"'batch' cannot be read.*batch=LOW\.\.HIGH.*ids:i32\[1,16\], mask:i32\[1,16\]"),
         ("batch=1..", "cannot be read"),
-        ("batch=8..1", "no two sizes between its ends"),
-        ("batch=0..1", "no two sizes between its ends"),
-        ("batch=4..4", "no two sizes between its ends"),
-        ("ids:1=10..64/8", "no two sizes between its ends"),
+        ("batch=8..1", "does not rise from one multiple"),
+        ("batch=0..1", "does not rise from one multiple"),
+        ("batch=4..4", "does not rise from one multiple"),
+        ("ids:1=10..64/8", "does not rise from one multiple"),
         ("batch=2..8", "example input has size 1, which 'batch=2..8' leaves out"),
         ("ids:1=12..60/12", "example input has size 16"),
         ("ids:2=1..8", "input ids has no axis '2'"),
@@ -155,13 +154,14 @@ def test_a_rewrite_for_one_size_is_taken_back(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_format_takes_every_size(tmp_path):
+def test_a_file_takes_every_size_of_the_batch(tmp_path):
     result = headtail.export(
         settle(Residual()),
         (IMAGE,),
         output=tmp_path / "many.bundle",
         preprocess=PREPROCESS,
         evaluation=photos(4, 2),
+        formats=["litert"],
         precisions=["fp32"],
         dynamic=["batch=1..4"],
         runs=1,
@@ -169,9 +169,8 @@ def test_every_format_takes_every_size(tmp_path):
     assert not result.failures
     assert any("x[4, 3, 32, 32]" in remark for remark in result.remarks)
     manifest = Manifest.from_bytes((result.bundle.path / "manifest.json").read_bytes())
-    assert {a.format for a in manifest.artifacts} == {"litert", "executorch", "coreml"}
-    for artifact in manifest.artifacts:
-        assert artifact.entries[0].ranges == (SizeRange((Place("x", 0),), 1, 4, 1),)
+    (entry,) = manifest.artifact("litert", "fp32").entries
+    assert entry.ranges == (SizeRange((Place("x", 0),), 1, 4, 1),)
 
 
 @pytest.mark.slow
@@ -183,7 +182,6 @@ def test_a_converter_that_fixes_a_size_in_silence_is_found(tmp_path):
         output=tmp_path / "mask.bundle",
         preprocess=PREPROCESS,
         evaluation=photos(4, 2),
-        formats=["litert", "executorch"],
         precisions=["fp32"],
         dynamic=["image:2=16..64/4"],
         runs=1,
@@ -191,5 +189,4 @@ def test_a_converter_that_fixes_a_size_in_silence_is_found(tmp_path):
     (failure,) = result.failures
     assert failure.format == "litert"
     assert failure.reason.startswith("at image[1, 3, 16, 32]:")
-    assert [a.format for a in result.bundle.manifest.artifacts] == ["executorch"]
-    assert np.isfinite(result.bundle.manifest.artifacts[0].agreement.snr_db_min)
+    assert {a.format for a in result.bundle.manifest.artifacts} == {"executorch", "coreml"}
