@@ -261,7 +261,7 @@ FAULTS: dict[str, tuple[set[str], Fault]] = {
         edit("axis", lambda v, r: v - 1 if v not in (0,) else v + 1),
     ),
     "axes: another one": (
-        {"reduce_mean", "reduce_sum", "reduce_max", "layer_norm", "squeeze", "expand_dims"},
+        {"reduce_mean", "reduce_sum", "reduce_max", "layer_norm"},
         edit("axes", lambda v, r: np.where(v == v.max(), v.max() - 1, v) if v.max() else v + 1),
     ),
     "permutation: two axes exchanged": ({"transpose"}, edit("perm", _permute)),

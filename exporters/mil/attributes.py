@@ -75,7 +75,8 @@ def _numbers(graph: fx.GraphModule) -> Iterator[float]:
     """Every float the calls are given, and every constant of one element, as float32."""
     for node in graph.graph.nodes:
         schema = getattr(node.target, "_schema", None)
-        defaults = (a.default_value for a in schema.arguments) if schema else ()
+        left_out = schema.arguments[len(node.args) :] if schema else ()
+        defaults = [a.default_value for a in left_out if a.name not in node.kwargs]
         for number in (*node.args, *node.kwargs.values(), *defaults):
             if isinstance(number, float):
                 yield float(np.float32(number))

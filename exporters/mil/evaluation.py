@@ -193,7 +193,9 @@ class _Run:
         }
         blocks = [partial(self._block, block) for block in step.blocks]
         operation = step.operation
-        arguments = Arguments(given, operation.optional, self._opset, blocks=blocks)
+        arguments = Arguments(
+            given, operation.optional, self._opset, blocks=blocks, gives_float=_gives_float(step)
+        )
         try:
             check_growth(operation.name, arguments)
             result = operation.compute(arguments)
@@ -229,6 +231,11 @@ class _Run:
             self.values[name] = self.settle(f"block input {name!r}", value, declared)
         self.steps(block.steps)
         return tuple(self.values[name] for name in block.outputs)
+
+
+def _gives_float(step: Step) -> bool:
+    kind = step.outputs[0][1] if step.outputs else None
+    return isinstance(kind, TensorType) and kind.dtype.category == "float"
 
 
 def _cell(cells: State, name: str, kind: str) -> StateCell:

@@ -26,9 +26,15 @@ def linear(a: Arguments) -> torch.Tensor:
 
 @operation("matmul", required="x y", optional={"transpose_x": False, "transpose_y": False})
 def matmul(a: Arguments) -> torch.Tensor:
-    """iOS15.linear.matmul, batched and broadcast; transposing swaps the last two axes."""
+    """iOS15/iOS17.linear.matmul, batched and broadcast; transposing swaps the last two axes.
+
+    Since iOS17 a constant may have another type than the other side, whose type the result has.
+    """
     x, y = (_matrix(a, name) for name in ("x", "y"))
-    return x @ y
+    if x.dtype == y.dtype:
+        return x @ y
+    exact = x.double() @ y.double()
+    return exact.to(torch.float32) if a.gives_float else exact.to(torch.int32)
 
 
 def _matrix(a: Arguments, name: str) -> torch.Tensor:

@@ -33,10 +33,12 @@ class Arguments:
         opset: int,
         *,
         blocks: Sequence[Block] = (),
+        gives_float: bool = True,
     ) -> None:
         self._values = values
         self._defaults = defaults
         self.opset = opset
+        self.gives_float = gives_float  # is the first result declared as floats?
         self.blocks = blocks  # nested blocks, called with their inputs
 
     def tensor(self, name: str) -> torch.Tensor:
