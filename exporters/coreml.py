@@ -12,10 +12,12 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from exporters.capture import output_specs
 from exporters.entries import EntryPoints
 from exporters.lean import lean
 from exporters.metadata.coreml import describe
@@ -27,7 +29,7 @@ from headtail.tensors import TensorSpec
 __all__ = ["write"]
 
 # What an MLMultiArray holds; coremltools makes float32 of bool and fails on uint8 with a KeyError.
-_INPUTS = ("f32", "f16", "i32")
+_DTYPES = ("f32", "f16", "i32")
 
 
 def write(job: Job) -> None:
@@ -36,7 +38,9 @@ def write(job: Job) -> None:
 
     from quantizers import coreml_backend, coreml_file, recipe
 
-    _check_inputs(job.inputs)
+    _check(job.inputs, "takes no input")
+    for graph in job.captured.graphs.values():
+        _check(output_specs(graph), "gives no output")
     asked = recipe.recipe(job.precision)
     half = asked.weights == "f16" or asked.activations == "f16"
     described = ct.utils.MultiFunctionDescriptor()
@@ -73,13 +77,13 @@ def _program(entries: EntryPoints, name: str) -> torch.export.ExportedProgram:
         return functional
 
 
-def _check_inputs(inputs: tuple[TensorSpec, ...]) -> None:
-    for spec in inputs:
-        if spec.dtype not in _INPUTS:
+def _check(specs: Sequence[TensorSpec], what: str) -> None:
+    for spec in specs:
+        if spec.dtype not in _DTYPES:
             raise ConversionFailed(
-                f"Core ML takes no input like {spec}.",
-                expected=f"Inputs of Core ML models are {', '.join(_INPUTS)}.",
-                remedy="Take float32 or int32 and convert inside the model, or leave Core ML out.",
+                f"Core ML {what} like {spec}.",
+                expected=f"Inputs and outputs of Core ML models are {', '.join(_DTYPES)}.",
+                remedy="Convert it inside the model, or leave Core ML out.",
             )
 
 
