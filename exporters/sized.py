@@ -69,7 +69,7 @@ def prove_sizes(
         else:
             kept.append(proof)
     shown = "; ".join(map(str, trials))
-    return kept, failures, [f"sizes proven besides the example's: {shown}"]
+    return kept, failures, [f"proven at the sizes {shown}"]
 
 
 def _trial(captured: Captured, source: SourceModel, sizes: Sizes) -> _Trial:
