@@ -88,6 +88,13 @@ def test_executorch_resizes(module, sites):
     assert rewritten(module, (IMAGE,), "executorch_exact")[1] == sites
 
 
+@pytest.mark.parametrize("divisor", [3, -4, 2.5])
+def test_executorch_remainders_of_whole_numbers(divisor):
+    module = Call(lambda x: torch.remainder(x, divisor))
+    _, sites = rewritten(module, (torch.arange(-9, 9, dtype=torch.int32),), "executorch_exact")
+    assert sites == isinstance(divisor, int)
+
+
 def _litert(graph, path):
     import litert_torch
     from ai_edge_litert.interpreter import Interpreter
