@@ -44,7 +44,7 @@ from exporters.mil.comparison import compare
 from exporters.parity import reference
 from exporters.processes import Limits
 from exporters.progress import Quiet
-from exporters.source import load_source
+from exporters.sources.timm_models import load
 from exporters.target import target
 from exporters.versions import tool_versions
 from headtail.errors import HeadtailError
@@ -99,7 +99,7 @@ class Network:
 
 def exported(name: str, folder: Path) -> Network:
     """Capture and convert `timm:name` to Core ML in every precision, without heads."""
-    source = load_source(f"timm:{name}")
+    source = load(name)
     captured, _ = capture_source(source, folder, split=False)
     done, failures = convert_all(
         [("coreml", precision) for precision in PRECISIONS],
