@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from exporters.metadata import USER_PREFIX, Metadata
+from headtail.manifest import FORWARD
 from headtail.strictjson import canonical_bytes
 from quantizers.coreml_file import MODEL, read_spec
 
@@ -33,12 +33,10 @@ def describe(package: Path, metadata: Metadata) -> None:
         said.userDefined[CLASSES] = json.dumps(metadata.labels, ensure_ascii=False)
     if metadata.preprocess is not None:
         said.userDefined[PREPROCESS] = canonical_bytes(metadata.preprocess).decode()
-    for function in spec.description.functions or [spec.description]:
-        _describe_features(function.input, metadata.inputs)
-        _describe_features(function.output, metadata.outputs)
+    for function in spec.description.functions:
+        for feature in function.input:
+            feature.shortDescription = metadata.inputs.get(feature.name, "")
+        if function.name == FORWARD:  # outputs are named after values of the graph: by position
+            for feature, sentence in zip(function.output, metadata.outputs.values(), strict=True):
+                feature.shortDescription = sentence
     (package / MODEL).write_bytes(spec.SerializeToString(deterministic=True))
-
-
-def _describe_features(features: Any, said: dict[str, str]) -> None:
-    for feature in features:
-        feature.shortDescription = said.get(feature.name, feature.shortDescription)

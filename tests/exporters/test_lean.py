@@ -1,0 +1,129 @@
+"""What the lean process leaves out is still there to be left out, and no byte depends on it."""
+
+import sys
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch import nn
+from torch._export import utils
+from torch.fx.traceback import NodeSource
+
+from exporters import lean as leaving
+from exporters.capture import capture, flat_graph
+from exporters.lean import lean
+
+# of torch's own calls and executorch's imports, which converter processes do not show either
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scores = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return torch.nn.functional.gelu(self.scores(x))
+
+
+@pytest.fixture(scope="module")
+def graph():
+    torch.manual_seed(0)
+    return flat_graph(capture(Net().eval(), (torch.ones(1, 8),)))
+
+
+def decomposed(graph):
+    program = torch.export.export(graph, (torch.ones(1, 8),)).run_decompositions()
+    return str(program.graph_module.graph), program.graph_signature
+
+
+def test_tracing_gives_the_same_program(graph):
+    plain = decomposed(graph)
+    with lean([graph]):
+        assert decomposed(graph) == plain
+
+
+def test_everything_is_put_back(graph):
+    before = utils._materialize_cpp_cia_ops
+    with lean([graph]):
+        assert utils._materialize_cpp_cia_ops is not before
+    assert utils._materialize_cpp_cia_ops is before
+    assert "__deepcopy__" not in vars(NodeSource)
+
+
+def test_the_registry_is_walked_once(graph, monkeypatch):
+    """And it is still walked by this name: otherwise the switch switches nothing."""
+    walks = []
+    before = utils._materialize_cpp_cia_ops
+    monkeypatch.setattr(utils, "_materialize_cpp_cia_ops", lambda: (walks.append(1), before()))
+    decomposed(graph)
+    plain = len(walks)
+    walks.clear()
+    with lean([graph]):
+        decomposed(graph)
+    assert plain > 10
+    assert len(walks) == 1
+
+
+def test_an_operator_registered_meanwhile_is_seen(graph):
+    with lean([graph]):
+        decomposed(graph)
+        library = torch.library.Library("headtail_lean", "DEF")
+        library.define("twice(Tensor x) -> Tensor")
+        library.impl("twice", lambda x: x * 2, "CompositeImplicitAutograd")
+        assert torch.ops.headtail_lean.twice.default in utils._collect_all_valid_cia_ops()
+        library._destroy()
+
+
+def test_provenance_is_copied_by_torch_itself(graph):
+    """The chain is still copied at each pass: otherwise the switch switches nothing."""
+    copies = []
+
+    def counted(self, memo):
+        copies.append(self)
+        return self
+
+    with leaving._instead(NodeSource, "__deepcopy__", counted):
+        decomposed(graph)
+    assert copies
+
+
+@pytest.mark.slow
+def test_executorch_writes_the_same_bytes(graph):
+    from executorch.backends.xnnpack.partition.graphs import bilinear_2d
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    asked = []
+
+    def write(context):
+        with context:
+            program = torch.export.export(graph, (torch.ones(1, 8),))
+            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+            return bytes(lowered.to_executorch().buffer)
+
+    before = bilinear_2d.get_graphs_dict
+    with leaving._instead(bilinear_2d, "get_graphs_dict", lambda: asked.append(1) or before()):
+        plain = write(nullcontext())
+        assert asked  # by this name the patterns are still compiled
+        asked.clear()
+        assert write(lean([graph])) == plain
+    assert not asked
+
+
+def test_unused_libraries_are_absent_for_a_process_of_its_own(monkeypatch):
+    import gc
+
+    before = gc.get_threshold()
+    monkeypatch.setitem(sys.modules, "xgboost", sys.modules.get("xgboost"))
+    for name in leaving._UNUSED["coreml"]:
+        monkeypatch.setitem(sys.modules, name, sys.modules.get(name, None))
+    leaving.plain_imports("coreml")
+    try:
+        assert sys.modules["xgboost"] is None
+        assert gc.get_threshold() > before
+    finally:
+        gc.set_threshold(*before)
