@@ -3,7 +3,8 @@
 Found by lowering operators one at a time with odd attributes. XNNPACK's bilinear resize is given
 the sizes only, so a scale factor that does not divide the image is lost; a bicubic resize is
 decomposed into gathers, which mostly took over 40 s to lower, and an antialiased one has no kernel.
-As constant matrices all of them are delegated. The remainder of whole numbers has the sign of the dividend, not the divisor.
+As constant matrices all of them are delegated. The remainder of whole numbers has the sign of the
+dividend, not the divisor.
 """
 
 from __future__ import annotations
