@@ -6,8 +6,8 @@ Each network is exported as the product does it (timm, random weights that hide 
 in fp32, fp16 and w8; then faults (`benchmarks/faults.py`) are put into each file, one at a time.
 An fp32 file is noticed if its reader refuses it, its answer to one of ten photos falls below the
 gate, or it has an epsilon or a kind of GELU that the captured program has not; another one if it is
-refused or `exporters.mil.comparison` finds it to differ from the fp32 file. Files without a fault
-must all pass. Ends with one JSON line, kept in results/mutations.json.
+refused, read or run, or `exporters.mil.comparison` finds it to differ from the fp32 file. Files
+without a fault must all pass. Ends with one JSON line, kept in results/mutations.json.
 
 A fault that is missed and gives the same bits on every photo is counted as missed, and told apart
 as `same_bits`: that the photos do not reach it is no proof that it changes nothing.
@@ -141,7 +141,10 @@ def noticed(path: Path, precision: str, network: Network) -> bool:
         if precision == "fp32":
             check_attributes(path, network.graph)
             return below_gate(path, network)
-        return bool(compare(network.files["fp32"], path, precision=precision).findings)
+        if compare(network.files["fp32"], path, precision=precision).findings:
+            return True
+        next(answers(path, network))  # the product runs the file, too
+        return False
     except HeadtailError:
         return True
 
