@@ -58,7 +58,12 @@ def test_the_registry_is_walked_once(graph, monkeypatch):
     """And it is still walked by this name: otherwise the switch switches nothing."""
     walks = []
     before = utils._materialize_cpp_cia_ops
-    monkeypatch.setattr(utils, "_materialize_cpp_cia_ops", lambda: (walks.append(1), before()))
+
+    def walk():
+        walks.append(1)
+        before()
+
+    monkeypatch.setattr(utils, "_materialize_cpp_cia_ops", walk)
     decomposed(graph)
     plain = len(walks)
     walks.clear()
@@ -106,7 +111,12 @@ def test_executorch_writes_the_same_bytes(graph):
             return bytes(lowered.to_executorch().buffer)
 
     before = bilinear_2d.get_graphs_dict
-    with leaving._instead(bilinear_2d, "get_graphs_dict", lambda: asked.append(1) or before()):
+
+    def patterns():
+        asked.append(1)
+        return before()
+
+    with leaving._instead(bilinear_2d, "get_graphs_dict", patterns):
         plain = write(nullcontext())
         assert asked  # by this name the patterns are still compiled
         asked.clear()

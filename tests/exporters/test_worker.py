@@ -1,7 +1,10 @@
 """Requests survive their JSON form, and a real converter's process reports each precision."""
 
+import dataclasses
+
 import pytest
 
+from exporters.metadata import Metadata
 from exporters.processes import run_worker
 from exporters.worker import ConvertRequest, RunRequest
 from headtail.errors import SchemaFault
@@ -12,6 +15,9 @@ from headtail.tensors import TensorSpec
 SPEC = TensorSpec("x", "f32", (1, 3))
 CONVERT = ConvertRequest(
     "litert", ("fp32",), ("/tmp/a",), "/tmp/f.pt2", {"head_a": ("relu",)}, (SPEC,), None, "/tmp/s"
+)
+DESCRIBED = dataclasses.replace(
+    CONVERT, metadata=Metadata("net", labels=("a", "b"), inputs={"x": "a row"}, user={"a.b": "c"})
 )
 RUN = RunRequest(
     "/tmp/a",
@@ -27,7 +33,7 @@ RUN = RunRequest(
 )
 
 
-@pytest.mark.parametrize("request_", [CONVERT, RUN])
+@pytest.mark.parametrize("request_", [CONVERT, DESCRIBED, RUN])
 def test_a_request_survives_json(request_):
     assert from_json(type(request_), parse(canonical_bytes(request_))) == request_
 
