@@ -78,22 +78,20 @@ def _outwards(given: Given) -> bool:
 
 
 def _transposed(convolve: Callable[..., Tensor]) -> Form:
-    def write(  # noqa: PLR0913  # the operator's own arguments
+    def write(
         *,
         input: Tensor,  # noqa: A002  # the schema's name
-        weight: Tensor,
-        bias: Tensor | None = None,
         stride: Sequence[int] = (1,),
         padding: Sequence[int] = (0,),
         output_padding: Sequence[int] = (0,),
-        groups: int = 1,
         dilation: Sequence[int] = (1,),
+        **weights: Any,
     ) -> Tensor:
         """The whole convolution, cut where padding would cut it, or filled up with zeros."""
         axes = input.ndim - 2
         steps, gaps = (list(sizes) * (axes // len(sizes)) for sizes in (stride, dilation))
-        nothing = [0] * axes
-        value = convolve(input, weight, None, steps, nothing, nothing, groups, gaps)
+        bias = weights.pop("bias", None)
+        value = convolve(input, **weights, stride=steps, dilation=gaps, **_unpadded(axes))
         for place in range(axes):
             margin, more = (
                 sizes[min(place, len(sizes) - 1)] for sizes in (padding, output_padding)
@@ -108,19 +106,21 @@ def _transposed(convolve: Callable[..., Tensor]) -> Form:
     return Form(_outwards, write)
 
 
-def _same(  # noqa: PLR0913  # the operator's own arguments
+def _unpadded(axes: int) -> dict[str, list[int]]:
+    return {"padding": [0] * axes, "output_padding": [0] * axes}
+
+
+def _same(
     *,
     input: Tensor,  # noqa: A002  # the schema's name
     weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Sequence[int] = (1,),
     padding: str = "valid",
     dilation: Sequence[int] = (1,),
-    groups: int = 1,
+    **others: Any,
 ) -> Tensor:
     margin = dilation[0] * (weight.shape[2] - 1) if padding == "same" else 0
     padded = F.pad(input, [margin // 2, margin - margin // 2])
-    return F.conv1d(padded, weight, bias, list(stride), 0, list(dilation), groups)
+    return F.conv1d(padded, weight, dilation=list(dilation), **others)
 
 
 def _flip(self: Tensor, dims: list[int]) -> Tensor:
