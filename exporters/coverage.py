@@ -81,6 +81,6 @@ def _left_over(nodes: Iterable[fx.Node]) -> tuple[LeftOver, ...]:
 
 
 def _name(node: fx.Node) -> str:
-    """`aten.roll` of `aten.roll.default`: what users know; `dim_order_ops._to_dim_order_copy`."""
+    """`aten.roll` of `aten.roll.default`: what users know; Python's own functions by name."""
     target: Any = getattr(node.target, "_op", node.target)
-    return str(getattr(target, "overloadpacket", target)).removeprefix("<").removesuffix(">")
+    return str(getattr(target, "overloadpacket", None) or getattr(target, "__name__", target))

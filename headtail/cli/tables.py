@@ -36,7 +36,7 @@ def export_lines(result: ExportResult) -> Iterator[str]:
     yield from cut_lines(result.bundle.manifest)
     yield ""
     sample = result.bundle.manifest.evaluation
-    yield f"agreement with fp32 PyTorch on {sample.count} inputs from {sample.source}"
+    yield f"agreement with the source in fp32 on {sample.count} inputs from {sample.source}"
     yield f"bundle {result.bundle.manifest.bundle_id[:16]} written to {result.bundle.path}"
     serve = f" · headtail serve {result.bundle.path}" if result.bundle.manifest.tails else ""
     yield f"next: headtail verify {result.bundle.path}{serve}"
