@@ -43,6 +43,8 @@ bench: $(STAMP) $(BENCH_BUNDLE)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/multi_entry.py
 	$(BIN)/python benchmarks/server_overhead.py $(BENCH_BUNDLE)
+	$(BIN)/python -m benchmarks.mutations
+	$(BIN)/python benchmarks/zoo.py
 
 stage: $(STAMP)
 	$(BIN)/headtail stage
