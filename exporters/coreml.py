@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from exporters.capture import output_specs
 from exporters.entries import EntryPoints
 from exporters.lean import lean
 from exporters.metadata.coreml import describe
@@ -36,6 +35,7 @@ def write(job: Job) -> None:
     """Convert `job.entries` to one `.mlpackage` of the asked precision at `job.destination`."""
     import coremltools as ct
 
+    from exporters.capture import output_specs
     from quantizers import coreml_backend, coreml_file, recipe
 
     _check(job.inputs, "takes no input")

@@ -36,8 +36,7 @@ def embed(
     """`model` with `metadata`. `images` says how each image input is made, by tensor name.
 
     `classes` names the output whose last axis `metadata.labels` label. An earlier TFLITE_METADATA
-    is replaced. Errors: ConversionFailed when the file is no TFLite flatbuffer or keeps its weights
-    outside the flatbuffer.
+    is replaced. Errors: ConversionFailed when the file is no TFLite flatbuffer.
     """
     if model[4:_HEADER] != b"TFL3":
         raise ConversionFailed(
@@ -150,12 +149,6 @@ def _inserted(model: bytes, content: bytes) -> bytes:
     root = _u32(model, 0)
     fields = [_field(model, root, index) for index in range(_MODEL_FIELDS)]
     buffers = _elements(model, fields[_BUFFERS])
-    if any(_u32(model, at) > 1 for table in buffers if (at := _field(model, table, 1))):
-        raise ConversionFailed(
-            "The model keeps its weights outside the flatbuffer.",
-            expected="Metadata is written into models under 2 GB.",
-            remedy="Export without metadata.",
-        )
     entries = [e for e in _elements(model, fields[_METADATA]) if _name(model, e) != _BUFFER]
     known = (buffers, entries)
     # its size does not depend on the shift, which must only be large enough to point forward
@@ -163,7 +156,17 @@ def _inserted(model: bytes, content: bytes) -> bytes:
     size = len(_block(model, fields, known, content, enough))
     block = _block(model, fields, known, content, size)
     header = struct.pack("<I", _HEADER + 20) + b"TFL3"
-    return header + block + model[_HEADER:]
+    return header + block + _moved(model, buffers, size)[_HEADER:]
+
+
+def _moved(model: bytes, buffers: list[int], shift: int) -> bytes:
+    """`model` with weights that lie behind the flatbuffer expected `shift` bytes later."""
+    moved = bytearray(model)
+    for table in buffers:
+        at = _field(model, table, 1)
+        if at and (offset := int(struct.unpack_from("<Q", model, at)[0])) > 1:  # 1: a placeholder
+            struct.pack_into("<Q", moved, at, offset + shift)
+    return bytes(moved)
 
 
 def _block(

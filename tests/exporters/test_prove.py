@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exporters.prove import Protocol, observe, size_of
-from headtail.errors import ConversionFailed, TensorMismatch
+from headtail.errors import ConversionFailed, GateFailed, TensorMismatch
 from headtail.metrics import snr_db
 
 
@@ -56,19 +56,19 @@ def test_every_entry_point_is_timed_on_the_host(observation):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "case",  # precision, bytes kept of the file, words of the error
+    "case",  # precision, bytes kept of the file, the error and words of it
     [
-        ("w8", None, "w8"),  # a float file that is said to be quantized
-        ("fp32", 1000, "residual.fp32.tflite"),
+        ("w8", None, GateFailed, "w8"),  # a float file that is said to be quantized
+        ("fp32", 1000, ConversionFailed, "residual.fp32.tflite"),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be_is_refused(
     litert_file, captured, photo_source, tmp_path, case
 ):
-    precision, cut_to, words = case
+    precision, cut_to, fault, words = case
     path = tmp_path / litert_file.name
     path.write_bytes(litert_file.read_bytes()[:cut_to])
-    with pytest.raises(ConversionFailed, match=words) as caught:
+    with pytest.raises(fault, match=words) as caught:
         observe(
             path,
             ("litert", precision),
@@ -78,4 +78,5 @@ def test_a_file_that_is_not_what_it_should_be_is_refused(
             protocol=Protocol(heads=1, warmup=0, runs=1),
         )
     assert caught.value.remedy
-    assert "Traceback" in caught.value.log
+    if fault is ConversionFailed:  # what a library raised
+        assert "Traceback" in caught.value.log

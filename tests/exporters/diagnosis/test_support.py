@@ -60,7 +60,7 @@ def test_unknown_target():
 def test_coreml_names():
     names = ["aten::div.Tensor_mode", "aten::pow.Tensor_Tensor", "aten::add_.Tensor"]
     assert [coreml_key(name) for name in names] == ["div", "pow.tensor_tensor", "add"]
-    assert coreml_key("aten::__and__.Scalar") == "and"
+    assert coreml_key("aten::__and__.Scalar") == "__and_"  # as coremltools has it
     assert coreml_key("mine::op.default") == "mine::op"
 
 

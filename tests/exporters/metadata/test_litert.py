@@ -8,6 +8,7 @@ import zipfile
 import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
 
 from exporters.metadata import Metadata
 from exporters.metadata.litert import embed
@@ -39,6 +40,23 @@ def test_the_model_stays_and_the_metadata_is_found() -> None:
     assert packed[4:8] == b"M001"
     assert b"someone" in packed
     assert zipfile.ZipFile(io.BytesIO(content)).read("labels.txt") == b"cat\ndog\n"
+
+
+def test_weights_behind_the_flatbuffer_are_found_where_they_are_then() -> None:
+    """Small quantized files and files over 2 GB keep them there, at an offset into the file."""
+    made = schema.ModelT()
+    made.version, made.buffers = 3, [schema.BufferT(), schema.BufferT()]
+    made.buffers[1].offset = made.buffers[1].size = 1
+    builder = flatbuffers.Builder(256)
+    builder.Finish(made.Pack(builder), file_identifier=b"TFL3")
+    packed = builder.Output()
+    packed += bytes(-len(packed) % 16)
+    root = schema.Model.GetRootAs(packed, 0)
+    flatbuffer_utils.update_packed_buffer(root.Buffers(1), offset=len(packed), size=64)
+    content = embed(bytes(packed) + bytes(range(64)), Metadata("net"))
+    found = read(content).buffers[1]
+    assert found.offset % 16 == 0
+    assert content[found.offset : found.offset + found.size] == bytes(range(64))
 
 
 def test_the_same_metadata_gives_the_same_bytes() -> None:

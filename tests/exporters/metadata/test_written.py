@@ -80,7 +80,7 @@ def test_the_same_program_has_the_same_bytes_in_every_process(written, format_na
 
 @pytest.mark.parametrize("format_name", TARGETS)
 def test_it_still_answers_as_pytorch_does(written, captured, photo_source, expected, format_name):
-    entries = {entry.name: (entry.inputs, entry.outputs) for entry in captured.entries}
+    entries = {entry.name: (entry.inputs, entry.outputs) for entry in captured.entries[:2]}
     session = runtime_for(format_name).load(written(format_name)[0], entries=entries)
     (sample, *_) = photo_source.evaluation.samples
     (scores,) = session.run("forward", list(sample))

@@ -53,6 +53,8 @@ write("two", {"serving_default": net.mixed.get_concrete_function(picture(None, 3
 
 def test_without_tensorflow_it_is_one_clear_error(tmp_path, monkeypatch):
     (tmp_path / "saved_model.pb").write_bytes(b"")
+    for name in [n for n in sys.modules if n.startswith("tensorflow.")]:
+        monkeypatch.delitem(sys.modules, name)  # what an earlier test imported
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     with pytest.raises(MissingDependency, match=r"tensorflow-cpu .*headtail\[export\]"):
         load_source(str(tmp_path))
