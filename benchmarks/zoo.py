@@ -351,13 +351,13 @@ def main() -> int:
     if options.serve:
         serve_runs(*map(Path, options.serve))
         return 0
+    folders = {name: options.folder / name for name in options.names or NAMES}
     rows = []
-    for name in options.names or NAMES:
-        folder = options.folder / name
-        timed = _once(folder / "row.json", partial(measure, name, folder))
-        in_half = _once(folder / "half.json", partial(half, name, folder))
-        rows.append({**timed, "coreml_fp16": in_half})
+    for name, folder in folders.items():
+        rows.append(_once(folder / "row.json", partial(measure, name, folder)))
         print(json.dumps({"name": name, **ratios(rows[-1])}), file=sys.stderr, flush=True)
+    for row, (name, folder) in zip(rows, folders.items(), strict=True):
+        row["coreml_fp16"] = _once(folder / "half.json", partial(half, name, folder))
     whole = {"benchmark": "zoo", **summary(rows), "networks": rows}
     print(json.dumps({**whole, "machine": platform.processor(), "versions": tool_versions()}))
     return 0 if all(whole["met"].values()) else 1
