@@ -13,11 +13,19 @@ from torch import fx
 from torch.export import ExportedProgram
 
 from exporters.batching import batch_first, batched_twin
-from exporters.capture import capture, capture_sized, flat_graph, input_specs, output_specs
+from exporters.capture import (
+    capture,
+    capture_sized,
+    flat_graph,
+    input_specs,
+    narrowed,
+    output_specs,
+)
 from exporters.digests import graph_digest, key
 from exporters.dynamic import dimensions, parse_ranges, resized, traced_sizes
 from exporters.entries import RANGES
 from exporters.graphfile import TailProgram
+from exporters.parity import continues, reference
 from exporters.source import SourceModel
 from exporters.splitting import CutPoint, choose_cuts, cut_points, find_cut
 from headtail.errors import SourceFault
@@ -26,6 +34,10 @@ from headtail.strictjson import to_json
 from headtail.tensors import TensorSpec
 
 __all__ = ["Captured", "capture_source", "tail_of"]
+
+# Kernels follow strides: behind a permutation the model computes in another order than a tail,
+# whose inputs came over a wire and are contiguous.
+_INEXACT = "no cut after {}: its tail gives the model's answer but for rounding, not bit for bit"
 
 
 @dataclass(frozen=True)
@@ -110,7 +122,7 @@ def _cuts(
     graph: fx.GraphModule, source: SourceModel, names: Sequence[str]
 ) -> tuple[Sequence[CutPoint], list[str]]:
     try:
-        TailProgram.of(graph)
+        tail = TailProgram.of(graph)
     except SourceFault as fault:
         if names:
             raise
@@ -119,7 +131,12 @@ def _cuts(
     if names:
         return list(dict.fromkeys(find_cut(points, name) for name in names)), []
     chosen = choose_cuts(points, input_elements=_sendable_elements(source.example))
-    return chosen, [] if chosen else [_why_whole(points)]
+    if not chosen:
+        return (), [_why_whole(points)]
+    arrays = [narrowed(value.detach().numpy()) for value in source.example]
+    expected = reference(graph, [arrays], chosen)
+    exact = [cut for cut in chosen if continues(tail, cut, expected)]
+    return exact, [_INEXACT.format(cut.id) for cut in chosen if cut not in exact]
 
 
 def _sendable_elements(example: Sequence[torch.Tensor]) -> float:

@@ -11,16 +11,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 
+from exporters.graphfile import TailProgram
 from exporters.splitting import CutPoint
 from exporters.target import Target
 from headtail.manifest import FORWARD, Agreement, head_entry
 from headtail.metrics import degenerate, finite_db, snr_db, top1_agreement, wilson_interval
 from headtail.tensors import Array
 
-__all__ = ["Judgement", "Reference", "judge", "reference"]
+__all__ = ["Judgement", "Reference", "continues", "judge", "reference"]
 
 # Mean SNR over the inputs. The mean, because half-precision noise follows the activations: inputs
 # to which the model has little to say have weak logits over the same noise. The minimum is printed.
@@ -64,6 +66,15 @@ def reference(
             for cut in cuts:
                 crossing[cut.id].append([recorder.seen[spec.name] for spec in cut.tensors])
     return Reference(outputs, crossing)
+
+
+def continues(tail: TailProgram, cut: CutPoint, expected: Reference) -> bool:
+    """Is the tail's answer to what crosses `cut`, of the first sample, the model's bit for bit?"""
+    module = tail.enter([spec.name for spec in cut.tensors])
+    with torch.inference_mode():
+        outputs = module(*(torch.from_numpy(array) for array in expected.cuts[cut.id][0]))
+    pairs = zip(expected.outputs[0], outputs, strict=True)
+    return all(np.array_equal(right, seen.numpy()) for right, seen in pairs)
 
 
 class _Recorder(fx.Interpreter):
