@@ -19,7 +19,7 @@ demo: $(STAMP)
 	$(BIN)/headtail demo --json
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: lint types fast
 

@@ -7,6 +7,10 @@ from collections import Counter
 
 import pytest
 
+# Keras picks its backend at its import, and coremltools imports it (through TensorFlow) in some
+# tests before those of Keras models run in the same process.
+os.environ["KERAS_BACKEND"] = "torch"
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch):
