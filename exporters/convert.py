@@ -21,7 +21,7 @@ from headtail.manifest import Coverage
 from headtail.strictjson import from_json
 from headtail.tensors import TensorSpec
 from quantizers.calibration import CalibrationSet, require_calibration
-from quantizers.recipe import RECIPES, recipe
+from quantizers.recipe import DEFAULTS, recipe
 from quantizers.support import require, supported
 
 __all__ = [
@@ -61,7 +61,7 @@ def plan_conversions(
         require_calibration(asked, calibration)
         if not any(precision in supported(f) for f in formats):
             require(formats[0], asked)
-    wanted = precisions or [p for p in RECIPES if _calibrated(p, calibration)]
+    wanted = precisions or [p for p in DEFAULTS if _calibrated(p, calibration)]
     pairs = [(f, p) for f in formats for p in wanted if p in supported(f)]
     remarks = [
         f"{f} does not honour {p} (it honours {', '.join(supported(f))})"

@@ -29,10 +29,10 @@ def command(as_json: bool) -> int:
     console.print(text(["format", "file", "precisions", "minimum runtime"], rows))
     console.print()
     meanings = [
-        [r.name, r.weights, r.activations, r.weight_granularity, r.activation_mode]
+        [r.name, str(r.storage), r.activations, r.activation_mode, "; ".join(map(str, r.rules))]
         for r in RECIPES.values()
     ]
-    console.print(text(["precision", "weights", "activations", "scale per", "ranges"], meanings))
+    console.print(text(["precision", "weights", "activations", "ranges", "rules"], meanings))
     console.print()
     console.print(f"codecs: {', '.join(CODEC_IDS)}")
     console.print(f"sources: {', '.join(KINDS)}")
