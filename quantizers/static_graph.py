@@ -1,0 +1,148 @@
+"""Static activation ranges as quantize and dequantize operators in a flat `torch.fx` graph.
+
+What comes out computes the fake-quantized network: the reference that files with static ranges
+should equal, and a program that converters turn into their own quantized operators.
+https://docs.pytorch.org/docs/stable/quantization-accuracy-debugging.html; affine integers:
+Jacob et al., https://arxiv.org/abs/1712.05877.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headtail.errors import ConversionFailed, UnknownName, UsageFault
+from quantizers.plan import Plan, Range
+
+if TYPE_CHECKING:
+    from torch import fx
+
+__all__ = ["affine", "reference_graph", "with_ranges"]
+
+_LIMITS = {"i8": (-128, 127), "i16": (-32767, 32767)}
+
+
+def affine(found: Range, dtype: str = "i8") -> tuple[float, int]:
+    """Scale (a float32 value) and zero point of integers that reach from `low` to `high`.
+
+    `i8`: asymmetric, 255 steps; `i16`: symmetric, as LiteRT's kernels with 16-bit activations want
+    it. A range of no width, that of a value which is always zero, gets the scale 1.
+    """
+    if not found.low <= 0.0 <= found.high:
+        raise UsageFault(
+            f"A range reaches from {found.low:g} to {found.high:g}.",
+            expected="Zero lies inside, so that padding and ReLU are exact.",
+            remedy="Widen the range to zero, or measure it again if a bound is not a number.",
+        )
+    if dtype == "i16":
+        return float(np.float32(max(-found.low, found.high) / 32767)) or 1.0, 0
+    scale = float(np.float32((found.high - found.low) / 255)) or 1.0
+    return scale, max(-128, min(127, round(-128 - found.low / scale)))
+
+
+def with_ranges(
+    graph: fx.GraphModule, ranges: Mapping[str, Range], *, dtype: str = "i8"
+) -> fx.GraphModule:
+    """A copy of `graph` in which whoever reads a named value reads it quantized and dequantized.
+
+    Keys of `ranges` are names of placeholders or calls with a float32 result, `dtype` is `i8` or
+    `i16`. Weights are shared with `graph`, names and metadata kept; the calls that are added are
+    named `<value>_quantized` and `<value>_dequantized`. What is named must be what
+    should be rounded: the ReLU6 after a convolution, not the convolution. Raises `UnknownName` for
+    a name or dtype that does not exist, and `UsageFault` for a value that is not float32.
+    """
+    import torch
+    from torch import fx
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401  # registers the operators
+
+    if dtype not in _LIMITS:
+        raise UnknownName("dtype of static activations", dtype, _LIMITS)
+    copied = copy.deepcopy(graph.graph)  # names stay, tensors are not in it
+    named = {n.name: n for n in copied.nodes if n.op in ("placeholder", "call_function")}
+    integers = torch.int8 if dtype == "i8" else torch.int16
+    for name, found in ranges.items():
+        if name not in named:
+            raise UnknownName("value of the graph", name, named)
+        node = named[name]
+        _check_float(node, torch.float32)
+        steps = (*affine(found, dtype), *_LIMITS[dtype], integers)
+        readers = list(node.users)
+        read = _rounded(copied, node, steps)
+        for reader in readers:
+            reader.replace_input_with(node, read)
+    return fx.GraphModule(graph, copied)
+
+
+def reference_graph(graph: fx.GraphModule, plan: Plan) -> fx.GraphModule:
+    """What a file made by `plan` should equal, run by PyTorch in float32.
+
+    `graph` is the plan's float program. Raises `ConversionFailed` if a weight of it is not what the
+    plan says: then it is another program, and nothing that is measured against it means anything.
+    """
+    for name, grid in plan.grids.items():
+        held = _tensor(graph, name)
+        if not np.array_equal(held, grid.values()):
+            raise ConversionFailed(
+                f"Weight {name!r} is not on its grid ({grid.storage}).",
+                expected="The program's weights are exactly the values of the plan's grids.",
+                remedy="Pass the program that the plan was solved with.",
+            )
+    if plan.recipe.activation_mode != "static":
+        return graph
+    return with_ranges(graph, plan.ranges, dtype=plan.recipe.activations)
+
+
+def _rounded(graph: fx.Graph, node: fx.Node, steps: tuple[Any, ...]) -> fx.Node:
+    """`node` quantized and dequantized; `steps`: scale, zero point, limits, dtype."""
+    import torch
+
+    operators = torch.ops.quantized_decomposed
+    with graph.inserting_after(_last_placeholder(node)):
+        integers = graph.create_node(
+            "call_function",
+            operators.quantize_per_tensor.default,
+            (node, *steps),
+            name=f"{node.name}_quantized",
+        )
+    with graph.inserting_after(integers):
+        read = graph.create_node(
+            "call_function",
+            operators.dequantize_per_tensor.default,
+            (integers, *steps),
+            name=f"{node.name}_dequantized",
+        )
+    value = node.meta["val"]
+    integers.meta = node.meta | {"val": value.new_empty(value.shape, dtype=steps[-1])}
+    read.meta = dict(node.meta)
+    return read
+
+
+def _last_placeholder(node: fx.Node) -> fx.Node:
+    """Where a call on `node` may stand: inputs come before every call."""
+    while node.op == "placeholder" and node.next.op == "placeholder":
+        node = node.next
+    return node
+
+
+def _check_float(node: fx.Node, float32: Any) -> None:
+    value = node.meta.get("val")
+    if getattr(value, "dtype", None) is not float32:
+        kind = getattr(value, "dtype", type(value).__name__)
+        raise UsageFault(
+            f"Value {node.name!r} is {str(kind).removeprefix('torch.')}.",
+            expected="Only float32 values are quantized.",
+            remedy="Leave it out of the ranges.",
+        )
+
+
+def _tensor(graph: fx.GraphModule, name: str) -> Any:
+    value: Any = graph
+    for part in name.split("."):
+        if not hasattr(value, part):
+            known = [str(node.target) for node in graph.graph.nodes if node.op == "get_attr"]
+            raise UnknownName("weight", name, known)
+        value = getattr(value, part)
+    return value.detach().cpu().numpy()
