@@ -15,7 +15,8 @@ from typing import Any
 
 from headtail.errors import UnknownName
 from headtail.metrics import DB_LIMIT, finite_db
-from headtail.strictjson import to_json
+from headtail.quality.schema import Quality
+from headtail.strictjson import from_json, to_json
 from headtail.timing import TIMING_KINDS
 
 __all__ = [
@@ -81,7 +82,7 @@ class Report:
     """What report.json holds: which command measured, the rows, and sentences about the whole.
 
     `stages` are wall-clock seconds by stage; `conversions` what each file took, by
-    format.precision.
+    format.precision. `quality` is what is known beyond the rows, None if nobody measured more.
     """
 
     command: str
@@ -89,6 +90,16 @@ class Report:
     notes: tuple[str, ...] = ()
     stages: dict[str, float] = field(default_factory=dict)
     conversions: dict[str, Effort] = field(default_factory=dict)
+    quality: Quality | None = None
+
+    @classmethod
+    def from_json(cls, value: Any, *, path: str = "$") -> Report:
+        """Parse what `to_json` gave, or a former version, whose reports have no `quality`.
+
+        Raises `SchemaFault`, which names the place.
+        """
+        known = {"quality": None, **value} if isinstance(value, dict) else value
+        return from_json(cls, known, path=path)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values for `write_report`; infinite decibels become +-`DB_LIMIT`."""
