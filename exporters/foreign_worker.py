@@ -40,6 +40,7 @@ def write(
         _write_coreml(path, inputs, precision, destination)
         return
     from quantizers import litert_backend, recipe
+    from quantizers.plan import Plan
 
     float_file = scratch / "float.tflite"
     if not float_file.exists():
@@ -49,7 +50,7 @@ def write(
         destination.write_bytes(float_file.read_bytes())
         return
     samples = {"forward": read_samples(calibration, inputs)} if asked.needs_calibration else {}
-    litert_backend.quantize_file(float_file, destination, asked, samples)
+    litert_backend.quantize_file(float_file, destination, Plan(asked), samples)
 
 
 def _function(path: Path, inputs: Sequence[TensorSpec]) -> tuple[Any, Any]:

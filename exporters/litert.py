@@ -20,6 +20,7 @@ __all__ = ["write"]
 def write(job: Job) -> None:
     """Convert `job.entries` to one `.tflite` of the asked precision at `job.destination`."""
     from quantizers import litert_backend, recipe
+    from quantizers.plan import Plan
 
     float_file = job.scratch / "float.tflite"
     if not float_file.exists():
@@ -29,7 +30,7 @@ def write(job: Job) -> None:
         job.destination.write_bytes(float_file.read_bytes())
     else:
         samples = _calibration(job) if asked.needs_calibration else {}
-        litert_backend.quantize_file(float_file, job.destination, asked, samples)
+        litert_backend.quantize_file(float_file, job.destination, Plan(asked), samples)
     if job.metadata is not None:  # last, since quantizing writes the file anew
         job.destination.write_bytes(_described(job.destination.read_bytes(), job.metadata))
 

@@ -15,9 +15,9 @@ from quantizers.audit import Audit
 __all__ = ["read"]
 
 _NAMES = {
-    "FLOAT32": "f32", "FLOAT16": "f16", "FLOAT64": "f64", "INT8": "i8", "INT16": "i16",
-    "INT32": "i32", "INT64": "i64", "UINT8": "u8", "UINT16": "u16", "UINT32": "u32",
-    "UINT64": "u64", "BOOL": "bool",
+    "FLOAT32": "f32", "FLOAT16": "f16", "FLOAT64": "f64",
+    "INT2": "i2", "INT4": "i4", "INT8": "i8", "INT16": "i16", "INT32": "i32", "INT64": "i64",
+    "UINT8": "u8", "UINT16": "u16", "UINT32": "u32", "UINT64": "u64", "BOOL": "bool",
 }  # fmt: skip
 _FLOATS = ("f16", "f32", "f64")
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")

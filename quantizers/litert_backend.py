@@ -1,11 +1,11 @@
-"""LiteRT: quantizes a float `.tflite` after conversion, with ai-edge-quantizer's own defaults.
+"""LiteRT: makes a quantized `.tflite` of a float one, after conversion.
 
-https://github.com/google-ai-edge/ai-edge-quantizer. Min-max ranges; `w8` dequantizes weights before
-float arithmetic, `w8a8` computes in integers, `fp16` stores weights of convolutions and matrix
-products in half precision and computes in what the runtime chooses. Inputs and outputs stay float32
-in every recipe: `w8a8` files begin with QUANTIZE and end with DEQUANTIZE, so that one manifest
-describes them all. Operators that the quantizer does not know stay float; `quantizers.audit` says
-which. A bias that overflows int32 is counted and logged, not repaired.
+Weights are stored as the plan has them, or, for a plan without grids, rounded to nearest per output
+channel. Without integer activations every operator stays float and reads its weight through
+DEQUANTIZE, which the runtime evaluates once, when it loads the file; that is exact for integers of
+8, 4 and 2 bits, and true of any operator. With integer activations see `quantizers.litert_static`.
+Inputs and outputs stay float32 in every recipe, so that one manifest describes all files.
+Operators without an integer kernel stay float; `quantizers.audit` says which.
 """
 
 from __future__ import annotations
@@ -16,130 +16,201 @@ import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from headtail.errors import UsageFault
+from headtail.errors import UnknownName, UsageFault
 from headtail.tensors import Array
-from quantizers import litert_file, support
-from quantizers.recipe import Recipe
+from quantizers import litert_file, litert_static, litert_weights
+from quantizers.litert_weights import Key, Stored
+from quantizers.plan import Plan
+from quantizers.ranges import ESTIMATORS
+from quantizers.recipe import RECIPES, Recipe, Storage
 
-__all__ = ["HONOURS", "quantize_file"]
+__all__ = ["HONOURS", "Written", "quantize_file", "refusal"]
 
-_log = logging.getLogger(__name__)
+# Operators whose constants are weights -> what a rule calls them.
+_KINDS = {
+    "CONV_2D": "conv", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "linear",
+    "TRANSPOSE_CONV": "conv",
+}  # fmt: skip
+_ACTIVATIONS = {"static": ("i8", "i16"), "dynamic": ("i8",)}
+_LAYOUT_ONLY = ("PAD", "PADV2", "RESHAPE", "TRANSPOSE")
 
-HONOURS = frozenset({"fp32", "fp16", "w8", "w8a8"})
 
-# The operators that ai-edge-quantizer can give half-precision weights.
-_HALF = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP")
+@dataclass(frozen=True)
+class Written:
+    """What became of a plan: its grids found in the file (all of them), and channels whose weights
+    got a larger scale than the plan's because their bias would not have fitted."""
+
+    grids: int
+    widened_channels: int
+
+
+def refusal(recipe: Recipe) -> str | None:
+    """Why LiteRT cannot honour `recipe`; None if it can."""
+    if recipe.name == "fp32":
+        return None
+    if any(storage.palette for storage in recipe.storages):
+        return "its files have no weights as indices into a table"
+    if any(storage.block for storage in recipe.storages):
+        return (
+            "its runtime takes scales per block only in a matrix product whose inputs are "
+            "quantized at run time"
+        )
+    return None if recipe.activation_mode == "none" else _refusal_of_integers(recipe)
+
+
+def _refusal_of_integers(recipe: Recipe) -> str | None:
+    if recipe.activations not in _ACTIVATIONS[recipe.activation_mode]:
+        return f"it has no {recipe.activation_mode} activations of {recipe.activations}"
+    for storage in recipe.storages:
+        if storage.dtype in ("f16", "i2"):
+            return f"weights of {storage} need float activations"
+    return None
+
+
+HONOURS = frozenset(name for name, made in RECIPES.items() if refusal(made) is None)
 
 
 def quantize_file(
     source: Path,
     destination: Path,
-    recipe: Recipe,
+    plan: Plan,
     calibration: Mapping[str, Sequence[Sequence[Array]]],
-) -> None:
-    """Write `source`, a float file with one or more signatures, to `destination` by `recipe`.
+    *,
+    ranges: str = "mse",
+) -> Written:
+    """Write `source`, a float file with one or more signatures, to `destination` by `plan`.
 
-    `calibration` maps each signature to its samples, each one array per input in order; it is read
-    only if the recipe needs it. Entry points calibrated on the same samples share every constant;
-    on other samples, a head gets biases of its own. Raises `UsageFault` for a recipe this format
-    does not honour and for a signature without samples.
+    `source` was converted from the program that the plan belongs to. `calibration` maps each
+    signature to its samples, each one array per input in order; it is read only if the recipe
+    needs it, for ranges by the estimator `ranges` of `quantizers.ranges`. Entry points calibrated
+    on the same samples share every constant. Raises `UsageFault` for a recipe this format does not
+    honour, for a signature without samples, and for a grid that is no constant of the file.
     """
-    support.require("litert", recipe)
+    recipe = plan.recipe
+    _check(recipe, ranges)
     if recipe.name == "fp32":
         shutil.copyfile(source, destination)
-        return
+        return Written(0, 0)
+    model, data = litert_file.read(source)
+    wanted = _wanted(model, data, plan)
+    widened = 0
+    if recipe.activation_mode != "none":
+        made = _with_integers(source, recipe, wanted, (calibration, ranges))
+        before, model, kept, data = model, litert_file.open_model(made), data, made
+        widened = litert_static.adjust((before, kept), model, wanted)
+    litert_weights.dequantized(model, data, wanted)
+    destination.write_bytes(litert_file.written(model, data))
+    return Written(len(plan.grids), widened)
+
+
+def _with_integers(
+    source: Path,
+    recipe: Recipe,
+    wanted: Mapping[Key, Stored],
+    measured: tuple[Mapping[str, Sequence[Sequence[Array]]], str],
+) -> bytes:
+    """What the quantizer makes of the file with our ranges; `measured`: on what, and how."""
+    found = None
+    if recipe.needs_calibration:
+        samples = _samples(source, measured[0])
+        with _quiet():
+            bits = {"i8": 8, "i16": 16}[recipe.activations]
+            found = litert_static.measure(source, samples, measured[1], bits)
     with _quiet():
-        from ai_edge_quantizer import quantizer
-
-        tool = quantizer.Quantizer(str(source))
-        _rules(tool, recipe)
-        ranges = _calibrate(tool, source, calibration) if recipe.needs_calibration else None
-        result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    data = litert_file.compact(bytes(result.quantized_model))
-    lost = _saturated_biases(data)
-    if lost:
-        _log.warning("%s: %d biases do not fit 32 bits and are lost", destination.name, lost)
-    destination.write_bytes(data)
+        return litert_static.structure(source, recipe, wanted, found)
 
 
-def _rules(tool: Any, recipe: Recipe) -> None:
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
-    from ai_edge_quantizer.qtyping import TFLOperationName as Operation
+def _check(recipe: Recipe, ranges: str) -> None:
+    why = refusal(recipe)
+    if why is not None:
+        raise UsageFault(
+            f"litert cannot honour {recipe.name}: {why}.",
+            expected=f"One of {', '.join(sorted(HONOURS))}, or a recipe that asks for less.",
+            remedy="Choose another recipe for this format; `headtail list recipes` has the table.",
+        )
+    if ranges not in ESTIMATORS:
+        raise UnknownName("range estimator", ranges, ESTIMATORS)
 
-    everything = Operation.ALL_SUPPORTED
-    if recipe.weights == "f16":
-        for name in _HALF:
-            tool.add_weight_only_config(
-                ".*", Operation(name), 16, algorithm_key=AlgorithmName.FLOAT_CASTING
-            )
-    elif recipe.activations == "i8":
-        tool.add_static_config(".*", everything, activation_num_bits=8, weight_num_bits=8)
-        for end in (Operation.INPUT, Operation.OUTPUT):
-            tool.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
+
+def _wanted(model: Any, data: bytes, plan: Plan) -> dict[Key, Stored]:
+    """What each constant is to be stored as; a constant that is not named stays float32."""
+    if plan.grids:
+        held = [values for _, _, values in litert_weights.constants(model, data)]
+        found = litert_weights.match(plan.grids, held)
     else:
-        tool.add_weight_only_config(".*", everything, 8)
-
-
-def _calibrate(
-    tool: Any, source: Path, calibration: Mapping[str, Sequence[Sequence[Array]]]
-) -> Any:
-    names = _input_names(source)
-    for signature in names:
-        if not calibration.get(signature):
-            raise UsageFault(
-                f"Signature {signature!r} of {source.name} has no calibration samples.",
-                expected="Every entry point is calibrated on the same real inputs.",
-                remedy="Pass samples for it; a head takes the same ones as forward.",
-            )
-    data = {
-        signature: [dict(zip(inputs, sample, strict=True)) for sample in calibration[signature]]
-        for signature, inputs in names.items()
-    }
-    return tool.calibrate(data, num_threads=1)
-
-
-def _input_names(source: Path) -> dict[str, list[str]]:
-    """Signature -> names of its inputs in the order of the model's arguments."""
-    model, _ = litert_file.read(source)
-    found = {}
-    for signature in model.signatureDefs or []:
-        names = [item.name.decode() for item in signature.inputs]
-        # litert-torch names positional arguments args_0, args_1, ... and lists them in any order
-        numbered = {f"args_{i}" for i in range(len(names))} == set(names)
-        order = [f"args_{i}" for i in range(len(names))] if numbered else names
-        found[signature.signatureKey.decode()] = order
+        found = {}
+    kinds = dict(_weights(model, data))
+    for which, (values, kind, axis) in kinds.items():
+        storage = _storage(plan, kind)
+        if which not in found and storage.dtype != "f32":
+            found[which] = litert_weights.nearest(values, storage, axis)
     return found
 
 
-def _saturated_biases(data: bytes) -> int:
-    """Biases at the end of the int32 range.
-
-    A bias has the scale input scale x weight scale. Where a channel's weights are nearly zero (a
-    channel that training switched off), so is its scale, and the bias, which is all that the
-    channel gives, does not fit.
-    """
-    model = litert_file.open_model(data)
-    ends = np.iinfo(np.int32)
-    stored = {
-        tensor.buffer: np.frombuffer(
-            litert_file.constant_bytes(data, model.buffers[tensor.buffer]), "<i4"
+def _storage(plan: Plan, kinds: frozenset[str]) -> Storage:
+    """How a weight that the plan has no grid for is stored."""
+    recipe = plan.recipe
+    if plan.grids:  # everything else was decided to stay float
+        half = [storage for storage in recipe.storages if storage.dtype == "f16"]
+        return half[0] if half else Storage("f32")
+    named = [rule for rule in recipe.rules if rule.match != "*"]
+    if named:
+        raise UsageFault(
+            f"{recipe.name} has a rule for modules, {named[0]}, and there is no plan.",
+            expected="Without a plan a file's weights are known by their operator only.",
+            remedy="Quantize from the model, or use rules that match *.",
         )
-        for _, tensor in litert_file.tensors(model)
-        if litert_file.dtype_name(tensor) == "INT32" and litert_file.quantization(tensor)[0]
-    }
-    return sum(int(((b == ends.min) | (b == ends.max)).sum()) for b in stored.values())
+    return recipe.storage_of("", kinds)
+
+
+def _weights(model: Any, data: bytes) -> Iterator[tuple[Key, tuple[Array, frozenset[str], int]]]:
+    """(what a weight is known by, (values, kinds, axis of the output channels))."""
+    for graph in model.subgraphs:
+        ends = {int(i) for i in graph.inputs}
+        for op in graph.operators:  # in order, so what only rearranges an input is one too
+            name = litert_file.operator_name(model, op)
+            if name in _LAYOUT_ONLY and int(op.inputs[0]) in ends:
+                ends.add(int(op.outputs[0]))
+            values = litert_static.weight_of(model, data, graph, op)
+            if values is None:
+                continue
+            slot = litert_static.SLOTS[name]
+            reads = int(op.inputs[slot.input]) in ends and _KINDS[name] != "linear"
+            kinds = {_KINDS[name], *(("stem",) if reads else ())}
+            yield litert_weights.key(values), (values, frozenset(kinds), slot.axis)
+
+
+def _samples(
+    source: Path, calibration: Mapping[str, Sequence[Sequence[Array]]]
+) -> dict[str, list[dict[str, Array]]]:
+    """Signature -> its samples by name of the input."""
+    found = {}
+    model, _ = litert_file.read(source)
+    for signature in model.signatureDefs or []:
+        entry = signature.signatureKey.decode()
+        if not calibration.get(entry):
+            raise UsageFault(
+                f"Signature {entry!r} of {source.name} has no calibration samples.",
+                expected="Every entry point is calibrated on the same real inputs.",
+                remedy="Pass samples for it; a head takes the same ones as forward.",
+            )
+        names = [item.name.decode() for item in signature.inputs]
+        # litert-torch names positional arguments args_0, args_1, ... and lists them in any order
+        numbered = [f"args_{i}" for i in range(len(names))]
+        order = numbered if set(numbered) == set(names) else names
+        found[entry] = [dict(zip(order, sample, strict=True)) for sample in calibration[entry]]
+    return found
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Hide the tool's progress bars and its note that a shared weight is written once more.
 
-    The note is harmless: the tool gives entry points that disagree on a constant a copy each.
+    The note is harmless: equal constants become one again when the file is written.
     """
     logger = logging.getLogger()
     level = logger.level
@@ -148,7 +219,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             # calibration reads every inner tensor, for which LiteRT warns that it takes memory
             warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors", UserWarning)
-            # a bias that does not fit; `_saturated_biases` counts them
+            # a bias that does not fit, which `litert_static.adjust` then replaces
             warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)
             yield
     finally:

@@ -21,16 +21,21 @@ import numpy as np
 from headtail.manifest import FORWARD
 
 __all__ = [
+    "add_buffer",
     "compact",
     "constant_bytes",
     "dtype_name",
     "open_model",
+    "operator_code",
+    "operator_name",
     "quantization",
     "read",
     "tensors",
+    "written",
 ]
 
 _ALIGNMENT = 16
+_PLACEHOLDER = 127  # in the old one-byte field of an operator code: see the new field
 
 
 def open_model(data: bytes) -> Any:
@@ -74,15 +79,48 @@ def quantization(tensor: Any) -> tuple[bytes, bytes, int]:
     )
 
 
+def operator_name(model: Any, op: Any) -> str:
+    """The schema's name of the operator, for example `CONV_2D`."""
+    from ai_edge_litert.tools.flatbuffer_utils import opcode_to_name
+
+    return str(opcode_to_name(model, op.opcodeIndex))
+
+
+def operator_code(model: Any, builtin: int) -> int:
+    """Index of a builtin operator's code in the model, which it is added to if it is missing."""
+    from ai_edge_litert.schema_py_generated import OperatorCodeT
+
+    for index, code in enumerate(model.operatorCodes):
+        if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin:
+            return index
+    added = OperatorCodeT()
+    added.builtinCode = builtin
+    added.deprecatedBuiltinCode = min(builtin, _PLACEHOLDER)
+    model.operatorCodes.append(added)
+    return len(model.operatorCodes) - 1
+
+
+def add_buffer(model: Any, payload: bytes) -> int:
+    """Index of a new buffer that holds `payload`."""
+    from ai_edge_litert.schema_py_generated import BufferT
+
+    buffer = BufferT()
+    buffer.data = np.frombuffer(payload, np.uint8)
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
 def compact(data: bytes) -> bytes:
     """The same model with equal vectors written once, short inner names and aligned buffers."""
+    return written(open_model(data), data)
+
+
+def written(model: Any, data: bytes) -> bytes:
+    """An object tree as a file, compact; `data` is the file whose buffers it may point into."""
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = open_model(data)
     _shorten_names(model)
-    outside = sorted({tensor.buffer for _, tensor in tensors(model)})
-    payloads = {i: constant_bytes(data, model.buffers[i]) for i in outside}
-    payloads = {i: payload for i, payload in payloads.items() if payload}
+    payloads = _payloads(model, data)
     for index in payloads:
         # placeholders: zero would leave no room for the fields
         model.buffers[index].data = None
@@ -99,6 +137,34 @@ def compact(data: bytes) -> bytes:
         parts += [bytes(gap), payload]
         position += gap + len(payload)
     return bytes(packed) + b"".join(parts)
+
+
+def _payloads(model: Any, data: bytes) -> dict[int, bytes]:
+    """Buffer index -> contents; equal constants become one buffer, unused ones are dropped."""
+    from ai_edge_litert.schema_py_generated import BufferT
+
+    first: dict[bytes, int] = {}
+    kept: list[Any] = []
+    payloads: dict[int, bytes] = {}
+    numbers: dict[int, int] = {}
+    used = sorted({0, *(tensor.buffer for _, tensor in tensors(model))})
+    used += sorted({item.buffer for item in model.metadata or []} - set(used))
+    for index in used:
+        payload = constant_bytes(data, model.buffers[index])
+        if payload and payload in first:
+            numbers[index] = first[payload]
+            continue
+        numbers[index] = len(kept)
+        kept.append(BufferT())
+        if payload:
+            first[payload] = numbers[index]
+            payloads[numbers[index]] = payload
+    for _, tensor in tensors(model):
+        tensor.buffer = numbers[tensor.buffer]
+    for item in model.metadata or []:
+        item.buffer = numbers[item.buffer]
+    model.buffers = kept
+    return payloads
 
 
 def _shorten_names(model: Any) -> None:

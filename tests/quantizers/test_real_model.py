@@ -15,6 +15,7 @@ from headtail.preprocess import Preprocess
 from quantizers.audit import audit
 from quantizers.calibration import crops, from_arrays
 from quantizers.litert_backend import quantize_file
+from quantizers.plan import Plan
 from quantizers.pt2e_backend import quantize_entries
 from quantizers.recipe import recipe
 
@@ -81,7 +82,7 @@ def test_litert_files_are_what_was_asked_and_heads_cost_next_to_nothing(
         sizes = []
         for source in floats:
             path = tmp_path / f"{source.stem}.{name}.tflite"
-            quantize_file(source, path, recipe(name), samples)
+            quantize_file(source, path, Plan(recipe(name)), samples)
             sizes.append(path.stat().st_size)
             found = audit(path, "litert")
             found.check(recipe(name))
