@@ -22,11 +22,11 @@ def write(job: Job) -> Coverage | None:
 
     Returns what of `forward` XNNPACK takes; None if it takes several sizes.
     """
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
     from exporters.coverage import coverage
     from quantizers import pt2e_backend, recipe
+    from quantizers.plan import Plan
 
     asked = recipe.recipe(job.precision)
     said = constant_methods(job.metadata) if job.metadata is not None else None
@@ -38,9 +38,11 @@ def write(job: Job) -> Coverage | None:
 
             samples = read_samples(job.calibration, job.inputs)
             # as captured: the rewrites spell operators out that are to be quantized as one
-            programs = dict(pt2e_backend.quantize_entries(_programs(job.captured), asked, samples))
+            programs = dict(
+                pt2e_backend.quantize_entries(_programs(job.captured), Plan(asked), samples)
+            )
         lowered = to_edge_transform_and_lower(
-            programs, partitioner=[XnnpackPartitioner()], constant_methods=said
+            programs, partitioner=[pt2e_backend.partitioner()], constant_methods=said
         )
         # asking a dynamic size for its number would fix it in the file
         fixed = not job.entries.ranges

@@ -1,69 +1,115 @@
-"""ExecuTorch: quantizes exported programs before lowering, PT2E with the XNNPACK quantizer.
+"""ExecuTorch: quantizes exported programs before lowering, in PT2E's representation, for XNNPACK.
 
-https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization.html. `w8a8` is
-static, weights symmetric per channel, min-max ranges by the quantizer's own observers. XNNPACK has
-no weight-only convolution, so `w8` is not honoured, and half precision is not written yet.
-
-`forward` is quantized once; every head is then cut out of the quantized graph at the values it
-returns, so weights and scales of the shared part are the same by construction and the `.pte`
-stores them once.
+https://docs.pytorch.org/executorch/stable/backends/xnnpack/xnnpack-quantization.html. `forward` is
+quantized once; every head is then cut out of the quantized graph at the values it returns, so
+weights and scales of the shared part are the same by construction and the `.pte` stores them once.
 """
 
 from __future__ import annotations
 
-import hashlib
-import operator
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from headtail.errors import ConversionFailed, UsageFault
 from headtail.manifest import FORWARD
 from headtail.tensors import Array
-from quantizers import support
-from quantizers.recipe import Recipe
+from quantizers.plan import Plan
+from quantizers.pt2e_forms import Renamed, to_integer_forms
+from quantizers.pt2e_heads import cut, outputs_in_forward
+from quantizers.pt2e_static import quantize_static
+from quantizers.recipe import RECIPES, Recipe
 
 if TYPE_CHECKING:
     from torch import fx
     from torch.export import ExportedProgram
 
-__all__ = ["HONOURS", "quantize_entries"]
+__all__ = ["HONOURS", "partitioner", "quantize_entries", "refusal"]
 
-HONOURS = frozenset({"fp32", "w8a8"})
+
+def refusal(recipe: Recipe) -> str | None:
+    """Why a `.pte` for XNNPACK cannot hold `recipe`; None if it can."""
+    if not recipe.quantizes:
+        return None if recipe.activations == "f32" else "half precision is not written yet"
+    if recipe.activations != "i8" or recipe.activation_mode != "static":
+        return "XNNPACK has no convolution with integer weights and floating-point activations"
+    for storage in recipe.storages:
+        if storage.quantized and (storage.dtype != "i8" or storage.block):
+            return f"XNNPACK has no static kernels for weights of {storage}"
+    return None
+
+
+HONOURS = frozenset(name for name, recipe in RECIPES.items() if refusal(recipe) is None)
 
 
 def quantize_entries(
-    entries: Mapping[str, ExportedProgram], recipe: Recipe, calibration: Sequence[Sequence[Array]]
+    entries: Mapping[str, ExportedProgram], plan: Plan, calibration: Sequence[Sequence[Array]]
 ) -> Mapping[str, ExportedProgram]:
-    """Quantize `entries` by `recipe`: `forward`, and heads that compute a part of it.
+    """Quantize `entries` as `plan` says: `forward`, and heads that compute a part of it.
 
-    Heads take the inputs of `forward` in the same order; they are matched by what their graphs
-    compute (operators, arguments, weights), not by names. Each sample of `calibration` is one array
-    per input. Raises `UsageFault` for a recipe this format does not honour, for no `forward` or no
-    samples, and `ConversionFailed` for a head that computes what `forward` does not.
+    Weights take the plan's levels and scales; a plan without grids rounds to nearest. Static ranges
+    are the plan's, by name of the value in `forward`; integer values that it does not name are
+    measured on `calibration`, one array per input and sample. Heads take the inputs of `forward` in
+    the same order and are matched by what they compute. Raises `UsageFault` for a recipe this
+    format does not honour, for no `forward` or no samples, and `ConversionFailed` for a head that
+    computes what `forward` does not.
     """
-    support.require("executorch", recipe)
-    _check(entries, recipe, calibration)
-    if recipe.name == "fp32":
+    _check(entries, plan.recipe, calibration)
+    if not plan.recipe.quantizes:
         return dict(entries)
     import torch
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401  # registers the operators
 
     with torch.no_grad():
         flat = {name: program.module(check_guards=False) for name, program in entries.items()}
-        returns = _match(flat)
-        quantized = _quantize(flat[FORWARD], calibration)
+        returns = outputs_in_forward(flat)
+        whole = flat[FORWARD]
+        renamed = to_integer_forms(whole)
+        quantize_static(whole, plan, calibration, renamed=renamed)
         made = {}
         for name, program in entries.items():
-            part = quantized
-            if name != FORWARD:
-                wanted = [_counterpart(quantized, names) for names in returns[name]]
-                part = _cut(quantized, wanted)
+            # cutting leaves the float weights behind, so forward is cut at its outputs too
+            part = cut(whole, [_counterpart(whole, value, renamed) for value in returns[name]])
             made[name] = torch.export.export(part, program.example_inputs[0])
     return made
+
+
+def partitioner() -> Any:
+    """XNNPACK's partitioner, with the functions that it can tabulate for int8 let in.
+
+    executorch delegates them in float only, although its serializer and XNNPACK take them as
+    integers; `configs` is the parameter by which a caller says which operators to take.
+    """
+    from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
+    from executorch.backends.xnnpack.partition.config.generic_node_configs import (
+        GeluConfig,
+        HardswishConfig,
+        LeakyReLUConfig,
+        SigmoidConfig,
+        TanhConfig,
+    )
+    from executorch.backends.xnnpack.partition.config.xnnpack_config import ConfigPrecisionType
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+    both = [ConfigPrecisionType.FP32, ConfigPrecisionType.STATIC_QUANT]
+    tables = (GeluConfig, HardswishConfig, LeakyReLUConfig, SigmoidConfig, TanhConfig)
+    widened = {
+        config: type(config.__name__, (config,), {"supported_precision_types": lambda _: both})
+        for config in tables
+    }
+    configs = [widened.get(config, config) for config in ALL_PARTITIONER_CONFIGS]
+    return XnnpackPartitioner(configs=configs)
 
 
 def _check(
     entries: Mapping[str, ExportedProgram], recipe: Recipe, calibration: Sequence[Sequence[Array]]
 ) -> None:
+    reason = refusal(recipe)
+    if reason is not None:
+        raise UsageFault(
+            f"executorch cannot honour {recipe.name}: {reason}.",
+            expected=f"One of {', '.join(name for name in RECIPES if name in HONOURS)}.",
+            remedy="Choose one of them, or another format.",
+        )
     if FORWARD not in entries:
         raise UsageFault(
             f"The entry points are {', '.join(sorted(entries)) or '(none)'}.",
@@ -78,120 +124,27 @@ def _check(
         )
 
 
-def _quantize(module: Any, calibration: Sequence[Sequence[Array]]) -> Any:
-    import torch
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-        XNNPACKQuantizer,
-        get_symmetric_quantization_config,
-    )
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
-    quantizer = XNNPACKQuantizer()
-    quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
-    prepared = prepare_pt2e(module, quantizer)
-    for sample in calibration:
-        prepared(*(torch.from_numpy(array) for array in sample))
-    return convert_pt2e(prepared)
-
-
-def _match(flat: Mapping[str, fx.GraphModule]) -> dict[str, list[tuple[str, ...]]]:
-    """For every entry and value it returns: the names in `forward` under which it may survive."""
-    known = {digest: node for node, digest in _meanings(flat[FORWARD]).items()}
-    found = {}
-    for name, module in flat.items():
-        meanings = _meanings(module)
-        output = next(node for node in module.graph.nodes if node.op == "output")
-        wanted = [meanings[node] for node in output.all_input_nodes]
-        lost = [node for node in output.all_input_nodes if meanings[node] not in known]
-        if lost:
-            raise ConversionFailed(
-                f"Entry point {name!r} returns {lost[0].name!r}, which {FORWARD!r} never computes.",
-                expected=f"A head is a part of {FORWARD!r}: same operators, weights and inputs.",
-                remedy="Cut the head out of the graph that forward was exported from.",
-            )
-        found[name] = [_names(known[digest]) for digest in wanted]
-    return found
-
-
-def _names(node: fx.Node) -> tuple[str, ...]:
-    """Its own name; a batch norm is folded into the convolution before it, which replaces it.
-
-    A batch norm may return three values, of which the first is its output.
-    """
-    names = [node.name]
-    if node.target is operator.getitem and node.args[1] == 0:
-        node = node.all_input_nodes[0]
-    if "batch_norm" in str(node.target):
-        names += [node.name, node.all_input_nodes[0].name]
-    return tuple(names)
-
-
-def _meanings(module: fx.GraphModule) -> dict[fx.Node, bytes]:
-    """Node -> digest of everything that determines its value: two equal digests, one value."""
-    meanings: dict[fx.Node, bytes] = {}
-    inputs = 0
-    for node in module.graph.nodes:
-        if node.op == "placeholder":
-            text, inputs = f"input {inputs}", inputs + 1
-        elif node.op == "get_attr":
-            text = _weight_digest(module, str(node.target))
-        else:
-            text = f"{node.target} {_describe((node.args, node.kwargs), meanings)}"
-        meanings[node] = hashlib.sha256(text.encode()).digest()
-    return meanings
-
-
-def _weight_digest(module: Any, target: str) -> str:
-    value = module
-    for part in target.split("."):
-        value = getattr(value, part)
-    array = value.detach().contiguous().numpy()
-    return f"{array.dtype}{array.shape}{hashlib.sha256(array.tobytes()).hexdigest()}"
-
-
-def _describe(value: Any, meanings: Mapping[fx.Node, bytes]) -> str:
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(_describe(item, meanings) for item in value)}]"
-    if isinstance(value, dict):
-        return _describe([item for pair in sorted(value.items()) for item in pair], meanings)
-    known = meanings.get(value) if hasattr(value, "all_input_nodes") else None
-    return repr(value) if known is None else known.hex()
-
-
-def _counterpart(quantized: fx.GraphModule, names: Sequence[str]) -> fx.Node:
+def _counterpart(quantized: fx.GraphModule, name: str, renamed: Renamed) -> fx.Node:
     """Where a value of the float graph is found after quantization, read back to float.
 
     A value that is quantized is returned from behind its dequantization, so that the head gives
     what the rest of `forward` would have seen.
     """
     by_name = {node.name: node for node in quantized.graph.nodes}
-    node = next((by_name[name] for name in names if name in by_name), None)
+    node = renamed[name] if name in renamed else by_name.get(name)
     if node is None:
         raise ConversionFailed(
-            f"Value {names[0]!r} has no counterpart in the quantized program.",
-            expected="Quantization keeps operators and folds batch norms only.",
+            f"Value {name!r} has no counterpart in the quantized program.",
+            expected="Quantization folds batch norms and keeps every other value.",
             remedy="Cut after another layer.",
         )
     for user in node.users:
         if "quantize_per_tensor" in str(user.target):
-            return cast("fx.Node", next(iter(user.users)))
-    return cast("fx.Node", node)
+            return _read_back(quantized.graph, next(iter(user.users)))
+    return node
 
 
-def _cut(quantized: fx.GraphModule, wanted: Sequence[fx.Node]) -> fx.GraphModule:
-    """Inputs to `wanted`, as a module that returns a tuple."""
-    from torch import fx
-
-    # not by eliminating dead code, which spares operators like dropout and all that leads to them
-    needed, stack = set[fx.Node](), list(wanted)
-    while stack:
-        node = stack.pop()
-        if node not in needed:
-            needed.add(node)
-            stack.extend(node.all_input_nodes)
-    part, made = fx.Graph(), dict[fx.Node, fx.Node]()
-    for node in quantized.graph.nodes:
-        if node in needed or node.op == "placeholder":  # an entry point takes every input
-            made[node] = part.node_copy(node, lambda source: made[source])
-    part.output(tuple(made[node] for node in wanted))
-    return fx.GraphModule(quantized, part)  # copies only the weights that `part` uses
+def _read_back(graph: fx.Graph, read: fx.Node) -> fx.Node:
+    """A dequantization for the output alone: others are fused into the operators that use them."""
+    with graph.inserting_after(read):
+        return graph.node_copy(read)

@@ -9,7 +9,8 @@ import torch
 from headtail.errors import ConversionFailed, IntegrityFault, UsageFault
 from headtail.metrics import snr_db
 from quantizers.audit import audit
-from quantizers.pt2e_backend import quantize_entries
+from quantizers.plan import Plan
+from quantizers.pt2e_backend import partitioner, quantize_entries
 from quantizers.recipe import recipe
 
 pytestmark = [
@@ -33,19 +34,18 @@ def entries(net):
 
 @pytest.fixture(scope="module")
 def quantized(entries, samples):
-    return quantize_entries(entries, recipe("w8a8"), samples)
+    return quantize_entries(entries, Plan(recipe("w8a8")), samples)
 
 
 @pytest.fixture(scope="module")
 def files(quantized, tmp_path_factory):
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
     folder = tmp_path_factory.mktemp("pte")
     made = {}
     for name, programs in (("one", ["forward"]), ("all", list(quantized))):
         lowered = to_edge_transform_and_lower(
-            {entry: quantized[entry] for entry in programs}, partitioner=[XnnpackPartitioner()]
+            {entry: quantized[entry] for entry in programs}, partitioner=[partitioner()]
         )
         made[name] = folder / f"{name}.pte"
         with made[name].open("wb") as file:
@@ -132,20 +132,20 @@ def test_a_head_that_is_no_part_of_forward_is_refused(entries, samples):
     stranger = torch.nn.Sequential(torch.nn.Conv2d(3, 24, 3, stride=2, padding=1, bias=False))
     broken = dict(entries) | {"head_x": torch.export.export(stranger.eval(), EXAMPLE)}
     with pytest.raises(ConversionFailed, match="Entry point 'head_x' returns 'conv2d', which"):
-        quantize_entries(broken, recipe("w8a8"), samples)
+        quantize_entries(broken, Plan(recipe("w8a8")), samples)
 
 
 def test_what_cannot_be_is_refused(entries, samples):
     with pytest.raises(UsageFault, match="executorch cannot honour w8"):
-        quantize_entries(entries, recipe("w8"), samples)
+        quantize_entries(entries, Plan(recipe("w8")), samples)
     with pytest.raises(UsageFault, match="without calibration samples"):
-        quantize_entries(entries, recipe("w8a8"), [])
+        quantize_entries(entries, Plan(recipe("w8a8")), [])
     with pytest.raises(UsageFault, match="The entry points are head_stem"):
-        quantize_entries({"head_stem": entries["head_stem"]}, recipe("w8a8"), samples)
+        quantize_entries({"head_stem": entries["head_stem"]}, Plan(recipe("w8a8")), samples)
 
 
 def test_fp32_passes_through(entries):
-    assert quantize_entries(entries, recipe("fp32"), []) == entries
+    assert quantize_entries(entries, Plan(recipe("fp32")), []) == entries
 
 
 def test_the_audit_of_a_broken_file_is_an_integrity_fault(files, tmp_path):
