@@ -118,7 +118,8 @@ def _take_stdout() -> Emit:
     os.dup2(2, 1)  # C++ libraries print to descriptor 1 whatever sys.stdout is
 
     def emit(event: dict[str, Any]) -> None:
-        sys.stderr.flush()  # the parent reads the log when it gets the event
+        for stream in (sys.stdout, sys.stderr):  # the parent reads the log when it gets the event
+            stream.flush()
         events.write(json.dumps(event) + "\n")
 
     return emit

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch._logging import structured
+from torch.export._draft_export import CaptureStructuredTrace
 
 from exporters.diagnosis.finding import Finding
 from exporters.diagnosis.place import own_place
@@ -50,8 +52,19 @@ def capture_findings(
 def _draft(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Any:
     with quiet_torch(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch's own advice to its callers' callers
-        drafted = torch.export.draft_export(module, example)
+        try:
+            drafted = torch.export.draft_export(module, example)
+        finally:
+            _close_logs()
     return drafted._report  # type: ignore[attr-defined]  # where it keeps its report
+
+
+def _close_logs() -> None:
+    """draft_export opens a log file and leaves it to the garbage collector."""
+    for reference in list(logging._handlerList):  # type: ignore[attr-defined]  # weak references
+        handler = reference()
+        if isinstance(handler, CaptureStructuredTrace):
+            handler.close()
 
 
 @contextlib.contextmanager
@@ -66,17 +79,27 @@ def quiet_torch() -> Iterator[None]:
         logging.disable(before)
 
 
-def _failure(failure: Any, files: Mapping[int, str]) -> Finding:
+def _failure(failure: Any, files: dict[int, str]) -> Finding:
     kind = failure.failure_type.name
-    stack = failure.data.get("user_stack") or failure.data.get("stack") or ()
-    frames = [
-        (files.get(frame["filename"], ""), frame["line"], frame.get("loc", "")) for frame in stack
-    ]
-    place, code = own_place(frames)
+    # the first has three frames, which may all be torch's
+    stacks = (_frames(failure.data.get(kept) or (), files) for kept in ("user_stack", "stack"))
+    place, code = next((found for stack in stacks if (found := own_place(stack))[0]), ("", ""))
     reason = _REASONS.get(kind, kind.lower().replace("_", " "))
     if code:
         reason = f"{reason}: `{code}`"
     return _finding("capture", place, reason, _REMEDIES.get(kind, _GENERAL))
+
+
+def _frames(
+    stack: Sequence[Mapping[str, Any]], files: dict[int, str]
+) -> list[tuple[str, int, str]]:
+    """(file, line, code) of the frames whose file is known: torch tells each name once."""
+    known = files | {number: name for name, number in structured.INTERN_TABLE.items()}
+    return [
+        (known[frame["filename"]], frame["line"], frame.get("loc", ""))
+        for frame in stack
+        if frame["filename"] in known
+    ]
 
 
 def _line_of(error: Exception) -> str:
