@@ -1,7 +1,7 @@
 """The one table that `export`, `verify`, `bench` and `demo` print, and what report.json holds.
 
 Three faces of the same rows: aligned text for a terminal, GitHub Markdown, and (in
-`headtail/report_html.py`) one HTML page. MB are 10^6 bytes. A figure that was not taken is "-".
+`headtail/report_page`) one HTML page. MB are 10^6 bytes. A figure that was not taken is "-".
 Decibels at or over `metrics.DB_LIMIT` stand for equal tensors and print as "inf".
 """
 

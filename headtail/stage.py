@@ -26,6 +26,7 @@ DATA_SUFFIXES = (".kv", ".png")  # of app/; code is found by its imports
 DESK_ONLY = (
     "headtail.api",
     "headtail.cli",
+    "headtail.report_page",
     "headtail.runtimes.executorch_desk",
     "headtail.runtimes.litert_desk",
 )

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from headtail.quality.assessment import Settings, assess
+from headtail.quality.distributions import equalized
 from headtail.quality.gates import FIGURES, Gate, failures, parse_gates
 from headtail.quality.schema import (
     Accuracy,
@@ -48,6 +49,7 @@ __all__ = [
     "Slice",
     "assess",
     "contact_sheet",
+    "equalized",
     "failures",
     "parse_gates",
     "with_thumbnails",

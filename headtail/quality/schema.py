@@ -228,7 +228,8 @@ class Histogram:
 @dataclass(frozen=True)
 class Equalization:
     """Values of one tensor before and after the network was equalized; `kind` is `weight` or
-    `activation`. `spread_*`: the largest range of a channel over the smallest, 1 if all are alike.
+    `activation`. `spread_*`: the largest range of a channel over the median one's, 1 if all
+    are alike.
     """
 
     name: str

@@ -1,9 +1,8 @@
 import dataclasses
-from html.parser import HTMLParser
 
 import pytest
 
-from headtail.errors import SchemaFault, UnknownName
+from headtail.errors import UnknownName
 from headtail.report import (
     ArtifactRow,
     Report,
@@ -13,9 +12,8 @@ from headtail.report import (
     text,
     text_table,
 )
-from headtail.report_html import to_html
 from headtail.strictjson import from_json
-from tests.support.bundles import golden_tensors, manifest_of, tiny_report
+from tests.support.bundles import tiny_report
 
 TEXT = """\
 format  precision     MB           agreement (top-1)  SNR dB mean/min     p50/p90 ms  runtime       timing_kind  verdict
@@ -68,64 +66,6 @@ def test_unknown_verdicts_and_timing_kinds_are_refused():
         dataclasses.replace(row, verdict="good")
     with pytest.raises(UnknownName, match="timing kind"):
         dataclasses.replace(row, timing_kind="guess")
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and text; stands in for nothing, it is the stdlib's parser."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.links, self.words = [], [], []
-        self.feed(page)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("src", "href", "action")]
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
-def page_of(**changes):
-    manifest = manifest_of(golden_tensors(), name="tiny")
-    return to_html(tiny_report().to_json(), dataclasses.replace(manifest, **changes))
-
-
-def test_the_page_shows_everything_and_loads_nothing():
-    page = page_of(bundle_id="f" * 64)
-    parsed = Page(page)
-    words = " ".join(parsed.words)
-    for expected in (
-        "f" * 64,
-        "1.000 (60/60, 0.940-1.000)",
-        "the converter refuses <alias> & co.",
-        "relu:f32[1,4,4,4]",
-        "mul:f32[1,2,2,2], gate:f32[1,2,1,1]",
-        "aq8t+deflate 64, raw32 256",
-        "25.0%",
-        "0" * 64,
-        "0.1.0",
-        "int8 by the plain path is poor here.",
-    ):
-        assert expected in words
-    assert parsed.links == []
-    assert "script" not in parsed.tags
-    assert "http" not in page.replace("http-equiv", "")
-    assert 'class="poor">poor<' in page
-
-
-def test_the_page_escapes_what_a_stranger_may_name():
-    page = page_of(name="<script>alert(1)</script>", tool_versions={"<img src=x>": '"&'})
-    parsed = Page(page)
-    assert "script" not in parsed.tags
-    assert "img" not in parsed.tags
-    assert "<script>alert(1)</script>" in parsed.words
-
-
-def test_the_page_refuses_another_schema():
-    manifest = manifest_of(golden_tensors(), name="tiny")
-    with pytest.raises(SchemaFault, match=r"Missing key 'artifacts' @ \$\.report"):
-        to_html({"command": "verify", "notes": []}, manifest)
 
 
 def test_every_field_of_a_row_is_named_as_agreed():

@@ -1,0 +1,205 @@
+"""The sections about the network: noise by layer, sensitivity, distributions, changed images."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+
+from headtail.report_page.lines import COLOURS, histogram, noise_lines
+from headtail.report_page.spots import Spot
+from headtail.report_page.tables import artifact_name, head, missing, section, table
+
+__all__ = ["changed", "distributions", "noise", "sensitivity"]
+
+SHOWN = 8  # of the worst layers, and of the changed images of an artifact
+BARS = 16
+OPERATORS = {  # as the class of a bar -> name, colour
+    "conv": ("convolution", "calm"),
+    "depthwise": ("depthwise convolution", "four"),
+    "linear": ("linear", "pale"),
+}
+_QUANTIZE = "headtail quantize BUNDLE --recipe w8a8 --calibration-data DIR"
+
+
+def noise(page: Spot) -> str:
+    """SNR along the network, and the layers where it is least."""
+    about = (
+        "Signal-to-noise ratio at the output of every layer, all layers before it quantized too. "
+        "Where a line falls, noise enters. Hollow marks are depthwise convolutions."
+    )
+    profiles = [one for one in page["quality"]["noise"] if one["layers"]]
+    if not profiles:
+        what = "No layer was measured; that happens while a model is quantized:"
+        return section("Noise by layer", about, missing(what, command=_QUANTIZE))
+    falls = "".join(_falls(one, COLOURS[i % len(COLOURS)]) for i, one in enumerate(profiles))
+    body = (
+        f'<div class="split"><figure>{noise_lines(profiles)}</figure><div>{falls}</div></div>'
+        + "".join(map(_every_layer, profiles))
+    )
+    return section("Noise by layer", about, body)
+
+
+def _falls(profile: Spot, hue: str) -> str:
+    worst = sorted(profile["layers"], key=lambda one: one["snr_db"].value)[:5]
+    items = "".join(
+        f"<li>{one['layer'].dotted}<span>{one['snr_db'].show('db')}</span></li>" for one in worst
+    )
+    swatch = f'<span class="swatch" style="background:var(--{hue})"></span>'
+    return f'<h3>{swatch}{_program(profile)}, least dB</h3><ul class="bars short">{items}</ul>'
+
+
+def _program(profile: Spot) -> str:
+    return artifact_name(profile) if profile["format"] else str(profile["precision"])
+
+
+def _every_layer(profile: Spot) -> str:
+    rows = [
+        f'<tr><th scope="row">{one["layer"].dotted}</th><td>{one["op"]}</td>'
+        f'<td class="n">{one["snr_db"].show("db")}</td></tr>'
+        for one in profile["layers"]
+    ]
+    count = profile["n"].show("count")
+    caption = f"{profile['precision'].value}: mean over {profile['n'].value} inputs"
+    body = table(caption, head(["Layer", "Operator", "SNR dB#"]), rows)
+    return (
+        f"<details><summary>All {len(rows)} layers of {_program(profile)}, on {count} inputs"
+        f"</summary>{body}</details>"
+    )
+
+
+def sensitivity(page: Spot) -> str:
+    """Bars: the damage of each layer quantized alone."""
+    about = (
+        "Noise power over signal power at the outputs if only this layer is quantized. A bar twice "
+        "as long is a layer that does twice the damage, and the first to keep more bits."
+    )
+    runs = [one for one in page["quality"]["sensitivity"] if one["layers"]]
+    if not runs:
+        what = "Sensitivity was not measured:"
+        return section(
+            "Sensitivity", about, missing(what, command=_QUANTIZE.replace("w8a8", "mixed"))
+        )
+    return section("Sensitivity", about, "".join(map(_run, runs)))
+
+
+def _run(run: Spot) -> str:
+    order = sorted(run["layers"], key=lambda one: -one["damage"].value)
+    longest = order[0]["damage"].value or 1.0
+    items = "".join(_bar(one, longest) for one in order[:BARS])
+    rest = len(order) - BARS
+    shown = f"The {BARS} most sensitive of {len(order)} layers." if rest > 0 else ""
+    head_ = f"<h3>{run['storage']}: {run['method']}, {run['n'].show('count')} inputs</h3>"
+    held = {one["op"].value for one in order[:BARS]}
+    key = "".join(
+        f'<li><span class="swatch" style="background:var(--{hue})"></span>{name}</li>'
+        for op, (name, hue) in OPERATORS.items()
+        if op in held
+    )
+    more = ""
+    if rest > 0:
+        rows = [
+            f'<tr><th scope="row">{one["layer"].dotted}</th>'
+            f'<td class="n">{one["weights"].show("count")}</td>'
+            f'<td class="n">{one["damage"].show("small")}</td></tr>'
+            for one in order[BARS:]
+        ]
+        body = table("The other layers", head(["Layer", "Weights#", "Damage#"]), rows)
+        more = f"<details><summary>The other {rest} layers</summary>{body}</details>"
+    return (
+        f'{head_}<ul class="key">{key}</ul><ul class="bars">{items}</ul>'
+        f'<p class="aside">{shown}</p>{more}'
+    )
+
+
+def _bar(one: Spot, longest: float) -> str:
+    width = 100 * one["damage"].value / longest
+    return (
+        f"<li>{one['layer'].dotted}"
+        f'<span class="track"><span class="bar {one["op"]}" style="width:{width:.2f}%">'
+        f"</span></span><span>{one['damage'].show('small')}</span></li>"
+    )
+
+
+def distributions(page: Spot) -> str:
+    """Histograms of values before and after equalization."""
+    about = (
+        "Outline: before equalization. Filled: after. Heights are logarithms of counts, so that "
+        "tails show. Spread: the largest range of a channel over the median one; one scale "
+        "serves them all, so the nearer to 1 the better."
+    )
+    found = list(page["quality"]["equalization"])
+    steps = "".join(f"<li>{step}</li>" for step in page["quality"]["steps"])
+    said = (
+        f'<p class="aside">Done to the network first:</p><ul class="aside">{steps}</ul>'
+        if steps
+        else ""
+    )
+    if not found:
+        what = "No tensor was recorded before and after equalization; quantizing does:"
+        return section("Distributions", about, missing(what, command=_QUANTIZE) + said)
+    charts = "".join(map(_histogram, found))
+    return section("Distributions", about, f'<div class="small">{charts}</div>{said}')
+
+
+def _histogram(change: Spot) -> str:
+    ends = [change[name]["edges"].value for name in ("before", "after")]
+    low, high = min(one[0] for one in ends), max(one[-1] for one in ends)
+    was, now = (change[f"spread_{when}"].show("spread") for when in ("before", "after"))
+    return (
+        f"<figure>{histogram(change)}"
+        f'<div class="ends"><span>{_short(low)}</span><span>{_short(high)}</span></div>'
+        f"<figcaption>{change['name'].dotted}<br>spread {was} \N{RIGHTWARDS ARROW} {now}"
+        "</figcaption></figure>"
+    )
+
+
+def _short(value: float) -> str:
+    digits = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:.{min(digits, 4)}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def changed(page: Spot) -> str:
+    """A contact sheet per artifact, surest answers first."""
+    about = (
+        "Inputs that the artifact answers differently, those first that the float32 model was most "
+        "certain of. Struck out: the float32 answer. The numbers are the confidences."
+    )
+    reports = list(page["quality"]["reports"])
+    if not reports:
+        what = "Changed answers are recorded while a model is quantized:"
+        return section("Changed answers", about, missing(what, command=_QUANTIZE))
+    same = [one for one in reports if not one["changed"]]
+    sheets = "".join(_sheet(page, one) for one in reports if one["changed"])
+    names = ", ".join(map(artifact_name, same))
+    none = f'<p class="aside">No answer changed in {names}.</p>' if same else ""
+    return section("Changed answers", about, sheets + none)
+
+
+def _sheet(page: Spot, report: Spot) -> str:
+    order = sorted(
+        report["changed"], key=lambda one: (-one["confidence_before"].value, one["index"].value)
+    )
+    total = len(order)
+    cards = "".join(_card(page, one) for one in order[:SHOWN])
+    return (
+        f"<h3>{artifact_name(report)}: {total} of {report['n'].show('count')}</h3>"
+        f'<ul class="sheet">{cards}</ul>'
+    )
+
+
+def _card(page: Spot, one: Spot) -> str:
+    before, after = (_class(page, one[name]) for name in ("before", "after"))
+    picture = '<div class="blank"></div>'
+    if one["thumbnail"]:
+        picture = (
+            f'<img alt="input {one["index"]}" src="data:image/jpeg;base64,{one["thumbnail"]}">'
+        )
+    return (
+        f"<li>{picture}<div><s>{before}</s> {one['confidence_before'].show('share')}</div>"
+        f"<div>{after} {one['confidence_after'].show('share')}</div></li>"
+    )
+
+
+def _class(page: Spot, index: Spot) -> str:
+    called = page["class_names"].value.get(str(index.value))
+    return escape(called) if called else f"class {index}"

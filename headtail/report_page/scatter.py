@@ -1,0 +1,192 @@
+"""Score over cost, one mark per artifact, with the Pareto front as a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from html import escape
+
+from headtail.report_page.glyphs import colour, mark, named
+from headtail.report_page.scales import Box, Scale, place_labels
+from headtail.report_page.spots import Spot
+
+__all__ = ["Axis", "scatter"]
+
+WIDTH, HEIGHT = 440, 330
+LEFT, RIGHT, TOP, BOTTOM = 48, 18, 16, 46
+RADIUS = 5.0
+SIDE_BY_SIDE = 12.0  # between marks that would coincide
+NEAR = 9.0
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What a chart's side is about: a key of the artifact, its kind of number, its title.
+
+    `unit` divides the values for the ticks.
+    """
+
+    key: str
+    kind: str
+    title: str
+    unit: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Point:
+    spot: Spot
+    x: float
+    y: float
+    low: float
+    high: float
+    shown_x: float = 0.0
+
+    @property
+    def format(self) -> str:
+        return str(self.spot.value["format"])
+
+    @property
+    def precision(self) -> str:
+        return str(self.spot.value["precision"])
+
+
+def scatter(artifacts: Sequence[Spot], cost: Axis, score: Axis, *, front: str, title: str) -> str:
+    """An SVG of the artifacts that have both figures; `front` names the front to draw."""
+    across = Scale.over(
+        [one[cost.key].value / cost.unit for one in artifacts],
+        start=LEFT,
+        end=WIDTH - RIGHT,
+        zero=True,
+    )
+    ends = [_ends(one[score.key]) for one in artifacts]
+    upward = Scale.over([v for pair in ends for v in pair], start=HEIGHT - BOTTOM, end=TOP)
+    clusters = _beside(
+        [
+            _Point(
+                one,
+                across(one[cost.key].value / cost.unit),
+                upward(one[score.key]["value"].value),
+                *map(upward, pair),
+            )
+            for one, pair in zip(artifacts, ends, strict=True)
+        ]
+    )
+    points = [point for cluster in clusters for point in cluster]
+    inside = [
+        _grid(across, upward, cost.title, score.title),
+        _front(points, front),
+        *map(_whisker, points),
+        *(_mark(point, cost, score, front) for point in points),
+        *_labels(clusters, _steps(points, front)),
+    ]
+    return (
+        f'<svg class="panel" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">'
+        f"<title>{title}</title>{''.join(inside)}</svg>"
+    )
+
+
+def _ends(score: Spot) -> tuple[float, float]:
+    value = score["value"].value
+    low, high = score["low"].value, score["high"].value
+    return (value if low is None else low, value if high is None else high)
+
+
+def _beside(points: list[_Point]) -> list[list[_Point]]:
+    """Clusters of marks that would cover each other, set side by side around where they belong."""
+    clusters: list[list[_Point]] = []
+    for point in sorted(points, key=lambda p: (p.x, p.format, p.precision)):
+        for cluster in clusters:
+            if abs(cluster[0].x - point.x) < NEAR and abs(cluster[0].y - point.y) < NEAR:
+                cluster.append(point)
+                break
+        else:
+            clusters.append([point])
+    return [
+        [
+            replace(point, shown_x=point.x + (i - (len(cluster) - 1) / 2) * SIDE_BY_SIDE)
+            for i, point in enumerate(sorted(cluster, key=lambda p: (p.precision, p.format)))
+        ]
+        for cluster in clusters
+    ]
+
+
+def _grid(across: Scale, upward: Scale, x_title: str, y_title: str) -> str:
+    bottom = HEIGHT - BOTTOM
+    lines = [
+        f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{words}</text>'
+        for y, words in ((upward(value), words) for value, words in upward.ticks())
+    ]
+    lines += [
+        f'<text x="{across(value):.1f}" y="{bottom + 18}" text-anchor="middle">{words}</text>'
+        for value, words in across.ticks()
+    ]
+    right = WIDTH - RIGHT
+    lines.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{bottom}" y2="{bottom}"/>')
+    lines.append(f'<text x="{right}" y="{HEIGHT - 8}" text-anchor="end">{x_title}</text>')
+    lines.append(f'<text x="{LEFT + 4}" y="{TOP - 6}">{y_title}</text>')
+    return "".join(lines)
+
+
+def _steps(points: Sequence[_Point], front: str) -> list[_Point]:
+    """The artifacts on the front, by cost."""
+    return sorted((p for p in points if front in p.spot["fronts"].value), key=lambda p: (p.x, -p.y))
+
+
+def _front(points: Sequence[_Point], front: str) -> str:
+    """Steps: what can be had at a cost is the best score of anything that costs no more."""
+    on = _steps(points, front)
+    if not on:
+        return ""
+    steps = f"M{on[0].x:.1f} {on[0].y:.1f}" + "".join(f"H{p.x:.1f}V{p.y:.1f}" for p in on[1:])
+    return f'<path class="front" d="{steps}H{WIDTH - RIGHT}"/>'
+
+
+def _whisker(point: _Point) -> str:
+    if point.low == point.high:
+        return ""
+    return (
+        f'<line class="whisker" stroke="{colour(point.format)}" x1="{point.shown_x:.1f}" '
+        f'x2="{point.shown_x:.1f}" y1="{point.low:.1f}" y2="{point.high:.1f}"/>'
+    )
+
+
+def _mark(point: _Point, cost: Axis, score: Axis, front: str) -> str:
+    spot = point.spot
+    value = spot[score.key]
+    between = ""
+    if value["low"].value is not None:
+        between = f" ({value['low'].text(score.kind)} to {value['high'].text(score.kind)})"
+    words = (
+        f"{named(point.format)} {spot['precision']}: {score.title} "
+        f"{value['value'].text(score.kind)}{between}, "
+        f"{spot[cost.key].text(cost.kind)} {cost.title}"
+    )
+    filled = front in spot["fronts"].value
+    shape = mark(point.format, point.shown_x, point.y, RADIUS, filled=filled)
+    place = f'data-cost="{spot[cost.key].value}" data-score="{value["value"].value}"'
+    return f"<g {spot.at} {place}><title>{words}</title>{shape}</g>"
+
+
+def _labels(clusters: Sequence[Sequence[_Point]], on: Sequence[_Point]) -> list[str]:
+    """The precisions: one label for marks that stand side by side."""
+    room = RADIUS + 1
+    marks, taken = [], []
+    for cluster in clusters:
+        left, right = cluster[0].shown_x, cluster[-1].shown_x
+        words = ", ".join(dict.fromkeys(point.precision for point in cluster))
+        box = Box(left - room, cluster[0].y - room, right - left + 2 * room, 2 * room)
+        marks.append((box, words))
+        taken += [Box(p.shown_x - 1, p.high, 2, p.low - p.high) for p in cluster]
+    for here, there in zip(on, [*on[1:], None], strict=True):
+        end = there.x if there else WIDTH - RIGHT
+        taken.append(Box(here.x, here.y - 1, end - here.x, 2))
+        if there:
+            taken.append(Box(there.x - 1, there.y, 2, here.y - there.y))
+    frame = Box(LEFT, TOP - 4, WIDTH - LEFT, HEIGHT - TOP - BOTTOM + 2)
+    boxes = place_labels(marks, taken, frame)
+    return [
+        f'<text class="tag" x="{box.x + box.width / 2:.1f}" y="{box.y + 11.5:.1f}" '
+        f'text-anchor="middle">{escape(words)}</text>'
+        for box, (_, words) in zip(boxes, marks, strict=True)
+    ]

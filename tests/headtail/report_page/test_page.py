@@ -1,0 +1,317 @@
+"""The page says what the JSON says, all of it, and loads, runs and hides nothing."""
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headtail.manifest import Manifest
+from headtail.quality import Quality
+from headtail.report import Report
+from headtail.report_page import contents, to_html
+from headtail.report_page.spots import Spot, number
+from headtail.report_page.style import DARK, LIGHT
+from headtail.strictjson import to_json
+from tests.support.bundles import golden_tensors, manifest_of
+from tests.support.reports import full_manifest, full_report
+
+VOID = {"meta", "img", "br", "wbr", "link", "circle", "path", "line", "polygon"}
+
+
+class Page(HTMLParser):
+    """The stdlib's parser; keeps elements, text, and what every `<data>` shows."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.data: list[tuple[dict[str, str], str]] = []
+        self.words: list[str] = []
+        self.open: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "data":
+            self.data.append((self.elements[-1][1], ""))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+        if self.open and self.open[-1] == "data":
+            self.data[-1] = (self.data[-1][0], self.data[-1][1] + data)
+
+    def of(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def looked_up(value: Any, path: list[str]) -> Any:
+    for key in path:
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    return value
+
+
+def shown(manifest: Manifest | None = None, report: Report | None = None) -> tuple[Page, Any]:
+    found = contents(manifest or full_manifest(), report or full_report())
+    return Page(to_html(found)), to_json(found)
+
+
+def test_every_number_on_the_page_is_the_json_s():
+    page, value = shown()
+    assert len(page.data) > 100
+    for attributes, words in page.data:
+        expected = looked_up(value, json.loads(attributes["data-at"]))
+        assert json.loads(attributes["value"]) == expected
+        if expected is None:
+            assert words == "\N{EN DASH}"
+        else:
+            assert words == number(expected, attributes["data-as"])
+
+
+def numbers(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Paths of all figures of a JSON value."""
+    if isinstance(value, dict):
+        return [p for key, item in value.items() for p in numbers(item, (*path, key))]
+    if isinstance(value, list):
+        return [p for i, item in enumerate(value) for p in numbers(item, (*path, str(i)))]
+    is_figure = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return [path] if is_figure else []
+
+
+SPOKEN = (
+    r"artifacts\.[0-3]\.(bytes|n|snr_db_min)",
+    r"artifacts\.[0-2]\.(ratio|elements|shares\..*)",
+    r"artifacts\.\d\.(agreement|snr_db)\..*",
+    r"artifacts\.\d\.faithful\.db\..*",
+    r"artifacts\.\d\.latency_ms_p50",
+    r"quality\.reports\.\d\.slices\.0\.agreement\..*",
+    r"quality\.reports\.\d\.slices\.0\.n",
+    r"quality\.reports\.\d\.drift\..*",
+    r"quality\.reports\.\d\.calibration\.(reference|candidate)",
+    r"quality\.reports\.\d\.accuracy\.(drop\..*|p_value)",
+    r"quality\.noise\.\d\.layers\.\d\.snr_db",
+    r"quality\.sensitivity\.\d\.layers\.\d\.damage",
+    r"quality\.equalization\.\d\.spread_(before|after)",
+    r"cuts\.\d\.(head_flops|wire_bytes\..*)",
+    r"(evaluation|calibration)\.count",
+    r"stages\..*",
+    r"conversions\..*\.seconds",
+)
+
+
+@pytest.mark.parametrize("pattern", SPOKEN)
+def test_the_figures_of_the_json_are_on_the_page(pattern):
+    page, value = shown()
+    there = {".".join(json.loads(attributes["data-at"])) for attributes, _ in page.data}
+    wanted = [p for p in map(".".join, numbers(value)) if re.fullmatch(pattern, p)]
+    assert wanted
+    assert set(wanted) <= there
+
+
+def test_the_surest_changed_answers_are_shown():
+    page, value = shown()
+    there = {".".join(json.loads(attributes["data-at"])) for attributes, _ in page.data}
+    [changed] = [one["changed"] for one in value["quality"]["reports"] if one["changed"]]
+    assert len(changed) > 8
+    sure = sorted(range(len(changed)), key=lambda i: -changed[i]["confidence_before"])
+    for place, i in enumerate(sure):
+        shown_ = f"quality.reports.1.changed.{i}.confidence_before" in there
+        assert shown_ == (place < 8)
+    assert len(page.of("img")) == 3  # as many as have a thumbnail
+    assert f"LiteRT w8a8: {len(changed)} of 60" in page.text
+
+
+def centre(tag: str, attributes: dict[str, str]) -> tuple[float, float]:
+    if tag == "circle":
+        return float(attributes["cx"]), float(attributes["cy"])
+    corners = [tuple(map(float, pair.split(","))) for pair in attributes["points"].split()]
+    xs, ys = zip(*corners, strict=True)
+    return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
+
+
+def test_marks_stand_where_their_numbers_are():
+    """In each panel scores and heights, costs and places to the right, are one linear map."""
+    page, value = shown()
+    panels: dict[str, list[tuple[float, float, float, float]]] = {"bytes": [], "latency_ms_p50": []}
+    for i, (tag, attributes) in enumerate(page.elements):
+        if tag == "g" and "data-cost" in attributes:
+            one = looked_up(value, json.loads(attributes["data-at"]))
+            cost, score = float(attributes["data-cost"]), float(attributes["data-score"])
+            assert score == one["agreement"]["value"]
+            [name] = [name for name in panels if one[name] == cost]
+            panels[name].append((cost, score, *centre(*page.elements[i + 2])))
+    assert [len(marks) for marks in panels.values()] == [3, 2]
+    for marks in panels.values():
+        costs, scores, x, y = np.array(marks).T
+        for given, place, off in ((scores, y, 1.0), (costs, x, 12.5)):
+            line = np.polyfit(given, place, 1) if np.ptp(given) else (0, place.mean())
+            assert np.abs(np.polyval(line, given) - place).max() <= off
+        assert np.polyfit(scores, y, 1)[0] < 0
+
+
+@pytest.mark.parametrize("quality", [None, Quality()])
+def test_a_section_without_data_says_how_to_get_it(quality):
+    rows = (dataclasses.replace(full_report().artifacts[0], timing_kind="", latency_ms_p50=None),)
+    page, _ = shown(manifest_of(golden_tensors(), name="t"), Report("x", rows, quality=quality))
+    told = [words for words in page.words if words.startswith("headtail ")]
+    assert told.count("headtail quantize BUNDLE --recipe w8a8 --calibration-data DIR") == 4
+    assert "headtail quantize BUNDLE --recipe mixed --calibration-data DIR" in told
+    assert "headtail bench BUNDLE" in told
+    assert len(page.of("section")) == 10
+
+
+def test_nothing_is_loaded_and_nothing_runs():
+    markup = to_html(contents(full_manifest(), full_report()))
+    page = Page(markup)
+    assert not {"script", "link", "iframe", "object", "base", "form"} & {
+        t for t, _ in page.elements
+    }
+    assert not [a for _, a in page.elements if any(name.startswith("on") for name in a)]
+    sources = [a["src"] for _, a in page.elements if "src" in a]
+    assert sources
+    assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
+    assert not [a for _, a in page.elements if "href" in a or "action" in a]
+    assert "url(" not in markup
+    assert "@import" not in markup
+    assert "http" not in markup.replace("http-equiv", "")
+    assert "default-src 'none'" in page.of("meta")[1]["content"]
+
+
+def test_what_a_stranger_may_name_is_escaped():
+    bad = '<script>alert("1")</script>'
+    manifest = dataclasses.replace(
+        full_manifest(),
+        name=bad,
+        task=bad,
+        source=bad,
+        labels=(bad, "b", "c"),
+        tool_versions={bad: bad},
+        cuts=(dataclasses.replace(full_manifest().cuts[0], id=bad, node=bad),),
+    )
+    report = full_report()
+    rows = tuple(
+        dataclasses.replace(row, format=bad if row.verdict == "failed" else row.format, note=bad)
+        for row in report.artifacts
+    )
+    quality = report.quality or Quality()
+    quality = dataclasses.replace(
+        quality,
+        steps=(bad,),
+        noise=tuple(
+            dataclasses.replace(
+                one,
+                precision=bad,
+                layers=tuple(dataclasses.replace(layer, layer=bad, op=bad) for layer in one.layers),
+            )
+            for one in quality.noise
+        ),
+        sensitivity=tuple(
+            dataclasses.replace(
+                one,
+                method=bad,
+                storage=bad,
+                layers=tuple(dataclasses.replace(layer, layer=bad, op=bad) for layer in one.layers),
+            )
+            for one in quality.sensitivity
+        ),
+        equalization=tuple(dataclasses.replace(one, name=bad) for one in quality.equalization),
+    )
+    report = dataclasses.replace(
+        report,
+        command=bad,
+        artifacts=rows,
+        notes=(bad,),
+        stages={bad: 1.0},
+        quality=quality,
+    )
+    page, _ = shown(manifest, report)
+    assert "script" not in {tag for tag, _ in page.elements}
+    assert not [a for _, a in page.elements if "alert" in "".join(a)]
+    assert page.text.count("alert(") >= 15
+
+
+def test_the_page_can_be_read_by_a_machine_that_reads_it_aloud():
+    page, _ = shown()
+    assert page.of("html")[0]["lang"] == "en"
+    assert len(page.of("h1")) == 1
+    assert all("alt" in image for image in page.of("img"))
+    assert all("scope" in cell for cell in page.of("th"))
+    names = {a["id"] for _, a in page.elements if "id" in a}
+    labelled = [a["aria-labelledby"] for _, a in page.elements if "aria-labelledby" in a]
+    assert len(labelled) >= 10
+    assert set(labelled) <= names
+    assert len(names) == len([a for _, a in page.elements if "id" in a])
+    pictures = [a for a in page.of("svg") if a.get("aria-hidden") != "true"]
+    assert pictures
+    assert all(a["role"] == "img" for a in pictures)
+    titles = [i for i, (tag, _) in enumerate(page.elements) if tag == "svg"]
+    for i in titles:
+        if page.elements[i][1].get("role") == "img":
+            assert page.elements[i + 1][0] == "title"
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, https://www.w3.org/TR/WCAG21/#dfn-relative-luminance."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
+def test_contrast(colours):
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for text in ("ink", "soft", "pass", "poor", "failed"):
+        assert contrast(colours[text], colours["paper"]) >= 4.5
+        assert contrast(colours[text], colours["raised"]) >= 4.5
+    for mark in ("one", "two", "three", "four", "calm", "pale", "front"):
+        assert contrast(colours[mark], colours["paper"]) >= 3
+
+
+def test_the_page_is_the_same_every_time():
+    assert to_html(contents(full_manifest(), full_report())) == to_html(
+        contents(full_manifest(), full_report())
+    )
+
+
+def test_a_hundred_artifacts_are_no_trouble():
+    manifest = full_manifest()
+    many = tuple(
+        dataclasses.replace(manifest.artifacts[0], precision=f"p{i}", bytes=1000 + 7 * i)
+        for i in range(100)
+    )
+    page, _ = shown(dataclasses.replace(manifest, artifacts=many), Report("export", ()))
+    assert len([a for a in page.of("g") if "data-cost" in a]) == 100
+
+
+def test_numbers_are_written_for_people():
+    assert number(-0.0311, "signed") == "\N{MINUS SIGN}0.031"
+    assert number(1e-9, "signed") == "0.000"
+    assert number(400.0, "db") == "\N{INFINITY}"
+    assert number(-400.0, "db") == "\N{MINUS SIGN}\N{INFINITY}"
+    assert number(18_649_611, "mb") == "18.65"
+    assert number(0.0, "small") == "0"
+    assert number(7.7e-12, "small") == "8e\N{MINUS SIGN}12"
+    assert number(4631000, "count") == "4,631,000"
+    assert Spot({"a": [None]})["a"][0].show("db") == (
+        '<data value="null" data-at="[&quot;a&quot;, &quot;0&quot;]">\N{EN DASH}</data>'
+    )
