@@ -58,6 +58,8 @@ def _rewrites() -> dict[str, Callable[[fx.GraphModule, fx.Node, Renamed], fx.Nod
         "aten.dropout.default": _identity,
         "aten.batch_norm.default": _batch_norm,
         _INFERENCE_NORM: _batch_norm,
+        "aten.pad.default": _pad,
+        "aten.constant_pad_nd.default": _pad,
         "aten.silu.default": _silu,
         "aten.hardsigmoid.default": _hard_sigmoid,
         "aten.relu6.default": _clamp,
@@ -122,6 +124,23 @@ def _batch_norm(module: fx.GraphModule, node: fx.Node, renamed: Renamed) -> fx.N
     source.args = (source.args[0], *made, *source.args[3:])
     renamed[source.name] = None
     return cast("fx.Node", source)
+
+
+def _pad(_module: fx.GraphModule, node: fx.Node, renamed: Renamed) -> None:
+    """Equal zeros on both sides become the padding of the convolution that reads them."""
+    around: Any = node.args[1]
+    left, right, top, bottom, *more = (*around, 0, 0)[: max(4, len(around))]
+    zeros = all(item in ("constant", None, 0) for item in (*more, *node.args[2:]))
+    even = left == right and top == bottom and min(left, top) >= 0
+    kernel = next(iter(node.users))
+    if len(node.users) != 1 or str(kernel.target) != "aten.conv2d.default" or not (zeros and even):
+        return
+    defaults = (None, None, None, [1, 1], [0, 0])
+    given: list[Any] = [*kernel.args, *defaults[len(kernel.args) :]]
+    rows, columns = given[4] if len(given[4]) == 2 else given[4] * 2
+    given[0], given[4] = node.args[0], [rows + top, columns + left]
+    kernel.args = tuple(given)
+    renamed[node.name] = None
 
 
 def _silu(module: fx.GraphModule, node: fx.Node, _renamed: Renamed) -> fx.Node:

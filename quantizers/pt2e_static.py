@@ -17,7 +17,7 @@ import numpy as np
 from headtail.errors import ConversionFailed
 from headtail.tensors import Array
 from quantizers.plan import Grid, Plan, Range
-from quantizers.pt2e_forms import Renamed, tensor_of
+from quantizers.pt2e_forms import Renamed, constant, tensor_of
 from quantizers.pt2e_values import LAYERS, Placement, is_padding, place
 from quantizers.pt2e_weights import grid_of, store, store_bias, widened
 from quantizers.static_graph import affine
@@ -61,10 +61,10 @@ def quantize_static(
         if grid is not None:
             _quantize_weight(module, layer, grid, _input_scale(layer, placement, ranges))
     for value, leader in placement.integers.items():
-        _insert(module.graph, value, list(value.users), ranges[leader])
+        _insert(module, value, list(value.users), ranges[leader])
     for value, reader in placement.reads:
         leader = placement.integers[reader] if "cat" in str(reader.target) else value
-        _insert(module.graph, value, [reader], ranges[leader])
+        _insert(module, value, [reader], ranges[leader])
     module.graph.lint()
     module.recompile()
     return {node.name for node in wanted if node in given}
@@ -159,18 +159,25 @@ def _quantize_weight(
     store(module, layer, grid)
 
 
-def _insert(graph: fx.Graph, value: fx.Node, readers: Sequence[fx.Node], found: Range) -> None:
+def _insert(
+    module: fx.GraphModule, value: fx.Node, readers: Sequence[fx.Node], found: Range
+) -> None:
     """Every reader gets a dequantization of its own: XNNPACK fuses it into the reader."""
     import torch
 
-    operators = torch.ops.quantized_decomposed
+    operators, graph = torch.ops.quantized_decomposed, module.graph
     steps = (*affine(found), *_LIMITS, torch.int8)
+    held = tensor_of(module, value)
     after = value
     while after.op == "placeholder" and after.next.op == "placeholder":
         after = after.next
     with graph.inserting_after(after):
-        integers = graph.call_function(operators.quantize_per_tensor.default, (value, *steps))
-    integers.meta = dict(value.meta)
+        if held is None:
+            integers = graph.call_function(operators.quantize_per_tensor.default, (value, *steps))
+            integers.meta = dict(value.meta)
+        else:
+            rounded = operators.quantize_per_tensor(held, *steps)
+            integers = constant(module, "levels", rounded, value)
     for reader in readers:
         with graph.inserting_before(reader):
             read = graph.call_function(operators.dequantize_per_tensor.default, (integers, *steps))
