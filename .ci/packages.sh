@@ -4,8 +4,9 @@
 #   libgl1 ... libmtdev1   kivy's window, drawn offscreen by mesa
 #   qemu-user-static       the arm64 targets of device_tests
 #   openssl                the certificate of the TLS tests
+#   chromium               the report's page, drawn at several widths
 set -euo pipefail
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
   libgl1 libgl1-mesa-dri libegl1 libgles2 libmtdev1 \
-  qemu-user-static openssl
+  qemu-user-static openssl chromium

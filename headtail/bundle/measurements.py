@@ -18,8 +18,6 @@ from typing import Any
 from headtail.bundle.reading import Bundle, read_limited
 from headtail.errors import HeadtailError, IntegrityFault, UsageFault
 from headtail.manifest import REPORT, REPORT_HTML
-from headtail.report import Report
-from headtail.report_page import contents, to_html
 from headtail.strictjson import canonical_bytes, parse
 
 __all__ = ["read_report", "write_report"]
@@ -34,6 +32,9 @@ def write_report(bundle: Bundle, report: dict[str, Any]) -> None:
     Each file is replaced atomically. A crash between the two leaves a page that does not fit its
     report, which `read_report` refuses by name. Raises `SchemaFault` if `report` does not fit.
     """
+    from headtail.report import Report
+    from headtail.report_page import contents, to_html  # not on a phone, which only reads
+
     typed = Report.from_json(report, path="$.report")
     page = to_html(contents(bundle.manifest, typed)).encode()
     envelope = {
