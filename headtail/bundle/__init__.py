@@ -12,7 +12,7 @@
 again, and do not travel in the .zip, so that equal content has equal bytes.
 """
 
-from headtail.bundle.measurements import read_report, write_report
+from headtail.bundle.measurements import read_report, update_report, write_report
 from headtail.bundle.opening import open_bundle
 from headtail.bundle.reading import Bundle
 from headtail.bundle.transport import pack_zip, unpack_zip
@@ -26,6 +26,7 @@ __all__ = [
     "pack_zip",
     "read_report",
     "unpack_zip",
+    "update_report",
     "verify_files",
     "write_report",
 ]

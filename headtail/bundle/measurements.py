@@ -9,18 +9,23 @@ to the report. The seal finds accidents and edits; it is no signature.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headtail.bundle.reading import Bundle, read_limited
 from headtail.errors import HeadtailError, IntegrityFault, UsageFault
 from headtail.manifest import REPORT, REPORT_HTML
 from headtail.strictjson import canonical_bytes, parse
 
-__all__ = ["read_report", "write_report"]
+if TYPE_CHECKING:
+    from headtail.report import ArtifactRow
+
+__all__ = ["read_report", "update_report", "write_report"]
 
 MAX_REPORT_BYTES = 8 << 20
 KEYS = {"bundle_id", "html_sha256", "report", "sha256"}
@@ -51,6 +56,22 @@ def write_report(bundle: Bundle, report: dict[str, Any]) -> None:
         )
     _replace(bundle.path / REPORT_HTML, page)
     _replace(bundle.path / REPORT, data)
+
+
+def update_report(
+    bundle: Bundle, command: str, rows: Sequence[ArtifactRow], notes: Sequence[str]
+) -> None:
+    """Write the rows that `command` measured; what the former report knew beyond rows is kept.
+
+    That is how the files were made and how well they hold up, which neither `verify` nor `bench`
+    measures. Raises `IntegrityFault` if the former report was changed.
+    """
+    from headtail.report import Report
+
+    held = read_report(bundle)
+    former = Report(command, ()) if held is None else Report.from_json(held, path="$.report")
+    report = dataclasses.replace(former, command=command, artifacts=tuple(rows), notes=tuple(notes))
+    write_report(bundle, report.to_json())
 
 
 def read_report(bundle: Bundle) -> dict[str, Any] | None:

@@ -33,8 +33,8 @@ def command(bundle: Path, runs: int, warmup: int, threads: int, as_json: bool) -
     """
     console = Console(as_json)
     from exporters.verification import verify_artifacts
-    from headtail.bundle import open_bundle, write_report
-    from headtail.report import Report, text
+    from headtail.bundle import open_bundle, update_report
+    from headtail.report import text
 
     opened = open_bundle(bundle)
     result = verify_artifacts(opened, warmup=warmup, runs=runs, threads=threads, progress=console)
@@ -46,7 +46,7 @@ def command(bundle: Path, runs: int, warmup: int, threads: int, as_json: bool) -
     headings = ["artifact", "entry point", "p50 ms", "p90 ms", "p99 ms", "timing_kind"]
     console.print(text(headings, [[str(cell) for cell in row] for row in body]))
     note = f"{runs} runs after {warmup} warm-ups, {threads} thread(s)"
-    write_report(opened, Report("bench", result.rows, (note,)).to_json())
+    update_report(opened, "bench", result.rows, (note,))
     console.finish(
         {
             "bundle_id": opened.manifest.bundle_id,

@@ -57,9 +57,9 @@ def command(  # one parameter per option
     _check_options(bisect, formats)
     console = Console(as_json)
     from exporters.verification import verify_artifacts
-    from headtail.bundle import open_bundle, read_report, write_report
+    from headtail.bundle import open_bundle, read_report, update_report
     from headtail.cli.tables import artifacts_json
-    from headtail.report import Report, text_table
+    from headtail.report import text_table
 
     console.begin("hashes")
     opened = open_bundle(bundle)
@@ -70,7 +70,7 @@ def command(  # one parameter per option
     result = verify_artifacts(opened, runs=runs, progress=console)
     console.print(text_table(result.rows))
     note = "on the bundle's golden inputs; the manifest has the figures of the whole evaluation set"
-    write_report(opened, Report("verify", result.rows, (note,)).to_json())
+    update_report(opened, "verify", result.rows, (note,))
     body: dict[str, Any] = {
         "bundle_id": opened.manifest.bundle_id,
         "verified": result.good,

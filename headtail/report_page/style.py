@@ -47,7 +47,7 @@ _LAYOUT = """
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;text-size-adjust:100%}
 body{margin:0;background:var(--paper);color:var(--ink);
-font:16px/1.55 Inter,system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
+font:1rem/1.55 Inter,system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;
 font-variant-numeric:tabular-nums}
 main,header,footer{max-width:78rem;margin:0 auto;padding:0 2rem}
 header{padding-top:3.5rem;padding-bottom:1.5rem}
@@ -172,11 +172,12 @@ svg.panel text{font-size:14.5px}svg.wide text{font-size:19px}
 .sheet{grid-template-columns:repeat(3,minmax(0,1fr))}
 dl{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:.6rem}
 tbody th:first-child,thead th:first-child{position:sticky;left:0;background:var(--paper)}}
-@media print{@page{margin:14mm}body{font-size:10pt}main,header,footer{max-width:none;padding:0}
-section{grid-template-columns:minmax(0,1fr);gap:.7rem;padding:1rem 0}
-figure,li,tr,.none{break-inside:avoid}h2,h3,.about{break-after:avoid}
-.scroll{overflow:visible}table{font-size:7.6pt}th,td{padding-right:.6rem}
-details::details-content{content-visibility:visible;display:block}summary{list-style:none}}
+@media print{@page{margin:14mm}html{font-size:8.6pt}:root{--paper:#fff}
+main,header,footer{max-width:none;padding:0}
+section{grid-template-columns:minmax(0,1fr);gap:.7rem;padding:1.4rem 0}
+.panels{grid-template-columns:1fr 1fr}.split{grid-template-columns:1.75fr 1fr}
+figure,li,tr,.none,.sheet{break-inside:avoid}h2,h3,.about,.caption{break-after:avoid}
+.scroll{overflow:visible}details{display:none}}
 """
 
 

@@ -2,12 +2,13 @@ import dataclasses
 
 import pytest
 
-from headtail.bundle import open_bundle, read_report, write_report
+from headtail.bundle import open_bundle, read_report, update_report, write_report
 from headtail.errors import IntegrityFault, SchemaFault
 from headtail.report import Report
 from headtail.strictjson import canonical_bytes, from_json, parse
 from tests.support.bundles import tiny_bundle, tiny_report
 from tests.support.folders import names
+from tests.support.reports import full_report
 
 
 @pytest.fixture
@@ -24,6 +25,19 @@ def test_round_trip_and_again(bundle):
         assert from_json(Report, report).command == command
     assert [n for n in names(bundle.path) if "report" in n] == ["report.html", "report.json"]
     open_bundle(bundle.path)
+
+
+def test_a_later_measurement_keeps_what_it_does_not_measure(bundle):
+    """`verify` and `bench` measure rows; how well the files hold up took `quantize` minutes."""
+    update_report(bundle, "bench", tiny_report().artifacts, ("first",))
+    assert read_report(bundle) == Report("bench", tiny_report().artifacts, ("first",)).to_json()
+    write_report(bundle, full_report().to_json())
+    update_report(bundle, "verify", tiny_report().artifacts, ())
+    held = Report.from_json(read_report(bundle))
+    assert (held.command, held.notes, len(held.artifacts)) == ("verify", (), 3)
+    former = full_report()
+    assert held.quality == former.quality
+    assert (held.stages, held.conversions) == (former.stages, former.conversions)
 
 
 def test_the_file_is_canonical_and_its_seal_is_as_documented(bundle):
