@@ -14,8 +14,10 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import fx
 
 from exporters.entries import EntryPoints
 from exporters.lean import lean
@@ -24,6 +26,9 @@ from exporters.target import Job
 from headtail.errors import ConversionFailed
 from headtail.manifest import FORWARD
 from headtail.tensors import TensorSpec
+
+if TYPE_CHECKING:
+    from quantizers.plan import Plan
 
 __all__ = ["write"]
 
@@ -36,27 +41,18 @@ def write(job: Job) -> None:
     import coremltools as ct
 
     from exporters.capture import output_specs
-    from quantizers import coreml_backend, coreml_file, recipe
+    from quantizers import coreml_file, recipe
+    from quantizers.plan import Plan
 
     _check(job.inputs, "takes no input")
     for graph in job.captured.graphs.values():
         _check(output_specs(graph), "gives no output")
-    asked = recipe.recipe(job.precision)
-    half = asked.weights == "f16" or asked.activations == "f16"
+    plan = Plan(recipe.recipe(job.precision))
     described = ct.utils.MultiFunctionDescriptor()
     singles = {n: job.scratch / f"{job.precision}.{n}.mlpackage" for n in job.entries.graphs}
     with lean(job.entries.graphs.values()):
         for name, single in singles.items():
-            model = ct.convert(
-                _program(job.entries, name),
-                convert_to="mlprogram",
-                minimum_deployment_target=ct.target.iOS18,
-                compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
-                skip_model_load=True,
-            )
-            if asked.weights == "i8":
-                model = coreml_backend.quantize_model(model, asked)
-            model.save(str(single))
+            _converted(job.entries, name, plan).save(str(single))
             described.add_function(str(single), "main", name)
     described.default_function_name = FORWARD
     ct.utils.save_multifunction(described, str(job.destination))
@@ -68,11 +64,29 @@ def write(job: Job) -> None:
         describe(job.destination, job.metadata)
 
 
-def _program(entries: EntryPoints, name: str) -> torch.export.ExportedProgram:
+def _converted(entries: EntryPoints, name: str, plan: Plan) -> Any:
+    import coremltools as ct
+
+    from quantizers import coreml_backend
+    from quantizers.static_graph import part_of, with_ranges
+
+    graph = entries.graphs[name]
+    part, asked = part_of(plan, graph), plan.recipe
+    half = asked.weights == "f16" or asked.activations == "f16"
+    model = ct.convert(
+        _program(with_ranges(graph, part.ranges) if part.ranges else graph, entries),
+        convert_to="mlprogram",
+        minimum_deployment_target=ct.target.iOS18,
+        compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,
+        pass_pipeline=coreml_backend.pass_pipeline() if part.grids or part.ranges else None,
+        skip_model_load=True,
+    )
+    return coreml_backend.quantize_model(model, part)
+
+
+def _program(graph: fx.GraphModule, entries: EntryPoints) -> torch.export.ExportedProgram:
     with torch.no_grad():
-        program = torch.export.export(
-            entries.graphs[name], entries.example, dynamic_shapes=entries.dynamic_shapes
-        )
+        program = torch.export.export(graph, entries.example, dynamic_shapes=entries.dynamic_shapes)
         functional: torch.export.ExportedProgram = program.run_decompositions({})
         return functional
 

@@ -6,7 +6,8 @@ The counts come from re-reading the artifact, never from what the quantizer said
 integers that the format marks as quantized. Biases count; scales, zero points, shapes, axes and
 paddings do not. A weight that several entry points share counts once, a copy of it counts again.
 *Activations* and *float operators* are those of the entry point `forward`; quantize and dequantize
-operators are not counted, nor is a weight's own dequantization.
+operators are not counted, nor is a weight's own dequantization. Where a format writes quantized
+operators as float ones between dequantize and quantize, what is quantized at once is an integer.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ _READERS = {
 
 @dataclass(frozen=True)
 class Audit:
-    """Counts by dtype (keys of `headtail.tensors.DTYPES`, or the format's own name for others)."""
+    """Counts by dtype: of weights by the keys of `quantizers.recipe.WEIGHTS`, of activations by
+    those of `headtail.tensors.DTYPES`; the format's own name for others."""
 
     weight_elements: dict[str, int]
     activation_tensors: dict[str, int]
@@ -45,8 +47,9 @@ class Audit:
 
     def sentence(self, recipe: Recipe) -> str:
         """`asked w8a8, got 99.5 % int8 weights, 96.0 % int8 activations; float ops: softmax x3`."""
-        share = _share(self.weight_elements, recipe.weights)
-        parts = [f"{_percent(share)} {_word(recipe.weights)} weights"]
+        shares = {word: _share(self.weight_elements, word) for word in _stored(recipe)}
+        said = " + ".join(f"{_percent(share)} {_word(word)}" for word, share in shares.items())
+        parts = [f"{said} weights"]
         if recipe.activation_mode == "static":
             share = _share(self.activation_tensors, recipe.activations)
             parts.append(f"{_percent(share)} {_word(recipe.activations)} activations")
@@ -54,13 +57,19 @@ class Audit:
         return f"{text}; {self._floats()}" if recipe.activation_mode == "static" else text
 
     def check(self, recipe: Recipe) -> None:
-        """Raise `GateFailed` if the file does not hold what `recipe` asked for."""
+        """Raise `GateFailed` if the file does not hold what `recipe` asked for.
+
+        What any of its rules asks for counts as asked; a recipe that quantizes needs some weight
+        quantized.
+        """
         if recipe.name == "fp32" and not any(self.weight_elements.values()):
             return  # a program without weights holds none of another dtype
-        weights = _share(self.weight_elements, recipe.weights)
+        weights = sum(_share(self.weight_elements, dtype) for dtype in _stored(recipe))
+        integers = any(self.weight_elements.get(s.dtype) for s in recipe.storages if s.quantized)
         activations = _share(self.activation_tensors, recipe.activations)
         static = recipe.activation_mode == "static"
-        if weights >= LEAST_WEIGHTS and (not static or activations >= LEAST_ACTIVATIONS):
+        held = weights >= LEAST_WEIGHTS and (integers or not recipe.quantizes)
+        if held and (not static or activations >= LEAST_ACTIVATIONS):
             return
         also = f" and {LEAST_ACTIVATIONS:.0%} of the activations" if static else ""
         raise GateFailed(
@@ -98,6 +107,11 @@ def audit(path: Path, format: str) -> Audit:  # noqa: A002  # the field's word
     return found
 
 
+def _stored(recipe: Recipe) -> list[str]:
+    """Dtypes of weights that it and its rules ask for."""
+    return list(dict.fromkeys(storage.dtype for storage in recipe.storages))
+
+
 def _share(counts: Mapping[str, int], dtype: str) -> float:
     total = sum(counts.values())
     return counts.get(dtype, 0) / total if total else 0.0
@@ -108,4 +122,6 @@ def _percent(share: float) -> str:
 
 
 def _word(dtype: str) -> str:
-    return DTYPES[dtype][0]
+    if dtype.startswith("lut"):
+        return f"{dtype.removeprefix('lut')}-bit palette"
+    return DTYPES[dtype][0] if dtype in DTYPES else dtype.replace("i", "int")

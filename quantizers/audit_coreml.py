@@ -1,7 +1,12 @@
 """Counts what an `.mlpackage` holds; definitions in `quantizers.audit`.
 
-A compressed weight is a `constexpr_*` operation; it counts as the dtype it is stored in, not as the
-float it unpacks to. MIL: https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html.
+A compressed weight is a `constexpr_*` operation; it counts as what it is stored in, not as the
+float it unpacks to: indices of four bits into a table are `lut4`.
+
+A quantized operator is written as a float one whose results are quantized at once, maybe behind an
+activation function that is computed with it. Such a result counts as the integers it becomes, and
+what is between it and its activation function is no tensor. MIL:
+https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html.
 """
 
 from __future__ import annotations
@@ -25,7 +30,7 @@ _FLOATS = ("f16", "f32", "f64")
 _NAMES = {
     "FLOAT16": "f16", "FLOAT32": "f32", "FLOAT64": "f64", "INT8": "i8", "INT16": "i16",
     "INT32": "i32", "INT64": "i64", "UINT8": "u8", "UINT16": "u16", "UINT32": "u32",
-    "UINT64": "u64", "BOOL": "bool",
+    "UINT64": "u64", "BOOL": "bool", "INT4": "i4",
 }  # fmt: skip
 # constexpr operation -> the argument that is stored once per weight element
 _STORED = {
@@ -35,6 +40,9 @@ _STORED = {
     "constexpr_lut_to_dense": "indices",
     "constexpr_sparse_to_dense": "nonzero_data",
 }
+_CONVERSIONS = ("quantize", "dequantize")
+# activation functions that an integer operator computes with its result
+_FUSED = ("clip", "relu", "relu6")
 
 
 def read(path: Path) -> Audit:
@@ -82,52 +90,81 @@ def _weights(functions: Any) -> dict[str, int]:
             for argument in binding.arguments
         }
         for operation in operations:
-            value = _stored(operation, inside)
-            if value is None:
+            stored = _stored(operation, inside)
+            if stored is None:
                 continue
+            dtype, value = stored
             blob = value.blobFileValue
             here = (
                 (blob.fileName, blob.offset) if blob.fileName else (name, operation.outputs[0].name)
             )
-            tensor = value.type.tensorType
-            shape = [int(size.constant.size) for size in tensor.dimensions]
-            seen[here] = (_dtype(tensor), math.prod(shape))
+            shape = [int(size.constant.size) for size in value.type.tensorType.dimensions]
+            seen[here] = (dtype, math.prod(shape))
     counts = Counter[str]()
     for dtype, elements in seen.values():
         counts[dtype] += elements
     return dict(sorted(counts.items()))
 
 
-def _stored(operation: Any, inside: set[str]) -> Any:
-    """The value of a weight as it is stored, or None if the operation is no weight."""
+def _stored(operation: Any, inside: set[str]) -> tuple[str, Any] | None:
+    """Dtype and value of a weight as it is stored, or None if the operation is no weight."""
     if operation.type == "const" and operation.outputs[0].name not in inside:
         value = operation.attributes["val"]
         tensor = value.type.tensorType
-        return value if tensor.rank > 0 and _dtype(tensor) in _FLOATS else None
-    argument = _STORED.get(operation.type)
-    if argument is None:
+        dtype = _dtype(tensor)
+        return (dtype, value) if tensor.rank > 0 and dtype in _FLOATS else None
+    name = _STORED.get(operation.type)
+    if name is None:
         return None
-    if argument in operation.attributes:
-        return operation.attributes[argument]
-    return operation.inputs[argument].arguments[0].value
+    value = _argument(operation, name)
+    dtype = _dtype(value.type.tensorType)
+    if operation.type == "constexpr_lut_to_dense":
+        dtype = f"lut{dtype.lstrip('uint')}"
+    return dtype, value
+
+
+def _argument(operation: Any, name: str) -> Any:
+    if name in operation.attributes:
+        return operation.attributes[name]
+    return operation.inputs[name].arguments[0].value
 
 
 def _activations(operations: list[Any]) -> dict[str, int]:
-    counts = Counter(
-        _dtype(output.type.tensorType)
-        for operation in operations
-        if not _is_constant(operation)
-        for output in operation.outputs
-    )
+    counts = Counter(dtype for _, kept in _results(operations) for dtype in kept)
     return dict(sorted(counts.items()))
 
 
 def _float_ops(operations: list[Any]) -> dict[str, int]:
     counts = Counter(
         operation.type
-        for operation in operations
-        if not _is_constant(operation)
-        and operation.type not in ("cast", "quantize", "dequantize")
-        and any(_dtype(output.type.tensorType) in _FLOATS for output in operation.outputs)
+        for operation, kept in _results(operations)
+        if operation.type != "cast" and any(dtype in _FLOATS for dtype in kept)
     )
     return dict(sorted(counts.items()))
+
+
+def _results(operations: list[Any]) -> Iterator[tuple[Any, list[str]]]:
+    """Everything that computes, with the dtypes as which its results are kept."""
+    computed = [op for op in operations if not _is_constant(op)]
+    readers: dict[str, list[Any]] = {}
+    for operation in computed:
+        for binding in operation.inputs.values():
+            for argument in binding.arguments:
+                readers.setdefault(argument.name, []).append(operation)
+    for operation in computed:
+        if operation.type not in _CONVERSIONS:
+            kept = [_kept(output, readers) for output in operation.outputs]
+            yield operation, [dtype for dtype in kept if dtype]
+
+
+def _kept(output: Any, readers: dict[str, list[Any]]) -> str:
+    """Its dtype, that of the integers it becomes, or none if it is only an operator's inside."""
+    found = readers.get(output.name, [])
+    if found and all(reader.type == "quantize" for reader in found):
+        dtype = _dtype(found[0].outputs[0].type.tensorType)
+        return "i8" if dtype == "u8" else dtype  # coremltools makes zero point -128 of int8 it
+    if len(found) == 1 and found[0].type in _FUSED:
+        result = found[0].outputs[0]
+        if _kept(result, readers) != _dtype(result.type.tensorType):
+            return ""
+    return _dtype(output.type.tensorType)

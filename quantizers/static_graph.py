@@ -9,7 +9,8 @@ Jacob et al., https://arxiv.org/abs/1712.05877.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,12 @@ from headtail.errors import ConversionFailed, UnknownName, UsageFault
 from quantizers.plan import Plan, Range
 
 if TYPE_CHECKING:
-    from torch import fx
+    from torch import Tensor, fx
 
-__all__ = ["affine", "reference_graph", "with_ranges"]
+__all__ = ["affine", "part_of", "reference_graph", "with_ranges"]
+
+_Steps = tuple[float, int, int, int]  # scale, zero point, lowest and highest integer
+_Rounded = Callable[["fx.Node", _Steps], "fx.Node"]
 
 _LIMITS = {"i8": (-128, 127), "i16": (-32767, 32767)}
 
@@ -50,37 +54,22 @@ def with_ranges(
 
     Keys of `ranges` are names of placeholders or calls with a float32 result, `dtype` is `i8` or
     `i16`. Weights are shared with `graph`, names and metadata kept; the calls that are added are
-    named `<value>_quantized` and `<value>_dequantized`. What is named must be what
-    should be rounded: the ReLU6 after a convolution, not the convolution. Raises `UnknownName` for
-    a name or dtype that does not exist, and `UsageFault` for a value that is not float32.
+    named `<value>_quantized` and `<value>_dequantized`. What is named must be what should be
+    rounded: the ReLU6 after a convolution, not the convolution. Raises `UnknownName` for a name or
+    dtype that does not exist, and `UsageFault` for a value that is not float32.
     """
-    import torch
-    from torch import fx
     from torch.ao.quantization.fx import _decomposed  # noqa: F401  # registers the operators
 
-    if dtype not in _LIMITS:
-        raise UnknownName("dtype of static activations", dtype, _LIMITS)
-    copied = copy.deepcopy(graph.graph)  # names stay, tensors are not in it
-    named = {n.name: n for n in copied.nodes if n.op in ("placeholder", "call_function")}
-    integers = torch.int8 if dtype == "i8" else torch.int16
-    for name, found in ranges.items():
-        if name not in named:
-            raise UnknownName("value of the graph", name, named)
-        node = named[name]
-        _check_float(node, torch.float32)
-        steps = (*affine(found, dtype), *_LIMITS[dtype], integers)
-        readers = list(node.users)
-        read = _rounded(copied, node, steps)
-        for reader in readers:
-            reader.replace_input_with(node, read)
-    return fx.GraphModule(graph, copied)
+    return _rewired(graph, ranges, dtype, _as_operators)
 
 
 def reference_graph(graph: fx.GraphModule, plan: Plan) -> fx.GraphModule:
     """What a file made by `plan` should equal, run by PyTorch in float32.
 
-    `graph` is the plan's float program. Raises `ConversionFailed` if a weight of it is not what the
-    plan says: then it is another program, and nothing that is measured against it means anything.
+    `graph` is the plan's float program. Values are rounded by the definition, x / scale; torch's
+    own operators multiply by 1 / scale, which falls on the other side of some halves. Raises
+    `ConversionFailed` if a weight of it is not what the plan says: then it is another program, and
+    nothing that is measured against it means anything.
     """
     for name, grid in plan.grids.items():
         held = _tensor(graph, name)
@@ -92,32 +81,74 @@ def reference_graph(graph: fx.GraphModule, plan: Plan) -> fx.GraphModule:
             )
     if plan.recipe.activation_mode != "static":
         return graph
-    return with_ranges(graph, plan.ranges, dtype=plan.recipe.activations)
+    return _rewired(graph, plan.ranges, plan.recipe.activations, _as_definition)
 
 
-def _rounded(graph: fx.Graph, node: fx.Node, steps: tuple[Any, ...]) -> fx.Node:
-    """`node` quantized and dequantized; `steps`: scale, zero point, limits, dtype."""
+def part_of(plan: Plan, graph: fx.GraphModule) -> Plan:
+    """`plan` for a head: the grids of the weights and the ranges of the values that `graph` has."""
+    names = {node.name for node in graph.graph.nodes}
+    weights = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    grids = {name: grid for name, grid in plan.grids.items() if name in weights}
+    ranges = {name: found for name, found in plan.ranges.items() if name in names}
+    return replace(plan, grids=grids, ranges=ranges)
+
+
+def _rewired(
+    graph: fx.GraphModule, ranges: Mapping[str, Range], dtype: str, rounded: _Rounded
+) -> fx.GraphModule:
+    """A copy of `graph` whose named values are read through what `rounded` puts behind them."""
+    import torch
+    from torch import fx
+
+    if dtype not in _LIMITS:
+        raise UnknownName("dtype of static activations", dtype, _LIMITS)
+    copied = copy.deepcopy(graph.graph)  # names stay, tensors are not in it
+    named = {n.name: n for n in copied.nodes if n.op in ("placeholder", "call_function")}
+    for name, found in ranges.items():
+        if name not in named:
+            raise UnknownName("value of the graph", name, named)
+        node = named[name]
+        _check_float(node, torch.float32)
+        readers = list(node.users)
+        with copied.inserting_after(_last_placeholder(node)):
+            read = rounded(node, (*affine(found, dtype), *_LIMITS[dtype]))
+        for reader in readers:
+            reader.replace_input_with(node, read)
+    return fx.GraphModule(graph, copied)
+
+
+def _as_operators(node: fx.Node, steps: _Steps) -> fx.Node:
     import torch
 
     operators = torch.ops.quantized_decomposed
-    with graph.inserting_after(_last_placeholder(node)):
-        integers = graph.create_node(
-            "call_function",
-            operators.quantize_per_tensor.default,
-            (node, *steps),
-            name=f"{node.name}_quantized",
-        )
-    with graph.inserting_after(integers):
-        read = graph.create_node(
-            "call_function",
-            operators.dequantize_per_tensor.default,
-            (integers, *steps),
-            name=f"{node.name}_dequantized",
-        )
+    dtype = torch.int8 if steps[2] == _LIMITS["i8"][0] else torch.int16
+    quantize, dequantize = (
+        getattr(operators, name).default
+        for name in ("quantize_per_tensor", "dequantize_per_tensor")
+    )
+    integers = _call(quantize, (node, *steps, dtype), f"{node.name}_quantized")
     value = node.meta["val"]
-    integers.meta = node.meta | {"val": value.new_empty(value.shape, dtype=steps[-1])}
+    integers.meta = node.meta | {"val": value.new_empty(value.shape, dtype=dtype)}
+    with node.graph.inserting_after(integers):
+        read = _call(dequantize, (integers, *steps, dtype), f"{node.name}_dequantized")
     read.meta = dict(node.meta)
     return read
+
+
+def _as_definition(node: fx.Node, steps: _Steps) -> fx.Node:
+    read = _call(_fake_quantized, (node, *steps), f"{node.name}_dequantized")
+    read.meta = dict(node.meta)
+    return read
+
+
+def _fake_quantized(value: Tensor, scale: float, zero_point: int, low: int, high: int) -> Tensor:
+    integers = (value / scale).round().add(zero_point).clamp(low, high)
+    return (integers - zero_point) * scale
+
+
+def _call(target: Callable[..., Any], args: tuple[Any, ...], name: str) -> fx.Node:
+    node: fx.Node = args[0]
+    return node.graph.create_node("call_function", target, args, name=name)
 
 
 def _last_placeholder(node: fx.Node) -> fx.Node:

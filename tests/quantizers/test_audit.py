@@ -2,7 +2,7 @@ import pytest
 
 from headtail.errors import GateFailed, IntegrityFault, UnknownName
 from quantizers.audit import Audit, audit
-from quantizers.recipe import recipe
+from quantizers.recipe import Recipe, Rule, recipe
 
 INTEGER = Audit({"i32": 5, "i8": 995}, {"f32": 2, "i8": 62}, {"softmax": 3, "add": 1})
 
@@ -27,6 +27,25 @@ def test_a_file_that_holds_what_was_asked_passes():
     INTEGER.check(recipe("w8a8"))
     INTEGER.check(recipe("w8"))
     Audit({"f32": 1}, {"f32": 1}, {"add": 1}).check(recipe("fp32"))
+
+
+FOUR = Audit({"f32": 5, "i4": 900, "i8": 95}, {"f32": 2}, {})
+
+
+def test_rules_ask_too_and_each_dtype_is_said():
+    FOUR.check(recipe("w4"))
+    assert FOUR.sentence(recipe("w4")) == "asked w4, got 90.0 % int4 + 9.5 % int8 weights"
+    palette = Audit({"f32": 10, "i8": 90, "lut4": 900}, {}, {}).sentence(recipe("p4"))
+    assert palette == "asked p4, got 90.0 % 4-bit palette + 9.0 % int8 weights"
+    with pytest.raises(GateFailed, match=r"asked w8, got 9\.5 % int8 weights"):
+        FOUR.check(recipe("w8"))
+
+
+def test_a_rule_that_allows_float_does_not_allow_nothing_quantized():
+    mixed = Recipe("mixed", "i8", rules=(Rule("head*", weights="f32"),))
+    Audit({"f32": 60, "i8": 40}, {}, {}).check(mixed)
+    with pytest.raises(GateFailed, match=r"0\.0 % int8 \+ 100\.0 % float32 weights"):
+        Audit({"f32": 100}, {}, {}).check(mixed)
 
 
 def test_a_program_without_weights_is_float_as_it_was_captured():

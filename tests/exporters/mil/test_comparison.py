@@ -12,6 +12,7 @@ import pytest
 from exporters.mil.comparison import PRECISIONS, compare
 from headtail.errors import IntegrityFault, UnknownName
 from quantizers import coreml_backend, recipe
+from quantizers.plan import Plan
 
 from .mutations import FAULTS, Faults
 from .nets import NETS, build, photos
@@ -39,7 +40,7 @@ def test_float16_is_the_same_program(name: str, small_net: Small) -> None:
 @pytest.mark.parametrize("name", ["resnet", "vision_transformer"])
 def test_compressed_is_the_same_program(name: str, small_net: Small, convert: Any) -> None:
     exact = small_net(name, "FLOAT32", "iOS18")
-    compress = partial(coreml_backend.quantize_model, recipe=recipe.recipe("w8"))
+    compress = partial(coreml_backend.quantize_model, plan=Plan(recipe.recipe("w8")))
     other = convert(
         build(name), (photos()[:1],), f"{name}_w8", precision="FLOAT16", compress=compress
     )
