@@ -83,7 +83,7 @@ def figures(page: Spot) -> str:
     columns = head(
         ["Artifact", "Verdict", "MB#", "p50 ms#", "SNR dB#", "Agreement#", "SNR dB#", "Worst dB#"]
     )
-    rows = [row for one in page["artifacts"] for row in _rows(one)]
+    rows = [row for one in page["artifacts"] for row in _rows(one, page["command"])]
     caption = "Small figures are 95 % intervals, and the size over that of the format's fp32 file"
     about = (
         "<em>Faithful</em> compares a file with the program it should equal: the float32 model, "
@@ -93,10 +93,10 @@ def figures(page: Spot) -> str:
     return section("Artifacts", about, table(caption, groups + columns, rows))
 
 
-def _rows(one: Spot) -> list[str]:
+def _rows(one: Spot, command: Spot) -> list[str]:
     said = [str(one["note"])] if one["note"] else []
     if said and one["note_n"]:
-        said = [f"on {one['note_n'].show('count')} inputs: {said[0]}"]
+        said = [f"{command}, on {one['note_n'].show('count')} inputs: {said[0]}"]
     if one["coverage"] and one["coverage"]["left"]:
         said.append(escape(_left(one["coverage"])))
     faithful = one["faithful"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 __all__ = ["Box", "Scale", "place_labels", "round_step"]
 
-LETTER = 8.6  # width of a letter, in units, in the larger type of a narrow screen
+LETTER = 9.4  # width of a letter, in units, in the larger type of a narrow screen
 LINE = 15.0
 
 
@@ -74,7 +74,7 @@ class Box:
 
     def outside(self, frame: Box) -> float:
         """The area that the frame does not cover."""
-        return max(0.0, self.width * self.height - self.shared(frame))
+        return max(0.0, round(self.width * self.height - self.shared(frame), 6))
 
 
 def place_labels(marks: Sequence[tuple[Box, str]], taken: Sequence[Box], frame: Box) -> list[Box]:

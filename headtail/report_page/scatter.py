@@ -185,8 +185,17 @@ def _labels(clusters: Sequence[Sequence[_Point]], on: Sequence[_Point]) -> list[
             taken.append(Box(there.x - 1, there.y, 2, here.y - there.y))
     frame = Box(LEFT, TOP - 4, WIDTH - LEFT, HEIGHT - TOP - BOTTOM + 2)
     boxes = place_labels(marks, taken, frame)
-    return [
-        f'<text class="tag" x="{box.x + box.width / 2:.1f}" y="{box.y + 11.5:.1f}" '
-        f'text-anchor="middle">{escape(words)}</text>'
-        for box, (_, words) in zip(boxes, marks, strict=True)
-    ]
+    return [_label(box, *mark) for box, mark in zip(boxes, marks, strict=True)]
+
+
+def _label(box: Box, beside: Box, words: str) -> str:
+    """The words, from the side of the box that is next to the mark."""
+    x, anchor = box.x + box.width / 2, "middle"
+    if box.x >= beside.x + beside.width - 3:
+        x, anchor = box.x, "start"
+    elif box.x + box.width <= beside.x + 3:
+        x, anchor = box.x + box.width, "end"
+    return (
+        f'<text class="tag" x="{x:.1f}" y="{box.y + 11.5:.1f}" text-anchor="{anchor}">'
+        f"{escape(words)}</text>"
+    )
