@@ -22,7 +22,7 @@ from typing import Any
 
 from headtail.errors import UnknownName, UsageFault
 from headtail.tensors import Array
-from quantizers import litert_file, litert_static, litert_weights
+from quantizers import litert_file, litert_match, litert_ranges, litert_static, litert_weights
 from quantizers.litert_weights import Key, Stored
 from quantizers.plan import Plan
 from quantizers.ranges import ESTIMATORS
@@ -30,10 +30,10 @@ from quantizers.recipe import RECIPES, Recipe, Storage
 
 __all__ = ["HONOURS", "Written", "quantize_file", "refusal"]
 
-# Operators whose constants are weights -> what a rule calls them.
+# Operators whose constants are weights -> what rules call them.
 _KINDS = {
-    "CONV_2D": "conv", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "linear",
-    "TRANSPOSE_CONV": "conv",
+    "CONV_2D": ("conv",), "DEPTHWISE_CONV_2D": ("conv", "depthwise"),
+    "FULLY_CONNECTED": ("linear",), "TRANSPOSE_CONV": ("conv",),
 }  # fmt: skip
 _ACTIVATIONS = {"static": ("i8", "i16"), "dynamic": ("i8",)}
 _LAYOUT_ONLY = ("PAD", "PADV2", "RESHAPE", "TRANSPOSE")
@@ -95,33 +95,16 @@ def quantize_file(
     if recipe.name == "fp32":
         shutil.copyfile(source, destination)
         return Written(0, 0)
-    model, data = litert_file.read(source)
-    wanted = _wanted(model, data, plan)
+    data, wanted = _wanted(source.read_bytes(), plan)
+    model = litert_file.open_model(data)
     widened = 0
     if recipe.activation_mode != "none":
-        made = _with_integers(source, recipe, wanted, (calibration, ranges))
-        before, model, kept, data = model, litert_file.open_model(made), data, made
+        made = _with_integers(data, recipe, wanted, _measured(data, plan, calibration, ranges))
+        before, kept, model, data = model, data, litert_file.open_model(made), made
         widened = litert_static.adjust((before, kept), model, wanted)
     litert_weights.dequantized(model, data, wanted)
     destination.write_bytes(litert_file.written(model, data))
     return Written(len(plan.grids), widened)
-
-
-def _with_integers(
-    source: Path,
-    recipe: Recipe,
-    wanted: Mapping[Key, Stored],
-    measured: tuple[Mapping[str, Sequence[Sequence[Array]]], str],
-) -> bytes:
-    """What the quantizer makes of the file with our ranges; `measured`: on what, and how."""
-    found = None
-    if recipe.needs_calibration:
-        samples = _samples(source, measured[0])
-        with _quiet():
-            bits = {"i8": 8, "i16": 16}[recipe.activations]
-            found = litert_static.measure(source, samples, measured[1], bits)
-    with _quiet():
-        return litert_static.structure(source, recipe, wanted, found)
 
 
 def _check(recipe: Recipe, ranges: str) -> None:
@@ -136,19 +119,42 @@ def _check(recipe: Recipe, ranges: str) -> None:
         raise UnknownName("range estimator", ranges, ESTIMATORS)
 
 
-def _wanted(model: Any, data: bytes, plan: Plan) -> dict[Key, Stored]:
-    """What each constant is to be stored as; a constant that is not named stays float32."""
+def _measured(
+    data: bytes, plan: Plan, calibration: Mapping[str, Sequence[Sequence[Array]]], method: str
+) -> litert_ranges.Measured | None:
+    if not plan.recipe.needs_calibration:
+        return None
+    samples = _samples(data, calibration)
+    with _quiet():
+        bits = {"i8": 8, "i16": 16}[plan.recipe.activations]
+        return litert_ranges.measure(data, samples, method, bits)
+
+
+def _with_integers(
+    data: bytes,
+    recipe: Recipe,
+    wanted: Mapping[Key, Stored],
+    measured: litert_ranges.Measured | None,
+) -> bytes:
+    with _quiet():
+        return litert_static.structure(data, recipe, wanted, measured)
+
+
+def _wanted(data: bytes, plan: Plan) -> tuple[bytes, dict[Key, Stored]]:
+    """The float file, and what each constant is to be stored as; others stay float32."""
+    model = litert_file.open_model(data)
+    found = litert_match.Found()
     if plan.grids:
         held = [values for _, _, values in litert_weights.constants(model, data)]
-        found = litert_weights.match(plan.grids, held)
-    else:
-        found = {}
-    kinds = dict(_weights(model, data))
-    for which, (values, kind, axis) in kinds.items():
-        storage = _storage(plan, kind)
-        if which not in found and storage.dtype != "f32":
-            found[which] = litert_weights.nearest(values, storage, axis)
-    return found
+        found = litert_match.match(plan.grids, held)
+        if found.factors:
+            data = litert_match.unfolded(model, data, found)
+            model = litert_file.open_model(data)
+    for which, (values, kinds, axis) in dict(_weights(model, data)).items():
+        storage = _storage(plan, kinds)
+        if which not in found.stored and storage.dtype != "f32":
+            found.stored[which] = litert_weights.nearest(values, storage, axis)
+    return data, found.stored
 
 
 def _storage(plan: Plan, kinds: frozenset[str]) -> Storage:
@@ -175,26 +181,27 @@ def _weights(model: Any, data: bytes) -> Iterator[tuple[Key, tuple[Array, frozen
             name = litert_file.operator_name(model, op)
             if name in _LAYOUT_ONLY and int(op.inputs[0]) in ends:
                 ends.add(int(op.outputs[0]))
-            values = litert_static.weight_of(model, data, graph, op)
+            values = litert_weights.weight_of(model, data, graph, op)
             if values is None:
                 continue
-            slot = litert_static.SLOTS[name]
-            reads = int(op.inputs[slot.input]) in ends and _KINDS[name] != "linear"
-            kinds = {_KINDS[name], *(("stem",) if reads else ())}
+            slot = litert_weights.SLOTS[name]
+            kinds = set(_KINDS[name])
+            if int(op.inputs[slot.input]) in ends and "conv" in kinds:
+                kinds.add("stem")
             yield litert_weights.key(values), (values, frozenset(kinds), slot.axis)
 
 
 def _samples(
-    source: Path, calibration: Mapping[str, Sequence[Sequence[Array]]]
+    data: bytes, calibration: Mapping[str, Sequence[Sequence[Array]]]
 ) -> dict[str, list[dict[str, Array]]]:
     """Signature -> its samples by name of the input."""
     found = {}
-    model, _ = litert_file.read(source)
+    model = litert_file.open_model(data)
     for signature in model.signatureDefs or []:
         entry = signature.signatureKey.decode()
         if not calibration.get(entry):
             raise UsageFault(
-                f"Signature {entry!r} of {source.name} has no calibration samples.",
+                f"Signature {entry!r} has no calibration samples.",
                 expected="Every entry point is calibrated on the same real inputs.",
                 remedy="Pass samples for it; a head takes the same ones as forward.",
             )

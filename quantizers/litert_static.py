@@ -11,111 +11,48 @@ fit its integers; such a channel gets a larger weight scale.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from headtail.errors import UsageFault
 from quantizers import litert_file
-from quantizers.litert_weights import Key, Stored, key, rescaled, store
-from quantizers.ranges import Histogram, Numbers, estimate
+from quantizers.litert_ranges import Measured, scope
+from quantizers.litert_weights import (
+    SLOTS,
+    Key,
+    Stored,
+    float_constant,
+    key,
+    rescaled,
+    store,
+    weight_of,
+)
+from quantizers.ranges import Numbers
 from quantizers.recipe import Recipe
 
-__all__ = ["SLOTS", "Slot", "adjust", "measure", "structure", "weight_of"]
+__all__ = ["adjust", "structure"]
 
-
-@dataclass(frozen=True)
-class Slot:
-    """Where an operator has its input, weight and bias, and the axis of a weight's scales."""
-
-    axis: int
-    input: int = 0
-    weight: int = 1
-    bias: int = 2
-
-
-SLOTS = {
-    "CONV_2D": Slot(0), "DEPTHWISE_CONV_2D": Slot(3), "FULLY_CONNECTED": Slot(0),
-    "TRANSPOSE_CONV": Slot(0, input=2, bias=3),
-}  # fmt: skip
 # The largest bias: room is left for the products that are added to it (int32 sums), and for the
 # 48 bits that the kernels of int16 inputs rescale.
 _LARGEST_BIAS = {"INT32": 2.0**30, "INT64": 2.0**46}
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
 
-def weight_of(model: Any, data: bytes, subgraph: Any, op: Any) -> Numbers | None:
-    """The float32 constant in the operator's weight slot, if it has one."""
-    slot = SLOTS.get(litert_file.operator_name(model, op))
-    if slot is None:
-        return None
-    tensor = subgraph.tensors[int(op.inputs[slot.weight])]
-    held = litert_file.constant_bytes(data, model.buffers[tensor.buffer])
-    if not held or litert_file.dtype_name(tensor) != "FLOAT32":
-        return None
-    return np.frombuffer(held, "<f4").reshape(tensor.shape)
-
-
-def measure(
-    source: Path,
-    samples: Mapping[str, Sequence[Mapping[str, Numbers]]],
-    method: str,
-    bits: int,
-) -> dict[str, dict[str, Numbers]]:
-    """Tensor name -> its range, as the quantizer takes it: one pass over every entry's samples.
-
-    Integers of 16 bits have room enough for everything that was seen.
-    """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    model, data = litert_file.read(source)
-    runtime = Interpreter(
-        str(source),
-        num_threads=1,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        experimental_preserve_all_tensors=True,
-    )
-    graphs = {s.signatureKey.decode(): s.subgraphIndex for s in model.signatureDefs or []}
-    seen: dict[str, Histogram] = {}
-    for entry, inputs in samples.items():
-        runner = runtime.get_signature_runner(entry)
-        made = dict(_activations(model, data, graphs[entry]))
-        for sample in inputs:
-            runner(**sample)
-            for number, name in made.items():
-                values = runtime.get_tensor(number, graphs[entry])
-                seen.setdefault(name, Histogram()).add(values)
-    how = "minmax" if bits > 8 else method
-    ranges = {n: estimate(held, how, bits=bits, symmetric=bits > 8) for n, held in seen.items()}
-    return {n: {"min": np.array([r.low]), "max": np.array([r.high])} for n, r in ranges.items()}
-
-
-def _activations(model: Any, data: bytes, index: int) -> Iterator[tuple[int, str]]:
-    """(number, name) of the float tensors that are made at run time."""
-    graph = model.subgraphs[index]
-    made = {int(i) for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0}
-    for number in sorted(made | {int(i) for i in graph.inputs}):
-        tensor = graph.tensors[number]
-        constant = litert_file.constant_bytes(data, model.buffers[tensor.buffer])
-        if not constant and litert_file.dtype_name(tensor) == "FLOAT32":
-            yield number, tensor.name.decode()
-
-
 def structure(
-    source: Path,
+    source: bytes,
     recipe: Recipe,
     wanted: Mapping[Key, Stored],
-    ranges: dict[str, dict[str, Numbers]] | None,
+    measured: Measured | None,
 ) -> bytes:
     """The file with integer operators and 8-bit weights wherever the weight is `wanted`."""
     from ai_edge_quantizer import quantizer
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import TFLOperationName as Operation
 
-    tool = quantizer.Quantizer(str(source))
+    tool = quantizer.Quantizer(source)
     everything, none = Operation.ALL_SUPPORTED, AlgorithmName.NO_QUANTIZE
     if recipe.activation_mode == "dynamic":
         tool.add_dynamic_config(".*", everything, 8)
@@ -123,10 +60,13 @@ def structure(
         tool.add_static_config(".*", everything, int(recipe.activations[1:]), 8)
         for end in (Operation.INPUT, Operation.OUTPUT):
             tool.update_quantization_recipe(".*", end, algorithm_key=none)
-    stay = sorted(_stay_float(*litert_file.read(source), wanted))
+    stay = set(_stay_float(litert_file.open_model(source), source, wanted))
+    if measured is not None:
+        stay |= measured.coarse
     if stay:
-        scopes = "|".join(re.escape(scope) for scope in stay)
+        scopes = "|".join(re.escape(one) for one in sorted(stay))
         tool.update_quantization_recipe(f"^(?:{scopes})$", everything, algorithm_key=none)
+    ranges = None if measured is None else measured.ranges
     result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
 
@@ -145,15 +85,14 @@ def _stay_float(model: Any, data: bytes, wanted: Mapping[Key, Stored]) -> Iterat
             else:
                 stay = key(weight) not in wanted
             if stay:
-                yield "".join(graph.tensors[int(i)].name.decode() + ";" for i in op.outputs)
+                yield scope(graph, op)
 
 
 def _constant_keys(model: Any, data: bytes, graph: Any, op: Any) -> Iterator[Key]:
     for number in op.inputs:
-        tensor = graph.tensors[int(number)]
-        held = litert_file.constant_bytes(data, model.buffers[tensor.buffer])
-        if number >= 0 and held and litert_file.dtype_name(tensor) == "FLOAT32":
-            yield key(np.frombuffer(held, "<f4").reshape(tensor.shape))
+        values = float_constant(model, data, graph.tensors[int(number)]) if number >= 0 else None
+        if values is not None:
+            yield key(values)
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,42 @@
 """Puts weights into a `.tflite` model as integers or half floats, in the file's own layouts.
 
-A converter renames and transposes weights (OIHW to OHWI, a depthwise (C, 1, h, w) to
-(1, h, w, C)), so a grid of a plan is found by its values, in any order of its axes; and it may
-multiply a layer's scale into the weight before it, so a factor per output channel is allowed.
+A constant is known by its bytes and its shape, in whichever entry points it is used.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from headtail.errors import UsageFault
 from quantizers import litert_file
-from quantizers.plan import Grid
 from quantizers.ranges import Numbers
 from quantizers.recipe import Storage
 
-__all__ = ["Stored", "constants", "dequantized", "match", "nearest", "store"]
+__all__ = [
+    "SLOTS", "Key", "Slot", "Stored", "constants", "dequantized", "float_constant", "key",
+    "nearest", "rescaled", "store", "weight_of",
+]  # fmt: skip
 
-_FACTOR_TOLERANCE = 1e-5  # of a channel's largest weight: what a folded multiplication rounds
+
+@dataclass(frozen=True)
+class Slot:
+    """Where an operator has its input, weight and bias, and the axis of a weight's scales."""
+
+    axis: int
+    input: int = 0
+    weight: int = 1
+    bias: int = 2
+
+
+SLOTS = {
+    "CONV_2D": Slot(0), "DEPTHWISE_CONV_2D": Slot(3), "FULLY_CONNECTED": Slot(0),
+    "TRANSPOSE_CONV": Slot(0, input=2, bias=3),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,7 +61,6 @@ class Stored:
         return values
 
 
-# A constant is known by its bytes and its shape, in whichever entry points it is used.
 Key = tuple[bytes, tuple[int, ...]]
 
 
@@ -58,14 +69,28 @@ def key(array: Numbers) -> Key:
     return hashlib.sha256(array.tobytes()).digest(), array.shape
 
 
+def float_constant(model: Any, data: bytes, tensor: Any) -> Numbers | None:
+    """Values of a float32 tensor that is a constant."""
+    if litert_file.dtype_name(tensor) != "FLOAT32" or tensor.shape is None:
+        return None
+    held = litert_file.constant_bytes(data, model.buffers[tensor.buffer])
+    return np.frombuffer(held, "<f4").reshape(tensor.shape) if held else None
+
+
 def constants(model: Any, data: bytes) -> Iterator[tuple[int, Any, Numbers]]:
     """(subgraph index, tensor, values) of the float32 constants that are not scalars."""
     for index, tensor in litert_file.tensors(model):
-        if litert_file.dtype_name(tensor) != "FLOAT32" or tensor.shape is None:
-            continue
-        held = litert_file.constant_bytes(data, model.buffers[tensor.buffer])
-        if held and len(tensor.shape):
-            yield index, tensor, np.frombuffer(held, "<f4").reshape(tensor.shape)
+        values = float_constant(model, data, tensor)
+        if values is not None and values.ndim:
+            yield index, tensor, values
+
+
+def weight_of(model: Any, data: bytes, subgraph: Any, op: Any) -> Numbers | None:
+    """The float32 constant in the operator's weight slot, if it has one."""
+    slot = SLOTS.get(litert_file.operator_name(model, op))
+    if slot is None:
+        return None
+    return float_constant(model, data, subgraph.tensors[int(op.inputs[slot.weight])])
 
 
 def nearest(values: Numbers, storage: Storage, axis: int) -> Stored:
@@ -86,107 +111,6 @@ def rescaled(values: Numbers, stored: Stored, scale: Numbers) -> Stored:
     along[stored.axis] = -1
     levels = np.clip(np.rint(values / scale.reshape(along)), -top, top).astype(np.int8)
     return Stored(stored.dtype, levels, scale.astype(np.float32), stored.axis)
-
-
-def match(grids: Mapping[str, Grid], held: Sequence[Numbers]) -> dict[Key, Stored]:
-    """Each grid beside every constant of two or more axes that has its values.
-
-    Raises `UsageFault` that names the grids whose values no constant has.
-    """
-    candidates = {key(array): array for array in held if array.ndim > 1}
-    by_values: dict[bytes, list[Numbers]] = {}
-    for array in candidates.values():
-        by_values.setdefault(_sorted(array), []).append(array)
-    found: dict[Key, Stored] = {}
-    unmatched = {}
-    for name, grid in grids.items():
-        layouts = [(a, _layout(grid, a)) for a in by_values.get(_sorted(grid.values()), ())]
-        hits = {key(array): stored for array, stored in layouts if stored is not None}
-        found |= hits
-        if not hits:
-            unmatched[name] = grid
-    free = [array for which, array in candidates.items() if which not in found]
-    missing = []
-    for name, grid in unmatched.items():
-        layouts = [(a, _layout(grid, a)) for a in free if a.size == grid.levels.size]
-        hits = {key(array): stored for array, stored in layouts if stored is not None}
-        found |= hits
-        if not hits:
-            missing.append(name)
-    if missing:
-        raise _not_found(missing, grids)
-    return found
-
-
-def _not_found(missing: Sequence[str], grids: Mapping[str, Grid]) -> UsageFault:
-    shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-    return UsageFault(
-        f"{len(missing)} of {len(grids)} quantized weights are in no constant of the float file: "
-        f"{shown}.",
-        expected="The file is converted from the program that the plan belongs to, and the "
-        "converter changes a weight only in layout or by a factor per output channel.",
-        remedy="Give these weights f32 by a rule of the recipe, or quantize again from the model.",
-    )
-
-
-def _sorted(values: Numbers) -> bytes:
-    # adding zero makes -0.0 and 0.0 the same bytes
-    return hashlib.sha256((np.sort(values, axis=None) + np.float32(0)).tobytes()).digest()
-
-
-def _layout(grid: Grid, constant: Numbers) -> Stored | None:
-    """The grid in the constant's order of axes; None if it has other values."""
-    source = [i for i, size in enumerate(grid.levels.shape) if size > 1]
-    target = tuple(size for size in constant.shape if size > 1)
-    values = grid.values()
-    spread = np.broadcast_to(grid.scale, grid.levels.shape)
-    for order in itertools.permutations(source):
-        if tuple(grid.levels.shape[i] for i in order) != target:
-            continue
-        full = (*order, *(i for i in range(grid.levels.ndim) if i not in order))
-        turned = [
-            array.transpose(full).reshape(constant.shape) for array in (values, grid.levels, spread)
-        ]
-        factor = _factor(turned[0], constant, turned[2])
-        if factor is not None:
-            return _per_slice(grid, turned[1], turned[2] * factor)
-    return None
-
-
-def _factor(values: Numbers, constant: Numbers, spread: Numbers) -> Numbers | None:
-    """By what each value was multiplied, the same wherever the scale is along one axis."""
-    if np.array_equal(values, constant):
-        return np.ones((1,) * values.ndim, np.float32)
-    axis = _axis(spread)
-    if axis is None:
-        return None
-    others = tuple(i for i in range(values.ndim) if i != axis)
-    wide, held = values.astype(np.float64), constant.astype(np.float64)
-    power = (wide**2).sum(others, keepdims=True)
-    factor = np.divide((wide * held).sum(others, keepdims=True), power, where=power > 0)
-    off = np.abs(wide * factor - held).max(others, keepdims=True)
-    if (off > _FACTOR_TOLERANCE * np.abs(held).max(others, keepdims=True)).any():
-        return None
-    single: Numbers = factor.astype(np.float32)
-    return single
-
-
-def _axis(spread: Numbers) -> int | None:
-    """The one axis along which scales differ (the longest, if they do not); None if several."""
-    differ = [i for i in range(spread.ndim) if (spread != spread.take([0], i)).any()]
-    if len(differ) > 1:
-        return None
-    return differ[0] if differ else max(range(spread.ndim), key=lambda i: spread.shape[i])
-
-
-def _per_slice(grid: Grid, levels: Numbers, spread: Numbers) -> Stored | None:
-    axis = _axis(spread)
-    if axis is None:
-        return None
-    signed = np.where(spread < 0, -levels, levels).astype(np.int8)  # a negative factor
-    first = tuple(slice(None) if i == axis else 0 for i in range(levels.ndim))
-    scale = np.abs(spread[first]).astype(np.float32)
-    return Stored(grid.storage.dtype, np.ascontiguousarray(signed), scale, axis)
 
 
 def store(model: Any, tensor: Any, stored: Stored) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ _BINS = 16_384  # at least 16 per step of 8 bits, when all of a one-sided range 
 _TINIEST = 2.0**-100  # its bins still have float32 reciprocals
 _PERCENTILE = 1e-4
 _SHRINKS = np.linspace(1.0, 0.2, 41)
+_COARSE = 4
 _ROUNDS = 2
 
 
@@ -102,7 +104,10 @@ def estimate(seen: Histogram, method: str, *, bits: int = 8, symmetric: bool = F
 
 def range_error(seen: Histogram, bounds: tuple[float, float], bits: int) -> float:
     """Mean squared error of what was seen, rounded to `2^bits` affine integers over `bounds`."""
-    values, counts = seen.occupied()
+    return _error(*seen.occupied(), bounds, bits)
+
+
+def _error(values: Numbers, counts: Numbers, bounds: tuple[float, float], bits: int) -> float:
     return float(((_rounded(values, bounds, bits)[0] - values) ** 2 @ counts) / counts.sum())
 
 
@@ -142,24 +147,29 @@ def _percentile(seen: Histogram, ends: _Ends, bits: int, symmetric: bool) -> _En
 
 
 def _mse(seen: Histogram, ends: _Ends, bits: int, symmetric: bool) -> _Ends:
+    values, counts = seen.occupied()
+
     def error(bounds: _Ends) -> float:
-        return range_error(seen, bounds, bits)
+        return _error(values, counts, bounds, bits)
 
-    best = min((_shrunk(ends, s, s) for s in _SHRINKS), key=error)
+    both = _shrunk(lambda s: error((ends[0] * s, ends[1] * s)))
+    low, high = ends[0] * both, ends[1] * both
     if symmetric:
-        return best
-    for _ in range(_ROUNDS):  # one end at a time, from the best so far
-        low, high = best
-        best = min([best, *((low, ends[1] * s) for s in _SHRINKS if ends[1] * s > low)], key=error)
-        low, high = best
-        best = min(
-            [best, *((ends[0] * s, high) for s in _SHRINKS if ends[0] * s < high)], key=error
-        )
-    return best
+        return low, high
+    for _ in range(_ROUNDS):  # one end at a time
+        if ends[1] > 0:
+            high = ends[1] * _shrunk(partial(lambda low, s: error((low, ends[1] * s)), low))
+        if ends[0] < 0:
+            low = ends[0] * _shrunk(partial(lambda high, s: error((ends[0] * s, high)), high))
+    return low, high
 
 
-def _shrunk(ends: _Ends, low: float, high: float) -> _Ends:
-    return ends[0] * low, ends[1] * high
+def _shrunk(error: Callable[[float], float]) -> float:
+    """The factor of `_SHRINKS` with the least error: every fourth, then those around the best."""
+    coarse = min(_SHRINKS[::_COARSE], key=error)
+    place = int(np.searchsorted(-_SHRINKS, -coarse))
+    near = _SHRINKS[max(place - _COARSE + 1, 0) : place + _COARSE]
+    return float(min(near, key=error))
 
 
 def _entropy(seen: Histogram, ends: _Ends, bits: int, symmetric: bool) -> _Ends:

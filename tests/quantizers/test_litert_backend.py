@@ -127,7 +127,7 @@ def test_a_head_calibrated_on_other_inputs_shares_weights_and_not_biases(
 
 
 def test_an_entry_point_without_samples_is_named(source, samples, tmp_path):
-    with pytest.raises(UsageFault, match=r"Signature 'head_project' of .* has no calib"):
+    with pytest.raises(UsageFault, match=r"Signature 'head_project' has no calib"):
         quantize_file(source, tmp_path / "q.tflite", Plan(recipe("w8a8")), {"forward": samples})
     assert not (tmp_path / "q.tflite").exists()
 
