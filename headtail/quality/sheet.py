@@ -41,9 +41,9 @@ def most_certain(changed: Sequence[ChangedImage], limit: int) -> list[ChangedIma
 
 
 def with_thumbnails(
-    report: QualityReport, frame_of: Callable[[int], Frame], *, limit: int = 24
+    report: QualityReport, frame_of: Callable[[int], Frame], *, limit: int = 8
 ) -> QualityReport:
-    """`report` with a small JPEG of its `limit` most certain changes.
+    """`report` with a small JPEG of its `limit` most certain changes, as many as the page shows.
 
     `frame_of(index)` gives evaluation input `index` as a picture, uint8 (height, width, 3) RGB.
     """

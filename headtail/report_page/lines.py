@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from headtail.report_page.scales import Scale
+from headtail.report_page.scales import Scale, apart, drawable
 from headtail.report_page.spots import Spot
 
-__all__ = ["COLOURS", "histogram", "noise_lines"]
+__all__ = ["histogram", "ink_of", "noise_lines"]
 
 WIDTH, HEIGHT = 600, 320
 LEFT, RIGHT, TOP, BOTTOM = 46, 66, 20, 40
@@ -21,10 +21,16 @@ def noise_lines(profiles: Sequence[Spot]) -> str:
     most = max(len(profile["layers"].value) for profile in profiles)
     across = Scale(0, max(1, most - 1), LEFT, WIDTH - RIGHT, 1)
     values = [one["snr_db"].value for profile in profiles for one in profile["layers"]]
-    upward = Scale.over(values, start=HEIGHT - BOTTOM, end=TOP)
+    heights = iter(drawable(values))
+    upward = Scale.over(drawable(values), start=HEIGHT - BOTTOM, end=TOP)
+    places = [
+        [(across(i), upward(next(heights))) for i in range(len(profile["layers"].value))]
+        for profile in profiles
+    ]
+    ends = apart([line[-1][1] for line in places], 15)
     lines = [
-        _line(profile, across, upward, COLOURS[i % len(COLOURS)])
-        for i, profile in enumerate(profiles)
+        _line(profile, line, end, i)
+        for i, (profile, line, end) in enumerate(zip(profiles, places, ends, strict=True))
     ]
     title = "Signal-to-noise ratio in decibels at the output of each layer, in order of execution"
     return (
@@ -49,21 +55,25 @@ def _grid(upward: Scale) -> str:
     )
 
 
-def _line(profile: Spot, across: Scale, upward: Scale, hue: str) -> str:
-    ink = f"var(--{hue})"
-    layers = list(profile["layers"])
-    places = [(across(i), upward(one["snr_db"].value)) for i, one in enumerate(layers)]
+def ink_of(place: int) -> str:
+    """The colour of the line at this place in the list."""
+    return f"var(--{COLOURS[place % len(COLOURS)]})"
+
+
+def _line(profile: Spot, places: Sequence[tuple[float, float]], label_y: float, place: int) -> str:
+    ink = ink_of(place)
+    dashes = f' stroke-dasharray="{5 * (place // len(COLOURS))} 3"' if place >= len(COLOURS) else ""
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
     marks = [
         f"<g {one.at}><title>{one['layer']} ({one['op']}): {one['snr_db'].text('db')} dB</title>"
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3.4 if hollow else 2.2}" stroke="{ink}" '
         f'stroke-width="1.5" fill="{"var(--paper)" if hollow else ink}"/></g>'
-        for one, (x, y) in zip(layers, places, strict=True)
+        for one, (x, y) in zip(profile["layers"], places, strict=True)
         for hollow in (one["op"].value == "depthwise",)
     ]
-    x, y = places[-1]
-    label = f'<text class="tag" x="{x + 9:.1f}" y="{y + 4:.1f}">{profile["precision"]}</text>'
-    return f'<path class="line" stroke="{ink}" d="{path}"/>{"".join(marks)}{label}'
+    x = places[-1][0] + 9
+    label = f'<text class="tag" x="{x:.1f}" y="{label_y + 4:.1f}">{profile["precision"]}</text>'
+    return f'<path class="line" stroke="{ink}"{dashes} d="{path}"/>{"".join(marks)}{label}'
 
 
 def histogram(change: Spot) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from headtail.report_page.lines import COLOURS, histogram, noise_lines
+from headtail.report_page.lines import histogram, ink_of, noise_lines
 from headtail.report_page.spots import Spot
 from headtail.report_page.tables import artifact_name, head, missing, section, table
 
@@ -13,6 +13,7 @@ __all__ = ["changed", "distributions", "noise", "sensitivity"]
 
 SHOWN = 8  # of the worst layers, and of the changed images of an artifact
 BARS = 16
+LISTED = 2  # programs whose worst layers stand beside the chart
 OPERATORS = {  # as the class of a bar -> name, colour
     "conv": ("convolution", "calm"),
     "depthwise": ("depthwise convolution", "four"),
@@ -31,21 +32,31 @@ def noise(page: Spot) -> str:
     if not profiles:
         what = "No layer was measured; that happens while a model is quantized:"
         return section("Noise by layer", about, missing(what, command=_QUANTIZE))
-    falls = "".join(_falls(one, COLOURS[i % len(COLOURS)]) for i, one in enumerate(profiles))
+    key = "".join(f"<li>{_swatch(i)}{_program(profile)}</li>" for i, profile in enumerate(profiles))
+    noisiest = sorted(enumerate(profiles), key=lambda pair: _least(pair[1]))[:LISTED]
+    falls = "".join(_falls(profile, i) for i, profile in sorted(noisiest, key=lambda pair: pair[0]))
     body = (
-        f'<div class="split"><figure>{noise_lines(profiles)}</figure><div>{falls}</div></div>'
-        + "".join(map(_every_layer, profiles))
+        f'<div class="split"><figure><ul class="key">{key}</ul>{noise_lines(profiles)}</figure>'
+        f"<div>{falls}</div></div>" + "".join(map(_every_layer, profiles))
     )
     return section("Noise by layer", about, body)
 
 
-def _falls(profile: Spot, hue: str) -> str:
+def _least(profile: Spot) -> float:
+    return float(min(one["snr_db"].value for one in profile["layers"]))
+
+
+def _swatch(place: int) -> str:
+    return f'<span class="swatch" style="background:{ink_of(place)}"></span>'
+
+
+def _falls(profile: Spot, place: int) -> str:
     worst = sorted(profile["layers"], key=lambda one: one["snr_db"].value)[:5]
     items = "".join(
         f"<li>{one['layer'].dotted}<span>{one['snr_db'].show('db')}</span></li>" for one in worst
     )
-    swatch = f'<span class="swatch" style="background:var(--{hue})"></span>'
-    return f'<h3>{swatch}{_program(profile)}, least dB</h3><ul class="bars short">{items}</ul>'
+    heading = f"{_swatch(place)}{_program(profile)}, least dB"
+    return f'<h3>{heading}</h3><ul class="bars short">{items}</ul>'
 
 
 def _program(profile: Spot) -> str:

@@ -3,11 +3,14 @@ way."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Box", "Scale", "place_labels", "round_step"]
+from headtail.metrics import DB_LIMIT
+
+__all__ = ["Box", "Scale", "apart", "drawable", "place_labels", "round_step"]
 
 LETTER = 9.4  # width of a letter, in units, in the larger type of a narrow screen
 LINE = 15.0
@@ -55,6 +58,22 @@ class Scale:
         digits = max(0, -math.floor(math.log10(self.step) + 1e-9))
         values = [self.low + i * self.step for i in range(count + 1)]
         return [(value, f"{value:.{digits}f}") for value in values]
+
+
+def drawable(values: Sequence[float]) -> list[float]:
+    """Decibels as heights: where two tensors are equal, as high as the highest other value."""
+    finite = [value for value in values if abs(value) < DB_LIMIT]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    return [min(max(value, low), high) for value in values]
+
+
+def apart(places: Sequence[float], gap: float) -> list[float]:
+    """The places in their order from least to most, moved on where they are nearer than `gap`."""
+    moved = list(places)
+    order = sorted(range(len(moved)), key=lambda i: moved[i])
+    for before, after in itertools.pairwise(order):
+        moved[after] = max(moved[after], moved[before] + gap)
+    return moved
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from html import escape
 
 from headtail.report_page.glyphs import colour, mark, named
-from headtail.report_page.scales import Box, Scale, place_labels
+from headtail.report_page.scales import Box, Scale, drawable, place_labels
 from headtail.report_page.spots import Spot
 
 __all__ = ["Axis", "scatter"]
@@ -58,17 +58,16 @@ def scatter(artifacts: Sequence[Spot], cost: Axis, score: Axis, *, front: str, t
         end=WIDTH - RIGHT,
         zero=True,
     )
-    ends = [_ends(one[score.key]) for one in artifacts]
-    upward = Scale.over([v for pair in ends for v in pair], start=HEIGHT - BOTTOM, end=TOP)
+    heights = _heights([one[score.key] for one in artifacts])
+    upward = Scale.over([v for held in heights for v in held], start=HEIGHT - BOTTOM, end=TOP)
     clusters = _beside(
         [
             _Point(
                 one,
                 across(one[cost.key].value / cost.unit),
-                upward(one[score.key]["value"].value),
-                *map(upward, pair),
+                *map(upward, held),
             )
-            for one, pair in zip(artifacts, ends, strict=True)
+            for one, held in zip(artifacts, heights, strict=True)
         ]
     )
     points = [point for cluster in clusters for point in cluster]
@@ -85,10 +84,15 @@ def scatter(artifacts: Sequence[Spot], cost: Axis, score: Axis, *, front: str, t
     )
 
 
-def _ends(score: Spot) -> tuple[float, float]:
-    value = score["value"].value
-    low, high = score["low"].value, score["high"].value
-    return (value if low is None else low, value if high is None else high)
+def _heights(scores: Sequence[Spot]) -> list[list[float]]:
+    """Value and ends of the interval of each, the value itself where there is none."""
+    held = [
+        score["value"].value if score[name].value is None else score[name].value
+        for score in scores
+        for name in ("value", "low", "high")
+    ]
+    heights = drawable(held)
+    return [heights[i : i + 3] for i in range(0, len(heights), 3)]
 
 
 def _beside(points: list[_Point]) -> list[list[_Point]]:

@@ -315,3 +315,40 @@ def test_numbers_are_written_for_people():
     assert Spot({"a": [None]})["a"][0].show("db") == (
         '<data value="null" data-at="[&quot;a&quot;, &quot;0&quot;]">\N{EN DASH}</data>'
     )
+
+
+def test_a_model_that_does_not_classify_is_shown_by_its_decibels():
+    manifest = full_manifest()
+    seen = dataclasses.replace(manifest.artifacts[0].agreement, top1=None, low=None, high=None)
+    artifacts = tuple(dataclasses.replace(one, agreement=seen) for one in manifest.artifacts)
+    exact = dataclasses.replace(seen, snr_db_mean=float("inf"), snr_db_min=float("inf"))
+    artifacts = (dataclasses.replace(artifacts[0], agreement=exact), *artifacts[1:])
+    page, value = shown(dataclasses.replace(manifest, artifacts=artifacts), Report("export", ()))
+    assert value["score"] == "snr_db"
+    assert value["artifacts"][0]["snr_db"]["value"] == 400.0
+    assert "SNR dB against float32" in page.text
+    assert "\N{INFINITY}" in page.text
+
+
+def test_many_programs_are_told_apart():
+    report = full_report()
+    quality = report.quality or Quality()
+    noise = tuple(dataclasses.replace(quality.noise[0], precision=f"w{i}") for i in range(9))
+    layers = tuple(dataclasses.replace(one, snr_db=400.0) for one in noise[0].layers)
+    noise = (dataclasses.replace(noise[0], layers=layers), *noise[1:])
+    quality = dataclasses.replace(quality, noise=noise)
+    page, _ = shown(None, dataclasses.replace(report, quality=quality))
+    looks = [
+        (a["stroke"], a.get("stroke-dasharray")) for a in page.of("path") if a["class"] == "line"
+    ]
+    assert len(set(looks)) == 9
+    tags = [a for a in page.of("text") if a.get("class") == "tag"]
+    assert len({a["y"] for a in tags}) >= 9
+
+
+def test_a_bundle_of_nothing_that_works_has_a_page():
+    manifest = dataclasses.replace(full_manifest(), artifacts=(), cuts=())
+    page, value = shown(manifest, Report("export", (full_report().artifacts[-1],)))
+    assert value["verdicts"] == {"pass": 0, "poor": 0, "failed": 1}
+    assert "Of 1 artifact , 1 failed." in page.text
+    assert "No artifact was measured." in page.text

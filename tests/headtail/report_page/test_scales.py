@@ -1,9 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headtail.report_page.scales import Box, Scale, place_labels, round_step
+from headtail.report_page.scales import Box, Scale, apart, drawable, place_labels, round_step
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda value: round(value, 6))
 
@@ -60,3 +62,22 @@ def test_shared_area():
     assert Box(0, 0, 10, 10).shared(Box(5, 8, 10, 10)) == 10
     assert Box(0, 0, 10, 10).shared(Box(20, 0, 1, 1)) == 0
     assert np.isclose(Box(0, 0, 10, 10).outside(Box(5, 0, 100, 100)), 50)
+
+
+def test_equal_tensors_are_drawn_as_high_as_the_best_other():
+    assert drawable([20.0, 400.0, 31.0, -400.0]) == [20.0, 31.0, 31.0, 20.0]
+    assert drawable([400.0, 400.0]) == [1.0, 1.0]
+    assert drawable([0.5]) == [0.5]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 300), min_size=1, max_size=9))
+def test_labels_at_the_ends_of_lines_are_moved_apart(places):
+    moved = apart(places, 15)
+    assert all(now >= was for now, was in zip(moved, places, strict=True))
+    ordered = sorted(moved)
+    assert all(b - a >= 15 - 1e-9 for a, b in itertools.pairwise(ordered))
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    assert [moved[i] for i in order] == ordered
+    far = [100.0 * i for i in range(len(places))]
+    assert apart(far, 15) == far
