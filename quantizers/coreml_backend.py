@@ -3,7 +3,8 @@
 The float program is converted as it is, so its constants are the values of the plan's grids. Each
 is replaced by the operation that unpacks it: `constexpr_blockwise_shift_scale` (integers of 8 or 4
 bits, a scale per channel or block) or `constexpr_lut_to_dense` (indices of 4, 6 or 8 bits, a table
-per group of output channels); nothing is rounded again.
+per group of output channels); nothing is rounded again. MIL has no integers of 2 bits, so these are
+indices into -1, 0, 1, with scales behind them.
 https://apple.github.io/coremltools/docs-guides/source/opt-overview.html
 
 Static activation ranges are in the program before it is converted: `quantizers.static_graph` puts
@@ -18,6 +19,8 @@ import contextlib
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headtail.errors import ConversionFailed, UsageFault
 from quantizers.coreml_layout import Laid, Layouts
 from quantizers.recipe import Recipe
@@ -29,7 +32,6 @@ __all__ = ["HONOURS", "pass_pipeline", "quantize_model", "refusal"]
 
 HONOURS = frozenset({"fp32", "fp16", "w8"})
 
-_WEIGHTS = ("f32", "f16", "i8", "i4", "lut8", "lut6", "lut4")
 _REWRITING = (
     # multiply weights by what follows, and a weight that was on a grid no longer is
     "common::fuse_conv_scale",
@@ -41,9 +43,6 @@ _REWRITING = (
 
 def refusal(recipe: Recipe) -> str | None:
     """Why no Core ML file can be what `recipe` asks for; None if one can."""
-    missing = [str(s) for s in recipe.storages if s.dtype not in _WEIGHTS]
-    if missing:
-        return f"Core ML stores weights as {', '.join(_WEIGHTS)}, not as {missing[0]}"
     floats = {s.dtype for s in recipe.storages if not s.quantized}
     if len(floats) > 1 or (floats == {"f16"} and recipe.quantizes):
         return "its float weights have the precision the program computes in"
@@ -149,5 +148,12 @@ def _packed(laid: Laid, constant: Any) -> Any:
     if laid.storage.palette:
         indices, table = typed(laid.levels, f"uint{bits}"), laid.table.astype(floating)
         return mb.constexpr_lut_to_dense(indices=indices, lut=table, **place)
-    data, scale = typed(laid.levels, f"int{bits}"), laid.scale.astype(floating)
-    return mb.constexpr_blockwise_shift_scale(data=data, scale=scale, **place)
+    scale = laid.scale.astype(floating)
+    if bits > 2:
+        data = typed(laid.levels, f"int{bits}")
+        return mb.constexpr_blockwise_shift_scale(data=data, scale=scale, **place)
+    whole = np.array([-1, 0, 1, 0], floating).reshape(*[1] * laid.levels.ndim, 4, 1)
+    levels = mb.constexpr_lut_to_dense(
+        indices=typed(laid.levels + 1, "uint2"), lut=whole, before_op=constant
+    )
+    return mb.constexpr_blockwise_shift_scale(data=levels, scale=scale, **place)

@@ -39,6 +39,7 @@ ENTRIES = ("forward", "head_project")
 WEIGHTS, BIASES = 21_864, 114
 EXAMPLE = (torch.zeros(1, 3, 32, 32),)
 W4 = Recipe("w4", "i4", rules=(Rule("*", ("stem",), "i8"),))
+W2 = Recipe("w2b8", "i2", block=8, rules=(Rule("*", ("stem",), "i8"),))
 MIXED = Recipe(
     "mixed",
     "i8",
@@ -125,6 +126,7 @@ def equal(found, true):
         (recipe("w4b32"), {"f32": BIASES, "i4": WEIGHTS - 648, "i8": 648}),
         (recipe("p4"), {"f32": BIASES, "i8": 648, "lut4": WEIGHTS - 648}),
         (recipe("p6"), {"f32": BIASES, "lut6": WEIGHTS}),
+        (W2, {"f32": BIASES, "i2": WEIGHTS - 648, "i8": 648}),
         (MIXED, {"f32": BIASES + 480, "i8": 648, "i4": 6_912, "lut6": 13_824}),
     ],
     ids=lambda value: value.name if isinstance(value, Recipe) else "",
@@ -289,7 +291,6 @@ def test_what_core_ml_cannot_hold_is_refused():
         assert refusal(recipe(name)) is None
     assert "at run time" in str(refusal(recipe("w8a8d")))
     assert "i16" in str(refusal(recipe("w8a16")))
-    assert "not as i2" in str(refusal(Recipe("w2", "i2")))
     beside = Recipe("mixed", "i8", rules=(Rule("head*", weights="f16"),))
     assert "precision the program computes in" in str(refusal(beside))
     with pytest.raises(UsageFault, match=r"Core ML cannot be w8a8d\. Core ML has no operator"):
