@@ -8,7 +8,7 @@ weights and scales of the shared part are the same by construction and the `.pte
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headtail.errors import ConversionFailed, UsageFault
 from headtail.manifest import FORWARD
@@ -17,6 +17,8 @@ from quantizers.plan import Plan
 from quantizers.pt2e_forms import Renamed, to_integer_forms
 from quantizers.pt2e_heads import cut, outputs_in_forward
 from quantizers.pt2e_static import quantize_static
+from quantizers.pt2e_weight_only import quantize_dynamic, quantize_weights
+from quantizers.pt2e_xnnpack import partitioner
 from quantizers.recipe import RECIPES, Recipe
 
 if TYPE_CHECKING:
@@ -28,13 +30,15 @@ __all__ = ["HONOURS", "partitioner", "quantize_entries", "refusal"]
 
 def refusal(recipe: Recipe) -> str | None:
     """Why a `.pte` for XNNPACK cannot hold `recipe`; None if it can."""
-    if not recipe.quantizes:
+    mode, stored = recipe.activation_mode, [s for s in recipe.storages if s.quantized]
+    if not stored:
         return None if recipe.activations == "f32" else "half precision is not written yet"
-    if recipe.activations != "i8" or recipe.activation_mode != "static":
-        return "XNNPACK has no convolution with integer weights and floating-point activations"
-    for storage in recipe.storages:
-        if storage.quantized and (storage.dtype != "i8" or storage.block):
-            return f"XNNPACK has no static kernels for weights of {storage}"
+    if recipe.activations not in (("f32",) if mode == "none" else ("i8",)):
+        return f"XNNPACK has no {mode} kernels for activations of {recipe.activations}"
+    for storage in stored:
+        kernels = ("i8",) if mode != "none" else ("i8", "i4")
+        if storage.dtype not in kernels or storage.block:
+            return f"XNNPACK has no kernels for weights of {storage}"
     return None
 
 
@@ -64,40 +68,18 @@ def quantize_entries(
         returns = outputs_in_forward(flat)
         whole = flat[FORWARD]
         renamed = to_integer_forms(whole)
-        quantize_static(whole, plan, calibration, renamed=renamed)
+        if plan.recipe.activation_mode == "static":
+            quantize_static(whole, plan, calibration, renamed=renamed)
+        elif plan.recipe.activation_mode == "dynamic":
+            quantize_dynamic(whole, plan)
+        else:
+            quantize_weights(whole, plan, renamed)
         made = {}
         for name, program in entries.items():
             # cutting leaves the float weights behind, so forward is cut at its outputs too
             part = cut(whole, [_counterpart(whole, value, renamed) for value in returns[name]])
             made[name] = torch.export.export(part, program.example_inputs[0])
     return made
-
-
-def partitioner() -> Any:
-    """XNNPACK's partitioner, with the functions that it can tabulate for int8 let in.
-
-    executorch delegates them in float only, although its serializer and XNNPACK take them as
-    integers; `configs` is the parameter by which a caller says which operators to take.
-    """
-    from executorch.backends.xnnpack.partition.config import ALL_PARTITIONER_CONFIGS
-    from executorch.backends.xnnpack.partition.config.generic_node_configs import (
-        GeluConfig,
-        HardswishConfig,
-        LeakyReLUConfig,
-        SigmoidConfig,
-        TanhConfig,
-    )
-    from executorch.backends.xnnpack.partition.config.xnnpack_config import ConfigPrecisionType
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-
-    both = [ConfigPrecisionType.FP32, ConfigPrecisionType.STATIC_QUANT]
-    tables = (GeluConfig, HardswishConfig, LeakyReLUConfig, SigmoidConfig, TanhConfig)
-    widened = {
-        config: type(config.__name__, (config,), {"supported_precision_types": lambda _: both})
-        for config in tables
-    }
-    configs = [widened.get(config, config) for config in ALL_PARTITIONER_CONFIGS]
-    return XnnpackPartitioner(configs=configs)
 
 
 def _check(

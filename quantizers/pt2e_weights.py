@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headtail.errors import ConversionFailed
 from headtail.tensors import Array
 from quantizers.plan import Grid, Plan
 from quantizers.pt2e_forms import constant, tensor_of
@@ -26,7 +28,8 @@ _LEAST_SCALE = 2.0**-100
 def grid_of(module: fx.GraphModule, layer: fx.Node, plan: Plan) -> Grid | None:
     """The plan's grid for the layer's weight; a plan without grids rounds to nearest.
 
-    None: the weight stays floating point.
+    The weight is found by its name, or, if a rewrite of the program renamed or reshaped it, by its
+    values. None: it stays floating point.
     """
     source: Any = layer.args[1]
     weight = tensor_of(module, source)
@@ -34,9 +37,20 @@ def grid_of(module: fx.GraphModule, layer: fx.Node, plan: Plan) -> Grid | None:
         return None
     if any(tensor_of(module, bias) is None for bias in layer.args[2:3] if bias is not None):
         return None  # a bias that is computed
-    if plan.grids:
-        return plan.grids.get(str(source.target))
-    return _nearest(weight.numpy(), LAYERS[str(layer.target)])
+    held = weight.numpy()
+    if not plan.grids:
+        return _nearest(held, LAYERS[str(layer.target)], plan.recipe.storage)
+    name = str(source.target)
+    for grid in (plan.grids[name],) if name in plan.grids else plan.grids.values():
+        if grid.levels.size == held.size and np.array_equal(grid.values().ravel(), held.ravel()):
+            return replace(grid, levels=grid.levels.reshape(held.shape))
+    if name not in plan.grids:
+        return None
+    raise ConversionFailed(
+        f"Weight {name!r} is not on its grid ({plan.grids[name].storage}).",
+        expected="The program's weights are exactly the values of the plan's grids.",
+        remedy="Quantize the program that the plan was made with.",
+    )
 
 
 def widened(grid: Grid, bias: Array, input_scale: float, *, axis: int) -> Grid:
@@ -60,6 +74,7 @@ def store(module: fx.GraphModule, layer: fx.Node, grid: Grid) -> None:
     import torch
 
     axis, source = LAYERS[str(layer.target)], layer.args[1]
+    limits = (-127, 127) if grid.storage.bits == 8 else (-8, 7)
     hint = str(source.target).replace(".", "_")  # type: ignore[union-attr]  # a node
     scale = torch.from_numpy(grid.scale.astype(np.float32).reshape(-1))
     with module.graph.inserting_before(layer):
@@ -69,7 +84,7 @@ def store(module: fx.GraphModule, layer: fx.Node, grid: Grid) -> None:
         zero = constant(module, f"{hint}_zero", zeros, layer)
         weight = module.graph.call_function(
             torch.ops.quantized_decomposed.dequantize_per_channel.default,
-            (levels, scales, zero, axis, -127, 127, torch.int8),
+            (levels, scales, zero, axis, *limits, torch.int8),
         )
     weight.meta["val"] = source.meta["val"]  # type: ignore[union-attr]  # a node
     layer.update_arg(1, weight)
@@ -85,9 +100,9 @@ def store_bias(module: fx.GraphModule, layer: fx.Node, bias: Any, scale: Array) 
         layer.update_arg(2, constant(module, hint, torch.from_numpy(rounded), layer))
 
 
-def _nearest(weight: Array, axis: int) -> Grid:
-    others = tuple(i for i in range(weight.ndim) if i != axis)
+def _nearest(weight: Array, axis: int, storage: Storage) -> Grid:
+    others, most = tuple(i for i in range(weight.ndim) if i != axis), 2 ** (storage.bits - 1) - 1
     widest = np.abs(weight).max(axis=others, keepdims=True)
-    scale = np.maximum(widest / np.float32(127), np.float32(_LEAST_SCALE))
-    levels = np.clip(np.rint(weight / scale), -127, 127).astype(np.int8)
-    return Grid(Storage("i8"), levels, scale)
+    scale = np.maximum(widest / np.float32(most), np.float32(_LEAST_SCALE))
+    levels = np.clip(np.rint(weight / scale), -most, most).astype(np.int8)
+    return Grid(Storage(storage.dtype), levels, scale)
