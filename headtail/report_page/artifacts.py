@@ -48,9 +48,10 @@ def trade_offs(page: Spot) -> str:
     )
     without = [one for one in scored if one not in timed]
     about = (
-        "Further up and further left is better. The dotted steps are the Pareto front: nothing "
-        "costs less and scores as well. Filled marks are on it. Bars are 95 % intervals; marks "
-        "that would cover each other stand side by side."
+        "Further up and further left is better; equal ratios of cost are equal distances. The "
+        "dotted steps are the Pareto front: nothing costs less and scores as well; filled marks "
+        "are on it. Bars are 95 % intervals. Equal precisions that would cover each other stand "
+        "side by side; a mark without room for its name tells it when pointed at."
     )
     body = f'<ul class="key">{key}</ul><div class="panels">{panels}</div>' + _untimed(without)
     return section("Trade-offs", about, body)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from headtail.report_page.scales import Scale, apart, drawable
+from headtail.report_page.labels import apart
+from headtail.report_page.scales import Scale, drawable
 from headtail.report_page.spots import Spot
 
 __all__ = ["histogram", "ink_of", "noise_lines"]

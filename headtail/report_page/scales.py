@@ -1,19 +1,24 @@
-"""From values to places: a linear scale with round ticks, and labels that keep out of each other's
-way."""
+"""From values to places, with round numbers for the ticks."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headtail.metrics import DB_LIMIT
 
-__all__ = ["Box", "Scale", "apart", "drawable", "place_labels", "round_step"]
+__all__ = ["LogScale", "Scale", "drawable", "round_step"]
 
-LETTER = 9.4  # width of a letter, in units, in the larger type of a narrow screen
-LINE = 15.0
+ROOM = 1.3, 1.15  # ratios of the values to the ends of a logarithmic scale
+# mantissas of ticks, from coarse to fine
+_SERIES = (
+    (1.0,),
+    (1.0, 3.0),
+    (1.0, 2.0, 5.0),
+    (1.0, 2.0, 3.0, 5.0, 7.0),
+    (1.0, 1.5, 2, 3, 4, 6, 8),
+)
 
 
 def round_step(span: float, most: int) -> float:
@@ -60,67 +65,43 @@ class Scale:
         return [(value, f"{value:.{digits}f}") for value in values]
 
 
+@dataclass(frozen=True)
+class LogScale:
+    """Positive values from `low` to `high`; equal ratios are equal distances."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    @classmethod
+    def over(cls, values: Sequence[float], *, start: float, end: float) -> LogScale:
+        """Around the values, with some room at both ends."""
+        return cls(min(values) / ROOM[0], max(values) * ROOM[1], start, end)
+
+    def __call__(self, value: float) -> float:
+        """The place of a value."""
+        share = math.log(value / self.low) / math.log(self.high / self.low)
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self, most: int = 7) -> list[tuple[float, str]]:
+        """Round values and what to call them: of the finest series that has at most `most`."""
+        decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        found: list[float] = []
+        for series in _SERIES:
+            values = [m * 10.0**decade for decade in decades for m in series]
+            held = [value for value in values if self.low <= value <= self.high]
+            if len(held) <= most:
+                found = held
+        if len(found) < 2:  # nearly one value: what a linear scale would write
+            step = round_step(self.high - self.low, most)
+            first = math.ceil(self.low / step)
+            found = [i * step for i in range(first, math.floor(self.high / step) + 1)]
+        return [(value, f"{value:.6g}") for value in found]
+
+
 def drawable(values: Sequence[float]) -> list[float]:
     """Decibels as heights: where two tensors are equal, as high as the highest other value."""
     finite = [value for value in values if abs(value) < DB_LIMIT]
     low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
     return [min(max(value, low), high) for value in values]
-
-
-def apart(places: Sequence[float], gap: float) -> list[float]:
-    """The places in their order from least to most, moved on where they are nearer than `gap`."""
-    moved = list(places)
-    order = sorted(range(len(moved)), key=lambda i: moved[i])
-    for before, after in itertools.pairwise(order):
-        moved[after] = max(moved[after], moved[before] + gap)
-    return moved
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle by its left top corner."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    def shared(self, other: Box) -> float:
-        """The area that both cover."""
-        across = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
-        down = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
-        return max(0.0, across) * max(0.0, down)
-
-    def outside(self, frame: Box) -> float:
-        """The area that the frame does not cover."""
-        return max(0.0, round(self.width * self.height - self.shared(frame), 6))
-
-
-def place_labels(marks: Sequence[tuple[Box, str]], taken: Sequence[Box], frame: Box) -> list[Box]:
-    """A place beside each mark for its text, where it covers least of marks, `taken`, other labels.
-
-    Greedy in the order given, over eight places around the mark: right, left, above, below, and
-    the corners.
-    """
-    obstacles = [*(box for box, _ in marks), *taken]
-    placed: list[Box] = []
-    for mark, words in marks:
-        choices = _around(mark, len(words) * LETTER)
-        busy = [*obstacles, *placed]
-        placed.append(
-            min(
-                choices,
-                key=lambda box: sum(map(box.shared, busy)) + 20 * box.outside(frame),
-            )
-        )
-    return placed
-
-
-def _around(mark: Box, width: float) -> list[Box]:
-    right, left = mark.x + mark.width + 3, mark.x - width - 3
-    middle = mark.x + (mark.width - width) / 2
-    level = mark.y + (mark.height - LINE) / 2
-    above, below = mark.y - LINE - 1, mark.y + mark.height + 1
-    corners = [(right, level), (left, level), (middle, above), (middle, below)]
-    corners += [(x, y) for y in (below, above) for x in (right - 2, left + 2)]
-    return [Box(x, y, width, LINE) for x, y in corners]

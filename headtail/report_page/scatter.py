@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
 from headtail.report_page.glyphs import colour, mark, named
-from headtail.report_page.scales import Box, Scale, drawable, place_labels
+from headtail.report_page.labels import Box, Tag, place_labels
+from headtail.report_page.scales import LogScale, Scale, drawable
 from headtail.report_page.spots import Spot
 
 __all__ = ["Axis", "scatter"]
 
-WIDTH, HEIGHT = 440, 330
+WIDTH, HEIGHT = 440, 360
 LEFT, RIGHT, TOP, BOTTOM = 48, 18, 16, 46
 RADIUS = 5.0
+HOLLOW = 4.2
 SIDE_BY_SIDE = 12.0  # between marks that would coincide
 NEAR = 9.0
+FAR = 4.0  # from a mark, for a label
 
 
 @dataclass(frozen=True)
@@ -52,22 +56,14 @@ class _Point:
 
 def scatter(artifacts: Sequence[Spot], cost: Axis, score: Axis, *, front: str, title: str) -> str:
     """An SVG of the artifacts that have both figures; `front` names the front to draw."""
-    across = Scale.over(
-        [one[cost.key].value / cost.unit for one in artifacts],
-        start=LEFT,
-        end=WIDTH - RIGHT,
-        zero=True,
-    )
+    costs = [one[cost.key].value / cost.unit for one in artifacts]
+    across = LogScale.over(costs, start=LEFT, end=WIDTH - RIGHT)
     heights = _heights([one[score.key] for one in artifacts])
     upward = Scale.over([v for held in heights for v in held], start=HEIGHT - BOTTOM, end=TOP)
     clusters = _beside(
         [
-            _Point(
-                one,
-                across(one[cost.key].value / cost.unit),
-                *map(upward, held),
-            )
-            for one, held in zip(artifacts, heights, strict=True)
+            _Point(one, across(price), *map(upward, held))
+            for one, price, held in zip(artifacts, costs, heights, strict=True)
         ]
     )
     points = [point for cluster in clusters for point in cluster]
@@ -96,11 +92,12 @@ def _heights(scores: Sequence[Spot]) -> list[list[float]]:
 
 
 def _beside(points: list[_Point]) -> list[list[_Point]]:
-    """Clusters of marks that would cover each other, set side by side around where they belong."""
+    """Marks of one precision that would cover each other, side by side around where they belong."""
     clusters: list[list[_Point]] = []
     for point in sorted(points, key=lambda p: (p.x, p.format, p.precision)):
         for cluster in clusters:
-            if abs(cluster[0].x - point.x) < NEAR and abs(cluster[0].y - point.y) < NEAR:
+            near = abs(cluster[0].x - point.x) < NEAR and abs(cluster[0].y - point.y) < NEAR
+            if near and cluster[0].precision == point.precision:
                 cluster.append(point)
                 break
         else:
@@ -108,13 +105,13 @@ def _beside(points: list[_Point]) -> list[list[_Point]]:
     return [
         [
             replace(point, shown_x=point.x + (i - (len(cluster) - 1) / 2) * SIDE_BY_SIDE)
-            for i, point in enumerate(sorted(cluster, key=lambda p: (p.precision, p.format)))
+            for i, point in enumerate(sorted(cluster, key=lambda p: p.format))
         ]
         for cluster in clusters
     ]
 
 
-def _grid(across: Scale, upward: Scale, x_title: str, y_title: str) -> str:
+def _grid(across: LogScale, upward: Scale, x_title: str, y_title: str) -> str:
     bottom = HEIGHT - BOTTOM
     lines = [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -167,39 +164,50 @@ def _mark(point: _Point, cost: Axis, score: Axis, front: str) -> str:
         f"{spot[cost.key].text(cost.kind)} {cost.title}"
     )
     filled = front in spot["fronts"].value
-    shape = mark(point.format, point.shown_x, point.y, RADIUS, filled=filled)
+    radius = RADIUS if filled else HOLLOW
+    shape = mark(point.format, point.shown_x, point.y, radius, filled=filled)
     place = f'data-cost="{spot[cost.key].value}" data-score="{value["value"].value}"'
     return f"<g {spot.at} {place}><title>{words}</title>{shape}</g>"
 
 
 def _labels(clusters: Sequence[Sequence[_Point]], on: Sequence[_Point]) -> list[str]:
-    """The precisions: one label for marks that stand side by side."""
+    """The precisions, one for marks that stand side by side; those on the front in any case."""
     room = RADIUS + 1
-    marks, taken = [], []
+    tags, taken = [], []
     for cluster in clusters:
         left, right = cluster[0].shown_x, cluster[-1].shown_x
-        words = ", ".join(dict.fromkeys(point.precision for point in cluster))
         box = Box(left - room, cluster[0].y - room, right - left + 2 * room, 2 * room)
-        marks.append((box, words))
-        taken += [Box(p.shown_x - 1, p.high, 2, p.low - p.high) for p in cluster]
+        tags.append(Tag(box, cluster[0].precision, any(point in on for point in cluster)))
+        taken += [Box(p.shown_x - 0.5, p.high, 1, p.low - p.high) for p in cluster]
     for here, there in zip(on, [*on[1:], None], strict=True):
         end = there.x if there else WIDTH - RIGHT
         taken.append(Box(here.x, here.y - 1, end - here.x, 2))
         if there:
             taken.append(Box(there.x - 1, there.y, 2, here.y - there.y))
     frame = Box(LEFT, TOP - 4, WIDTH - LEFT, HEIGHT - TOP - BOTTOM + 2)
-    boxes = place_labels(marks, taken, frame)
-    return [_label(box, *mark) for box, mark in zip(boxes, marks, strict=True)]
+    boxes = place_labels(tags, taken, frame)
+    return [_label(box, tag) for box, tag in zip(boxes, tags, strict=True) if box]
 
 
-def _label(box: Box, beside: Box, words: str) -> str:
-    """The words, from the side of the box that is next to the mark."""
+def _label(box: Box, tag: Tag) -> str:
+    """The words, from the side of the box that is next to the mark, and a line if they are far."""
+    mark = tag.mark
     x, anchor = box.x + box.width / 2, "middle"
-    if box.x >= beside.x + beside.width - 3:
+    if box.x >= mark.x + mark.width - FAR:
         x, anchor = box.x, "start"
-    elif box.x + box.width <= beside.x + 3:
+    elif box.x + box.width <= mark.x + FAR:
         x, anchor = box.x + box.width, "end"
-    return (
+    words = (
         f'<text class="tag" x="{x:.1f}" y="{box.y + 11.5:.1f}" text-anchor="{anchor}">'
-        f"{escape(words)}</text>"
+        f"{escape(tag.words)}</text>"
+    )
+    centre = mark.x + mark.width / 2, mark.y + mark.height / 2
+    end = min(max(centre[0], box.x), box.x + box.width), min(max(centre[1], box.y), box.y + 13)
+    away = math.dist(centre, end)
+    if away < mark.width / 2 + 2 * FAR:
+        return words
+    start = [c + (e - c) * (RADIUS + 2) / away for c, e in zip(centre, end, strict=True)]
+    return (
+        f'<line class="leader" x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" '
+        f'y2="{end[1]:.1f}"/>{words}'
     )

@@ -122,7 +122,8 @@ svg .grid{stroke:var(--line);stroke-width:1}
 svg .axis{stroke:var(--soft);stroke-width:1}
 svg .front{fill:none;stroke:var(--front);stroke-width:1.5;stroke-dasharray:1 4;
 stroke-linecap:round}
-svg .whisker{stroke-width:1.5;opacity:.45}
+svg .whisker{stroke-width:1.5;opacity:.35}
+svg .leader{stroke:var(--soft);stroke-width:.75;opacity:.7}
 svg .mark{stroke-width:2}
 svg .line{fill:none;stroke-width:1.75;stroke-linejoin:round}
 svg .before{fill:none;stroke:var(--soft);stroke-width:1.25;vector-effect:non-scaling-stroke}
