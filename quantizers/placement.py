@@ -1,0 +1,75 @@
+"""Which values of a network are integers when its activations are quantized statically.
+
+The inputs and outputs of the operators that compute in integers. An activation function that
+runtimes fuse into the operator before it (ReLU, ReLU6) bounds that operator's output, so that it is
+the one that is quantized; values that were only reshaped share the range of what they were made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import fx
+
+__all__ = ["integer_values"]
+
+_COMPUTED = frozenset(
+    f"aten.{name}"
+    for name in (
+        "conv1d.default", "conv2d.default", "linear.default", "matmul.default", "bmm.default",
+        "add.Tensor", "sub.Tensor", "mul.Tensor", "cat.default", "mean.dim",
+        "adaptive_avg_pool2d.default", "avg_pool2d.default", "max_pool2d.default",
+    )
+)  # fmt: skip
+_FUSED = frozenset(f"aten.{name}.default" for name in ("relu", "relu6", "hardtanh", "clamp"))
+_RESHAPED = frozenset(
+    f"aten.{name}"
+    for name in (
+        "view.default", "reshape.default", "flatten.using_ints", "permute.default",
+        "transpose.int", "unsqueeze.default", "squeeze.dim", "squeeze.dims", "squeeze.default",
+        "expand.default", "slice.Tensor", "select.int", "split_with_sizes.default",
+        "split.Tensor", "chunk.default", "unbind.int", "pad.default", "constant_pad_nd.default",
+        "dropout.default", "clone.default", "contiguous.default", "alias.default",
+        "max_pool2d.default", "pixel_shuffle.default",
+    )
+)  # fmt: skip
+
+
+def integer_values(graph: fx.GraphModule) -> list[str]:
+    """Names of the values that get a range, in the graph's order."""
+    chosen = {
+        value
+        for node in graph.graph.nodes
+        if str(node.target) in _COMPUTED
+        for value in (_result(node), *_operands(node))
+    }
+    return [node.name for node in graph.graph.nodes if node in chosen]
+
+
+def _result(node: fx.Node) -> fx.Node:
+    users = list(node.users)
+    fused = len(users) == 1 and str(users[0].target) in _FUSED
+    return _origin(users[0] if fused else node)
+
+
+def _operands(node: fx.Node) -> Iterator[fx.Node]:
+    for value in node.all_input_nodes:
+        origin = _origin(value)
+        if origin.op != "get_attr" and _is_float(origin):
+            yield origin
+
+
+def _origin(node: fx.Node) -> fx.Node:
+    """The value that `node` is a part or another shape of."""
+    import operator
+
+    while str(node.target) in _RESHAPED or node.target is operator.getitem:
+        node = node.all_input_nodes[0]
+    return node
+
+
+def _is_float(node: fx.Node) -> bool:
+    value: Any = node.meta.get("val")
+    return bool(getattr(value, "is_floating_point", lambda: False)())
