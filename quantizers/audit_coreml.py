@@ -1,8 +1,8 @@
 """Counts what an `.mlpackage` holds; definitions in `quantizers.audit`.
 
 A compressed weight is a `constexpr_*` operation; it counts as what it is stored in, not as the
-float it unpacks to: indices of four bits into a table are `lut4`, or `i4` if a scale multiplies
-what stands in the table.
+float it unpacks to: indices of four bits into a table are `lut4`, or `i4` if the table holds
+integers.
 
 A quantized operator is written as a float one whose results are quantized at once, maybe behind an
 activation function that is computed with it. Such a result counts as the integers it becomes, and
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def _weights(functions: Any) -> dict[str, int]:
     for name in functions:
         operations = list(_operations(functions[name]))
         inside = {
-            argument.name: operation.type
+            argument.name
             for operation in operations
             if operation.type.startswith("constexpr_")
             for binding in operation.inputs.values()
@@ -107,11 +107,8 @@ def _weights(functions: Any) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _stored(operation: Any, inside: Mapping[str, str]) -> tuple[str, Any] | None:
-    """Dtype and value of a weight as it is stored, or None if the operation is no weight.
-
-    `inside`: values that constant operations read -> the type of the reader.
-    """
+def _stored(operation: Any, inside: set[str]) -> tuple[str, Any] | None:
+    """Dtype and value of a weight as it is stored, or None if the operation is no weight."""
     if operation.type == "const" and operation.outputs[0].name not in inside:
         value = operation.attributes["val"]
         tensor = value.type.tensorType
@@ -125,8 +122,8 @@ def _stored(operation: Any, inside: Mapping[str, str]) -> tuple[str, Any] | None
         return None  # another constant operation holds it
     dtype = _dtype(value.type.tensorType)
     if operation.type == "constexpr_lut_to_dense":
-        scaled = inside.get(operation.outputs[0].name) == "constexpr_blockwise_shift_scale"
-        dtype = ("i" if scaled else "lut") + dtype.lstrip("uint")
+        kind = "lut" if _dtype(operation.outputs[0].type.tensorType) in _FLOATS else "i"
+        dtype = kind + dtype.lstrip("uint")
     return dtype, value
 
 

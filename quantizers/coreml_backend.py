@@ -3,8 +3,9 @@
 The float program is converted as it is, so its constants are the values of the plan's grids. Each
 is replaced by the operation that unpacks it: `constexpr_blockwise_shift_scale` (integers of 8 or 4
 bits, a scale per channel or block) or `constexpr_lut_to_dense` (indices of 4, 6 or 8 bits, a table
-per group of output channels); nothing is rounded again. MIL has no integers of 2 bits, so these are
-indices into -1, 0, 1, with scales behind them.
+per group of output channels), or by the first behind the second (a palette with a scale for each
+channel); nothing is rounded again. MIL has no integers of 2 bits, so these are indices into a table
+of -1, 0 and 1.
 https://apple.github.io/coremltools/docs-guides/source/opt-overview.html
 
 Static activation ranges are in the program before it is converted: `quantizers.static_graph` puts
@@ -143,17 +144,18 @@ def _packed(laid: Laid, constant: Any) -> Any:
     def typed(values: Any, name: str) -> Any:
         return values.astype(types.nptype_from_builtin(types.string_to_builtin(name)))
 
-    bits, floating = laid.storage.bits, constant.outputs[0].val.dtype
+    floating = constant.outputs[0].val.dtype
     place = {"before_op": constant, "name": f"{constant.name}_quantized"}
-    if laid.storage.palette:
-        indices, table = typed(laid.levels, f"uint{bits}"), laid.table.astype(floating)
-        return mb.constexpr_lut_to_dense(indices=indices, lut=table, **place)
+    bits, levels, table = laid.storage.bits, laid.levels, laid.table.astype(floating)
+    if laid.storage.integer and bits == 2:  # MIL has no such integers
+        whole = np.array([-1, 0, 1, 0], np.int8)
+        levels, table = laid.levels + 1, whole.reshape(*[1] * laid.levels.ndim, 4, 1)
+    if not table.size:
+        data = typed(levels, f"int{bits}")
+    else:
+        own = place if not laid.scale.size else {"before_op": constant}
+        data = mb.constexpr_lut_to_dense(indices=typed(levels, f"uint{bits}"), lut=table, **own)
+    if not laid.scale.size:
+        return data
     scale = laid.scale.astype(floating)
-    if bits > 2:
-        data = typed(laid.levels, f"int{bits}")
-        return mb.constexpr_blockwise_shift_scale(data=data, scale=scale, **place)
-    whole = np.array([-1, 0, 1, 0], floating).reshape(*[1] * laid.levels.ndim, 4, 1)
-    levels = mb.constexpr_lut_to_dense(
-        indices=typed(laid.levels + 1, "uint2"), lut=whole, before_op=constant
-    )
-    return mb.constexpr_blockwise_shift_scale(data=levels, scale=scale, **place)
+    return mb.constexpr_blockwise_shift_scale(data=data, scale=scale, **place)

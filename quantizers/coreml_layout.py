@@ -24,7 +24,7 @@ class Laid:
     """A grid whose `levels` have the shape of the constant.
 
     `scale` has its rank. `table` has two axes more: one table per block of the constant's axes,
-    entries, and one for vectors of length one. One of the two is empty.
+    entries, and one for vectors of length one. Either is empty where the grid has none.
     """
 
     storage: Storage
@@ -77,15 +77,14 @@ def _way(values: Array, constant: Array) -> tuple[int, ...] | None:
 
 
 def _laid(grid: Grid, way: Sequence[int], shape: Sequence[int]) -> Laid:
-    rank = grid.levels.ndim
+    levels = _along(grid.levels, way, shape)
+    scale = _along(grid.scale, way, shape) if grid.scale.size else grid.scale
     if not grid.storage.palette:
-        scale = _along(grid.scale, way, shape)
-        return Laid(grid.storage, _along(grid.levels, way, shape), scale, grid.table)
+        return Laid(grid.storage, levels, scale, grid.table)
     groups, entries = grid.table.shape
-    wide = grid.table.reshape(groups, *[1] * (rank - 1), entries)
+    wide = grid.table.reshape(groups, *[1] * (grid.levels.ndim - 1), entries)
     tables = [_along(wide[..., entry], way, shape) for entry in range(entries)]
-    table = np.stack(tables, -1)[..., None]
-    return Laid(grid.storage, _along(grid.levels, way, shape), grid.scale, table)
+    return Laid(grid.storage, levels, scale, np.stack(tables, -1)[..., None])
 
 
 def _along(values: Array, way: Sequence[int], shape: Sequence[int]) -> Array:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from headtail.errors import UsageFault
 from headtail.tensors import Array
 
-__all__ = ["fit_palette"]
+__all__ = ["fit_palette", "fit_scaled_palette"]
 
 _Floats = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
@@ -54,6 +54,21 @@ def fit_palette(weight: Array, bits: int, *, importance: Array | None = None) ->
     )
     tables = [_table(*pair, 1 << bits) for pair in zip(values, worth, strict=True)]
     return np.stack(tables).astype(np.float32)
+
+
+def fit_scaled_palette(weight: Array, bits: int) -> tuple[Array, Array]:
+    """Tables as `fit_palette` gives them, and a scale (O, 1, ...) for each output channel.
+
+    A channel's values are entries times its scale, the largest of its weights: channels whose
+    weights differ in size, as batch norms make them, then share a table well. Least is the sum of
+    the squared errors of the weights themselves.
+    """
+    rows = np.abs(weight.reshape(len(weight), -1)).max(1, initial=0.0)
+    scale = np.where(rows > 0, rows, 1.0).astype(np.float32)
+    scale = scale.reshape(-1, *[1] * (weight.ndim - 1))
+    importance = np.broadcast_to(np.square(scale), weight.shape)
+    even = np.divide(weight, scale, dtype=np.float32)
+    return fit_palette(even, bits, importance=importance), scale
 
 
 def _groups(shape: tuple[int, ...], bits: int) -> int:

@@ -38,8 +38,9 @@ class Grid:
 
     `levels`: int8 of the weight's shape, |level| < 2^(bits-1); for a palette the indices, uint8.
     `scale`: float32, per output channel (O, 1, ...) or per block (O, I / block, 1, ...), with the
-    output channel on the axis where the operator has it. `table`: float32 (groups, 2^bits), group
-    `g` for an equal share of the output channels (axis 0); empty unless it is a palette.
+    output channel on the axis where the operator has it; a palette has it per output channel or
+    none. `table`: float32 (groups, 2^bits), group `g` for an equal share of the output channels
+    (axis 0); empty unless it is a palette.
     """
 
     storage: Storage
@@ -52,7 +53,11 @@ class Grid:
         if self.storage.palette:
             groups = len(self.table)
             rows = self.levels.reshape(groups, -1).astype(np.int64)
-            return np.take_along_axis(self.table, rows, 1).reshape(self.levels.shape)
+            entries = np.take_along_axis(self.table, rows, 1).reshape(self.levels.shape)
+            if not self.scale.size:
+                return entries
+            scaled: Array = np.multiply(entries, self.scale, dtype=np.float32)
+            return scaled
         scale = self.scale
         if self.storage.block:
             scale = np.repeat(scale, self.storage.block, axis=1)
@@ -77,8 +82,8 @@ class Plan:
         tensors: dict[str, Array] = {}
         for name, grid in self.grids.items():
             tensors[f"{name}/levels"] = grid.levels
-            kind = "table" if grid.storage.palette else "scale"
-            tensors[f"{name}/{kind}"] = grid.table if grid.storage.palette else grid.scale
+            held = {"scale": grid.scale, "table": grid.table}
+            tensors |= {f"{name}/{kind}": value for kind, value in held.items() if value.size}
         said = {
             "recipe": to_json(self.recipe),
             "storages": {name: to_json(grid.storage) for name, grid in self.grids.items()},

@@ -7,7 +7,7 @@ import torch
 from torch import fx
 
 from headtail.tensors import Array
-from quantizers.palette import fit_palette
+from quantizers.palette import fit_scaled_palette
 from quantizers.plan import Grid, Plan, Range
 from quantizers.recipe import Recipe, Storage
 from quantizers.sites import sites, storages, weight_of
@@ -27,14 +27,11 @@ def rounded(graph: fx.GraphModule, recipe: Recipe) -> tuple[fx.GraphModule, Plan
 
 
 def nearest(weight: Array, storage: Storage) -> Grid:
-    """The grid whose scale reaches the largest weight; for a palette its best table."""
+    """The grid whose scale reaches the largest weight; for a palette its best tables."""
     if storage.palette:
-        table = fit_palette(weight, storage.bits)
-        rows = weight.reshape(len(table), -1)
-        pairs = zip(rows, table, strict=True)
-        near = [np.abs(row[:, None] - entries).argmin(1) for row, entries in pairs]
-        levels = np.stack(near).astype(np.uint8).reshape(weight.shape)
-        return Grid(storage, levels, np.zeros((0, 0), np.float32), table)
+        table, scale = fit_scaled_palette(weight, storage.bits)
+        even = np.divide(weight, scale, dtype=np.float32)
+        return Grid(storage, near(even, table), scale, table)
     top = 2 ** (storage.bits - 1) - 1
     block = storage.block or weight.shape[1]
     parts = weight.reshape(weight.shape[0], weight.shape[1] // block, block, *weight.shape[2:])
@@ -43,6 +40,13 @@ def nearest(weight: Array, storage: Storage) -> Grid:
     scale = scale.reshape(*scale.shape, *[1] * (weight.ndim - 2))
     levels = np.round(weight / np.repeat(scale, block, 1)).clip(-top, top).astype(np.int8)
     return Grid(storage, levels, scale)
+
+
+def near(weight: Array, table: Array) -> Array:
+    """Indices of the nearest entries, in the weight's shape."""
+    pairs = zip(weight.reshape(len(table), -1), table, strict=True)
+    rows = [np.abs(row[:, None] - entries).argmin(1) for row, entries in pairs]
+    return np.stack(rows).astype(np.uint8).reshape(weight.shape)
 
 
 def seen(graph: fx.GraphModule, inputs: list[Array], names: list[str]) -> dict[str, Range]:

@@ -8,13 +8,22 @@ import math
 import numpy as np
 import pytest
 
-from quantizers.coreml_layout import Layouts
+from quantizers.coreml_layout import Laid, Layouts
+from quantizers.palette import fit_palette
+from quantizers.plan import Grid
 from quantizers.recipe import Storage
 
-from .plans import nearest
+from .plans import near, nearest
 
 RANDOM = np.random.default_rng(0)
-STORAGES = [Storage("i8"), Storage("i4"), Storage("i4", 8), Storage("lut4")]
+STORAGES = [Storage("i8"), Storage("i4"), Storage("i4", 8), Storage("lut4"), None]
+NONE = np.zeros((0, 0), np.float32)
+
+
+def unscaled(weight):
+    """A palette without scales."""
+    table = fit_palette(weight, 4)
+    return Grid(Storage("lut4"), near(weight, table), NONE, table)
 
 
 def spread(values, shape):
@@ -28,6 +37,9 @@ def unpacked(laid):
     """What the file's operation makes of it."""
     if not laid.storage.palette:
         return (laid.levels * spread(laid.scale, laid.levels.shape)).astype(np.float32)
+    if laid.scale.size:
+        plain = Laid(laid.storage, laid.levels, NONE, laid.table)
+        return unpacked(plain) * spread(laid.scale, laid.levels.shape)
     *groups, entries, one = laid.table.shape
     assert one == 1
     number = spread(np.arange(math.prod(groups)).reshape(groups), laid.levels.shape)
@@ -38,7 +50,7 @@ def unpacked(laid):
 @pytest.mark.parametrize("shape", [(32, 64), (32, 64, 1, 1), (48, 32, 3, 3), (64, 32, 5), (32, 8)])
 def test_every_way_it_can_be_turned(storage, shape):
     weight = RANDOM.normal(size=shape).astype(np.float32)
-    grid = nearest(weight, storage)
+    grid = nearest(weight, storage) if storage else unscaled(weight)
     for order in itertools.permutations(range(len(shape))):
         turned = grid.values().transpose(order)
         plain = [size for size in turned.shape if size > 1]
@@ -54,7 +66,7 @@ def test_every_way_it_can_be_turned(storage, shape):
 
 def test_a_table_of_its_own_for_each_group():
     weight = RANDOM.normal(size=(64, 512, 1, 1)).astype(np.float32)
-    grid = nearest(weight, Storage("lut4"))
+    grid = unscaled(weight)
     assert len(grid.table) == 4
     laid = Layouts({"weight": grid}).find(grid.values()[:, :, 0, 0].T)
     assert laid is not None

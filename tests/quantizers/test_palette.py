@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headtail.errors import UsageFault
-from quantizers.palette import fit_palette
+from quantizers.palette import fit_palette, fit_scaled_palette
 
 
 def error(values, table, importance=None):
@@ -111,6 +111,29 @@ def test_a_group_of_its_own_is_better():
     together = fit_palette(weight.reshape(1, -1), 4)
     assert error(weight[:16], grouped[0]) < 0.1 * error(weight[:16], together)
     assert error(weight[16:], grouped[1]) < error(weight[16:], together)
+
+
+def test_a_scale_for_each_channel_is_better():
+    """Weights of trained layers: a folded batch norm makes channels of very different size."""
+    random = np.random.default_rng(5)
+    sizes = np.exp(random.normal(0, 1, (32, 1)))
+    weight = (random.normal(size=(32, 128)) * sizes).astype(np.float32)
+    plain = fit_palette(weight, 4)
+    table, scale = fit_scaled_palette(weight, 4)
+    assert scale.shape == (32, 1)
+    channels = zip(weight, scale, np.repeat(table, 32 // len(table), 0), strict=True)
+    scaled = [error(row, entries * size) / (row**2).sum() for row, size, entries in channels]
+    rows = zip(weight, np.repeat(plain, 32 // len(plain), 0), strict=True)
+    before = [error(row, entries) / (row**2).sum() for row, entries in rows]
+    assert np.mean(scaled) < 0.2 * np.mean(before)
+
+
+def test_a_channel_of_zeros_stays_zero():
+    weight = np.random.default_rng(6).normal(size=(4, 9)).astype(np.float32)
+    weight[2] = 0
+    table, scale = fit_scaled_palette(weight, 4)
+    assert scale[2] == 1
+    assert np.abs(table).min() == pytest.approx(0, abs=0.05)
 
 
 def test_what_is_not_a_number_is_refused():

@@ -20,6 +20,8 @@ def test_values_of_channels_blocks_and_palettes():
     indices = np.array([[3, 0], [1, 2]], np.uint8)
     none = np.zeros((0, 0), np.float32)
     assert Grid(Storage("lut4"), indices, none, table).values().tolist() == [[3, 0], [10, 20]]
+    each = Grid(Storage("lut4"), indices, np.array([[2.0], [0.5]], np.float32), table)
+    assert each.values().tolist() == [[6, 0], [5, 10]]
 
 
 def test_a_plan_is_read_back_and_written_the_same_every_time(tmp_path):
@@ -27,9 +29,9 @@ def test_a_plan_is_read_back_and_written_the_same_every_time(tmp_path):
     table = np.arange(16, dtype=np.float32)[None]
     none = np.zeros((0, 0), np.float32)
     palette = Grid(Storage("lut4"), np.ones((2, 3), np.uint8), none, table)
-    plan = Plan(
-        recipe("w8a8"), {"w": grid, "p": palette}, {"conv": Range(-1.0, 2.5)}, ("one step",)
-    )
+    scaled = Grid(Storage("lut4"), palette.levels, np.full((2, 1), 0.5, np.float32), table)
+    grids = {"w": grid, "p": palette, "s": scaled}
+    plan = Plan(recipe("w8a8"), grids, {"conv": Range(-1.0, 2.5)}, ("one step",))
     plan.write(tmp_path / "a")
     plan.write(tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
