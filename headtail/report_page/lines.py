@@ -9,7 +9,7 @@ from headtail.report_page.labels import apart
 from headtail.report_page.scales import Scale, drawable
 from headtail.report_page.spots import Spot
 
-__all__ = ["histogram", "ink_of", "noise_lines"]
+__all__ = ["COLOURS", "histogram", "ink_of", "noise_lines"]
 
 WIDTH, HEIGHT = 600, 320
 LEFT, RIGHT, TOP, BOTTOM = 46, 66, 20, 40

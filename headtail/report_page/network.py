@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from headtail.report_page.lines import histogram, ink_of, noise_lines
+from headtail.report_page.lines import COLOURS, histogram, ink_of, noise_lines
 from headtail.report_page.spots import Spot
 from headtail.report_page.tables import artifact_name, head, missing, section, table
 
@@ -13,6 +13,7 @@ __all__ = ["changed", "distributions", "noise", "sensitivity"]
 
 SHOWN = 8  # of the worst layers, and of the changed images of an artifact
 BARS = 16
+OPEN = 6  # contact sheets that are seen without a click
 LISTED = 2  # programs whose worst layers stand beside the chart
 OPERATORS = {  # as the class of a bar -> name, colour
     "conv": ("convolution", "calm"),
@@ -47,7 +48,9 @@ def _least(profile: Spot) -> float:
 
 
 def _swatch(place: int) -> str:
-    return f'<span class="swatch" style="background:{ink_of(place)}"></span>'
+    """Hollow for lines that are dashed, since another line has their colour."""
+    look = "swatch" if place < len(COLOURS) else "swatch hollow"
+    return f'<span class="{look}" style="color:{ink_of(place)}"></span>'
 
 
 def _falls(profile: Spot, place: int) -> str:
@@ -102,7 +105,7 @@ def _run(run: Spot) -> str:
     head_ = f"<h3>{run['storage']}: {run['method']}, {run['n'].show('count')} inputs</h3>"
     held = {one["op"].value for one in order[:BARS]}
     key = "".join(
-        f'<li><span class="swatch" style="background:var(--{hue})"></span>{name}</li>'
+        f'<li><span class="swatch" style="color:var(--{hue})"></span>{name}</li>'
         for op, (name, hue) in OPERATORS.items()
         if op in held
     )
@@ -180,22 +183,24 @@ def changed(page: Spot) -> str:
         what = "Changed answers are recorded while a model is quantized:"
         return section("Changed answers", about, missing(what, command=_QUANTIZE))
     same = [one for one in reports if not one["changed"]]
-    sheets = "".join(_sheet(page, one) for one in reports if one["changed"])
+    others = [one for one in reports if one["changed"]]
+    sheets = "".join(_sheet(page, one, is_open=i < OPEN) for i, one in enumerate(others))
     names = ", ".join(map(artifact_name, same))
     none = f'<p class="aside">No answer changed in {names}.</p>' if same else ""
     return section("Changed answers", about, sheets + none)
 
 
-def _sheet(page: Spot, report: Spot) -> str:
+def _sheet(page: Spot, report: Spot, *, is_open: bool) -> str:
     order = sorted(
         report["changed"], key=lambda one: (-one["confidence_before"].value, one["index"].value)
     )
     total = len(order)
     cards = "".join(_card(page, one) for one in order[:SHOWN])
-    return (
-        f"<h3>{artifact_name(report)}: {total} of {report['n'].show('count')}</h3>"
-        f'<ul class="sheet">{cards}</ul>'
-    )
+    heading = f"{artifact_name(report)}: {total} of {report['n'].show('count')}"
+    sheet = f'<ul class="sheet">{cards}</ul>'
+    if is_open:
+        return f"<h3>{heading}</h3>{sheet}"
+    return f"<details><summary>{heading}</summary>{sheet}</details>"
 
 
 def _card(page: Spot, one: Spot) -> str:

@@ -104,7 +104,8 @@ details{margin-top:1rem;font-size:.84rem}
 td details{margin-top:.3rem;font-size:1em}
 summary{cursor:pointer;color:var(--soft);width:fit-content}
 summary:hover{color:var(--ink)}
-details .scroll{margin-top:.8rem}
+details+details{margin-top:.4rem}
+details .scroll,details .sheet{margin-top:.8rem}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.35rem 1.4rem;margin:0;
 font-size:.84rem}
 dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
@@ -149,7 +150,9 @@ margin:.35rem 0 .3rem}
 .shares .f32,.shares .f16{background:var(--line)}
 .shares .f16{background:var(--pale)}
 .shares .i32,.shares .i16{background:var(--four)}
-.swatch{display:inline-block;width:.7em;height:.7em;border-radius:2px;margin-right:.4em}
+.swatch{display:inline-block;width:.7em;height:.7em;border-radius:2px;margin-right:.4em;
+border:2px solid currentColor;background:currentColor}
+.swatch.hollow{background:none}
 """
 
 _PICTURES = """
