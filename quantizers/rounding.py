@@ -73,7 +73,7 @@ class Palette:
         import torch
 
         bounds = (self.table[..., 1:] + self.table[..., :-1]) / 2
-        return torch.searchsorted(bounds, values[..., None])[..., 0].to(values.dtype)
+        return torch.searchsorted(bounds, values[..., None].contiguous())[..., 0].to(values.dtype)
 
     def value(self, codes: Tensor, column: int) -> Tensor:
         """Entries at these indices."""
