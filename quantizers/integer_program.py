@@ -6,7 +6,9 @@ linear program, by HiGHS (https://highs.dev) through scipy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,11 +63,25 @@ def _solve(
     once: Any = coo_array((np.ones(count), (np.asarray(groups), np.arange(count))))
     constraints = [LinearConstraint(once, 1, 1)]
     constraints += [LinearConstraint(row[None], -np.inf, most) for row, most in limits]
-    result = milp(
-        np.where(allowed, cost, 0.0),
-        integrality=np.ones(count),
-        bounds=Bounds(0, allowed.astype(np.float64)),
-        constraints=constraints,
-        options={"mip_rel_gap": _GAP},
-    )
+    with _printing_to_stderr():
+        result = milp(
+            np.where(allowed, cost, 0.0),
+            integrality=np.ones(count),
+            bounds=Bounds(0, allowed.astype(np.float64)),
+            constraints=constraints,
+            options={"mip_rel_gap": _GAP},
+        )
     return None if result.x is None else np.flatnonzero(result.x > 0.5).tolist()
+
+
+@contextlib.contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """HiGHS prints a line of its own debugging to descriptor 1, also when it is told to be silent
+    (https://github.com/jump-dev/HiGHS.jl/issues/312); there it would spoil a command's JSON."""
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)

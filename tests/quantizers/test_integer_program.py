@@ -53,3 +53,15 @@ def test_a_cost_of_nothing_is_an_answer():
 def test_limits_that_exclude_each_other_have_no_answer():
     rows = [(np.array([1.0, 2.0]), 1.0), (np.array([2.0, 1.0]), 1.0)]
     assert choose([0, 0], np.ones(2), rows) is None
+
+
+def test_nothing_is_printed_to_where_a_command_prints_its_json(capfd):
+    for seed in (7, 17, 47, 52, 121):  # HiGHS 1.12 prints for each of these
+        rng = np.random.default_rng(seed)
+        bits = np.tile([16, 8, 6, 4], 30)
+        sizes = np.repeat(rng.integers(200, 50_000, 30), 4) * bits / 8
+        cost = np.repeat(10.0 ** rng.uniform(-7, -3, 30), 4) * 4.0 ** (8 - bits)
+        cost *= rng.uniform(0.5, 2, 120)
+        groups = np.repeat(np.arange(30), 4).tolist()
+        assert choose(groups, cost, [(sizes, float(int(0.33 * sizes[::4].sum())))])
+    assert capfd.readouterr().out == ""

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from exporters.capture import capture, flat_graph
+from quantizers.fitting import Methods
+from quantizers.recipe import Storage
+from quantizers.sensitivity import measured
+from quantizers.sites import sites, weight_of
+from quantizers.stored import stored_weights
+
+I8, I4, I4B16, P4, F16 = map(Storage, ("i8", "i4", "i4", "lut4", "f16"), (0, 0, 16, 0, 0))
+
+
+@pytest.fixture(scope="module")
+def graph(net):
+    return flat_graph(capture(net, (torch.zeros(1, 3, 32, 32),)))
+
+
+def test_values_lie_on_the_grid_of_their_storage(graph, samples):
+    stored = stored_weights(graph, samples[:4], (I8, I4, P4, F16))
+    assert list(stored) == [site.weight for site in sites(graph)]
+    for name, of in stored.items():
+        weight = weight_of(graph, name)
+        assert torch.equal(of[F16], weight.half().float())
+        for storage, most in ((I8, 255), (I4, 15)):
+            distinct = [len(np.unique(channel)) for channel in of[storage].numpy()]
+            assert max(distinct) <= most
+        error = [(of[storage] - weight).square().sum() for storage in (I8, P4, I4)]
+        assert error == sorted(error)
+
+
+def test_a_block_that_does_not_fit_is_not_offered(graph, samples):
+    stored = stored_weights(graph, samples[:2], (I8, I4B16))
+    offered = {name: set(of) for name, of in stored.items()}
+    assert offered["head.stem.0.weight"] == {I8}
+    assert offered["head.project.0.weight"] == {I8}
+    assert offered["classify.weight"] == offered["tail.0.weight"] == {I8, I4B16}
+
+
+def test_fitted_weights_do_less_damage_than_rounded_ones(graph, samples):
+    plain = Methods(search_scales=False, follow_path=False)
+    damage = {}
+    for methods in (Methods(), plain):
+        stored = stored_weights(graph, samples, (I4,), methods=methods)
+        damage[methods] = sum(score.damage[I4] for score in measured(graph, samples, stored))
+    assert damage[Methods()] < 0.7 * damage[plain]
+
+
+def test_a_table_of_embeddings_is_fitted_too():
+    class Looked(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Embedding(7, 4)
+
+        def forward(self, indices):
+            return self.table(indices).sum(1)
+
+    graph = flat_graph(capture(Looked().eval(), (torch.zeros(1, 3, dtype=torch.int32),)))
+    samples = [(np.array([[0, 3, 6]], np.int32),)]
+    stored = stored_weights(graph, samples, (I8,))["table.weight"][I8]
+    assert stored.numpy() == pytest.approx(weight_of(graph, "table.weight").numpy(), abs=0.02)
