@@ -3,11 +3,12 @@ import pytest
 import torch
 
 from exporters.capture import capture, flat_graph
+from headtail.errors import UsageFault
 from quantizers.fitting import Methods
 from quantizers.recipe import Storage
-from quantizers.sensitivity import measured
+from quantizers.sensitivity import measured, predicted
 from quantizers.sites import sites, weight_of
-from quantizers.stored import stored_weights
+from quantizers.stored import scored, stored_weights
 
 I8, I4, I4B16, P4, F16 = map(Storage, ("i8", "i4", "i4", "lut4", "f16"), (0, 0, 16, 0, 0))
 
@@ -60,3 +61,25 @@ def test_a_table_of_embeddings_is_fitted_too():
     samples = [(np.array([[0, 3, 6]], np.int32),)]
     stored = stored_weights(graph, samples, (I8,))["table.weight"][I8]
     assert stored.numpy() == pytest.approx(weight_of(graph, "table.weight").numpy(), abs=0.02)
+
+
+def test_weights_are_scored_on_samples_they_were_not_fitted_to(graph, samples):
+    fitted_on, judged_on = samples[::2], samples[1::2]
+    stored = stored_weights(graph, fitted_on, (I4,))
+    assert scored(graph, samples, (I4,)) == measured(graph, judged_on, stored)
+    assert scored(graph, samples, (I4,), exact=False) == predicted(graph, judged_on, stored)
+
+
+def test_on_samples_they_were_fitted_to_weights_look_better_than_they_are(graph, samples):
+    few, others = samples[:3], samples[3:]
+    stored = stored_weights(graph, few, (I4,))
+    flattered, true = (
+        sum(score.damage[I4] for score in measured(graph, judged, stored))
+        for judged in (few, others)
+    )
+    assert flattered < 0.8 * true
+
+
+def test_one_sample_is_too_few_to_score_with(graph, samples):
+    with pytest.raises(UsageFault, match="scored with 1 samples"):
+        scored(graph, samples[:1], (I8,))
