@@ -11,7 +11,7 @@ import numpy as np
 
 from headtail.tensors import Array
 from quantizers import rounding
-from quantizers.palette import fit_palette
+from quantizers.palette import fit_scaled_palette
 from quantizers.plan import Grid
 from quantizers.recipe import Storage
 from quantizers.sites import Site
@@ -70,12 +70,12 @@ def _palette(
 ) -> Grid:
     import torch
 
-    table = fit_palette(weight.numpy(), storage.bits)
+    table, scale = fit_scaled_palette(weight.numpy(), storage.bits)
     rows = torch.from_numpy(table).double()
     each = rows.repeat_interleave(weight.shape[0] // len(rows), 0)
+    each *= torch.from_numpy(scale).double().reshape(-1, 1)
     indices = _coded(matrix, gram, rounding.Palette(each.reshape(*matrix.shape[:2], -1)), methods)
-    none = np.zeros((0, 0), np.float32)
-    return Grid(storage, _array(indices, weight, np.uint8), none, table)
+    return Grid(storage, _array(indices, weight, np.uint8), scale, table)
 
 
 def _coded(matrix: Tensor, gram: Tensor, codes: rounding.Codes, methods: Methods) -> Tensor:
