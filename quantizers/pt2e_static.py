@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["quantize_static"]
 
 _LIMITS = (-128, 127)
-# A kernel rescales by at most this (XNNPACK refuses 2^8 and more), and what an addition makes this
-# much smaller than a step of its result cannot be added.
-_MOST_RATIO = 200.0
-_LEAST_RATIO = 2.0**-9
 _HARD_SWISH = "aten.hardswish.default"
 
 
@@ -56,7 +52,6 @@ def quantize_static(
     ranges = {node: given[node] for node in wanted if node in given}
     ranges |= _measured(module, missing, calibration)
     _clip(placement, ranges)
-    _fit(module, placement, ranges)
     for layer, grid in grids.items():
         if grid is not None:
             _quantize_weight(module, layer, grid, _input_scale(layer, placement, ranges))
@@ -117,29 +112,6 @@ def _clip(placement: Placement, ranges: dict[fx.Node, Range]) -> None:
         if len(users) == 1 and str(users[0].target) == _HARD_SWISH and leader is value:
             found = ranges[value]
             ranges[value] = Range(max(found.low, -3.0), found.high)
-
-
-def _fit(module: fx.GraphModule, placement: Placement, ranges: dict[fx.Node, Range]) -> None:
-    """Widen ranges that are too far apart for the kernel between them."""
-    read = {(reader, value) for value, reader in placement.reads}
-    for node, leader in placement.integers.items():
-        if str(node.target) not in ("aten.add.Tensor", "aten.sub.Tensor"):
-            continue
-        out = affine(ranges[leader])[0]
-        for operand in node.all_input_nodes:
-            of = operand if (node, operand) in read else placement.integers[operand]
-            scale = affine(ranges[of])[0]
-            ranges[leader] = _at_least(ranges[leader], out, scale / _MOST_RATIO)
-            ranges[of] = _at_least(ranges[of], scale, out * _LEAST_RATIO)
-
-
-def _at_least(found: Range, scale: float, wanted: float) -> Range:
-    factor = wanted / scale
-    if factor <= 1.0:
-        return found
-    if found.low == found.high:  # always zero
-        return Range(0.0, wanted * 255)
-    return Range(found.low * factor, found.high * factor)
 
 
 def _input_scale(layer: fx.Node, placement: Placement, ranges: Mapping[fx.Node, Range]) -> float:

@@ -136,8 +136,13 @@ def test_a_head_that_is_no_part_of_forward_is_refused(entries, samples):
 
 
 def test_what_cannot_be_is_refused(entries, samples):
-    with pytest.raises(UsageFault, match="executorch cannot honour w8"):
-        quantize_entries(entries, Plan(recipe("w8")), samples)
+    for name, reason in (
+        ("p4", "no kernels for weights of lut4"),
+        ("w4b32", "no kernels for weights of i4 in blocks of 32"),
+        ("w8a16", "no static kernels for activations of i16"),
+    ):
+        with pytest.raises(UsageFault, match=f"cannot honour {name}: XNNPACK has {reason}"):
+            quantize_entries(entries, Plan(recipe(name)), samples)
     with pytest.raises(UsageFault, match="without calibration samples"):
         quantize_entries(entries, Plan(recipe("w8a8")), [])
     with pytest.raises(UsageFault, match="The entry points are head_stem"):
