@@ -84,12 +84,23 @@ def reference_graph(graph: fx.GraphModule, plan: Plan) -> fx.GraphModule:
     return _rewired(graph, plan.ranges, plan.recipe.activations, _as_definition)
 
 
-def part_of(plan: Plan, graph: fx.GraphModule) -> Plan:
-    """`plan` for a head: the grids of the weights and the ranges of the values that `graph` has."""
+def part_of(plan: Plan, graph: fx.GraphModule, *, whole: bool = False) -> Plan:
+    """`plan` for a head: the grids of the weights and the ranges of the values that `graph` has.
+
+    `whole`: `graph` is no head, and raises `ConversionFailed` if it lacks anything of the plan.
+    """
     names = {node.name for node in graph.graph.nodes}
     weights = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
     grids = {name: grid for name, grid in plan.grids.items() if name in weights}
     ranges = {name: found for name, found in plan.ranges.items() if name in names}
+    lost = [name for name in (*plan.grids, *plan.ranges) if name not in {**grids, **ranges}]
+    if whole and lost:
+        raise ConversionFailed(
+            f"{len(lost)} weights and values of {plan.recipe.name} are not in the program that is "
+            f"converted, the first is {lost[0]!r}.",
+            expected="Rewrites for a format keep the names that a plan is about.",
+            remedy="Leave out the rewrite that changed it, or solve for the program it makes.",
+        )
     return replace(plan, grids=grids, ranges=ranges)
 
 

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from exporters.capture import capture, flat_graph, node_spec
+from exporters.splitting import head_at
 from headtail.errors import ConversionFailed, UnknownName, UsageFault
 from quantizers.plan import Grid, Plan, Range
 from quantizers.recipe import Storage, recipe
-from quantizers.static_graph import affine, reference_graph, with_ranges
+from quantizers.static_graph import affine, part_of, reference_graph, with_ranges
+
+HEAD_AND_TAIL = ("head.stem.0.weight", "classify.weight")
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +138,17 @@ def test_integers_are_not_quantized():
     plain = flat_graph(capture(Rows(), (torch.zeros(1, 4, dtype=torch.int32),)))
     with pytest.raises(UsageFault, match="'tokens' is int32"):
         with_ranges(plain, {"tokens": Range(0.0, 1.0)})
+
+
+def test_a_head_takes_its_part_and_the_whole_takes_all(graph):
+    grids = {n: grid_of(graph.get_parameter(n).numpy()) for n in HEAD_AND_TAIL}
+    plan = Plan(recipe("w8a8"), grids, {"x": Range(-1.0, 1.0), "linear": Range(-9.0, 9.0)})
+    stem = next(n.name for n in graph.graph.nodes if n.target is torch.ops.aten.hardtanh.default)
+    part = part_of(plan, head_at(graph, [stem]))
+    assert (list(part.grids), list(part.ranges)) == (["head.stem.0.weight"], ["x"])
+    assert part_of(plan, graph, whole=True) == plan
+    with pytest.raises(ConversionFailed, match=r"2 weights and values of w8a8.*'classify\.weight'"):
+        part_of(plan, head_at(graph, [stem]), whole=True)
 
 
 def grid_of(weight):
