@@ -85,8 +85,8 @@ def quantize_file(
     """Write `source`, a float file with one or more signatures, to `destination` by `plan`.
 
     `source` was converted from the program that the plan belongs to. `calibration` maps each
-    signature to its samples, each one array per input in order; it is read only if the recipe
-    needs it, for ranges by the estimator `ranges` of `quantizers.ranges`. Entry points calibrated
+    signature to its samples, each one array per input in order; it is read only for static ranges,
+    which are estimated by `ranges`, a name of `quantizers.ranges`. Entry points calibrated
     on the same samples share every constant. Raises `UsageFault` for a recipe this format does not
     honour, for a signature without samples, and for a grid that is no constant of the file.
     """
@@ -122,7 +122,7 @@ def _check(recipe: Recipe, ranges: str) -> None:
 def _measured(
     data: bytes, plan: Plan, calibration: Mapping[str, Sequence[Sequence[Array]]], method: str
 ) -> litert_ranges.Measured | None:
-    if not plan.recipe.needs_calibration:
+    if plan.recipe.activation_mode != "static":
         return None
     samples = _samples(data, calibration)
     with _quiet():
@@ -224,7 +224,7 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            # calibration reads every inner tensor, for which LiteRT warns that it takes memory
+            # the tool opens the file once more, for which LiteRT warns that it takes memory
             warnings.filterwarnings("ignore", ".*experimental_preserve_all_tensors", UserWarning)
             # a bias that does not fit, which `litert_static.adjust` then replaces
             warnings.filterwarnings("ignore", "invalid value encountered in cast", RuntimeWarning)

@@ -78,6 +78,12 @@ class Histogram:
         """Was no finite value seen?"""
         return self.low > self.high
 
+    @property
+    def mean_square(self) -> float:
+        """Of what was seen."""
+        values, counts = self.occupied()
+        return float((values**2 @ counts) / counts.sum())
+
     def occupied(self) -> tuple[Numbers, Numbers]:
         """Middles (float64, inside [low, high]) and counts of the bins that hold anything."""
         held = np.flatnonzero(self.counts)
