@@ -184,7 +184,14 @@ class _Run:
         return sum(found) / len(found)
 
     def scores(self, noise: Mapping[tuple[str, Storage], float]) -> list[Sensitivity]:
-        """In order of first use."""
+        """In order of first use; raises `UsageFault` for weights that are not finite."""
+        for (name, storage), power in noise.items():
+            if not math.isfinite(power):
+                raise UsageFault(
+                    f"Weight {name!r} as {storage} makes a noise of {power:g}.",
+                    expected="What stands for a weight is as finite as the weight.",
+                    remedy="Check its scales: a channel of zeros must not have the scale 0.",
+                )
         return [
             Sensitivity(site, {storage: noise[name, storage] for storage in self.stored[name]})
             for name, site in self.sites.items()

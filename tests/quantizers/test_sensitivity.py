@@ -191,6 +191,13 @@ def test_a_weight_that_is_no_site_is_refused_with_those_that_are(graph, samples)
         measured(graph, samples, {"tail.0.bias": {I8: torch.zeros(48)}})
 
 
+@pytest.mark.parametrize("score", [measured, predicted])
+def test_weights_that_are_not_finite_are_refused_by_name(graph, samples, stored, score):
+    broken = stored["classify.weight"][I4] / 0.0
+    with pytest.raises(UsageFault, match=r"'classify\.weight' as i4 makes a noise of nan"):
+        score(graph, samples[:2], {"classify.weight": {I4: broken}})
+
+
 @pytest.mark.parametrize("score", [measured, predicted, together])
 def test_no_samples_are_refused(graph, stored, score):
     with pytest.raises(UsageFault, match="There are no samples"):
