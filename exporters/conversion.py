@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporters.metadata import Metadata
 from headtail.manifest import Coverage
 from headtail.tensors import TensorSpec
 
-__all__ = ["Captures", "Conversion", "Failure"]
+__all__ = ["Captures", "Conversion", "Failure", "PlannedProgram"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,22 @@ class Conversion:
 
 
 @dataclass(frozen=True)
+class PlannedProgram:
+    """A quantized precision's own program: files of the program and of its plan, heads by entry
+    point in the names of its graph."""
+
+    program: str
+    plan: str
+    heads: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class Captures:
     """What converters read: the saved program, heads by entry point, inputs, calibration file.
 
     In the cache's keys, `digest` stands for the program and `calibration_digest` for the inputs.
-    Every file says `metadata` about itself, or nothing.
+    Every file says `metadata` about itself, or nothing. `planned` are the precisions that have
+    programs of their own.
     """
 
     program: Path
@@ -45,6 +56,7 @@ class Captures:
     digest: str = ""
     calibration_digest: str = ""
     metadata: Metadata | None = None
+    planned: Mapping[str, PlannedProgram] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from headtail.strictjson import from_json
 from headtail.tensors import TensorSpec
 from quantizers.calibration import CalibrationSet, require_calibration
 from quantizers.recipe import DEFAULTS, recipe
-from quantizers.support import require, supported
+from quantizers.support import needs_plan, require, supported
 
 __all__ = [
     "Captures",
@@ -40,12 +40,17 @@ _ORDER = ("executorch", "litert", "coreml")
 
 
 def plan_conversions(
-    formats: Sequence[str], precisions: Sequence[str], calibration: CalibrationSet | None
+    formats: Sequence[str],
+    precisions: Sequence[str],
+    calibration: CalibrationSet | None,
+    *,
+    solved: bool = True,
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Which (format, precision) pairs to write, and a remark for each that was asked and is not.
 
     Without precisions: all that the formats honour and the calibration set allows. With them: each
-    must be honoured by at least one of the formats, else `UsageFault` says who can.
+    must be honoured by at least one of the formats, else `UsageFault` says who can. If weights
+    cannot be `solved` for, what a format's own tool cannot round is left out.
     """
     if not formats:
         raise UsageFault(
@@ -63,12 +68,15 @@ def plan_conversions(
             require(formats[0], asked)
     wanted = precisions or [p for p in DEFAULTS if _calibrated(p, calibration)]
     pairs = [(f, p) for f in formats for p in wanted if p in supported(f)]
+    unsolved = [pair for pair in pairs if not solved and needs_plan(*pair)]
+    pairs = [pair for pair in pairs if pair not in unsolved]
     remarks = [
         f"{f} does not honour {p} (it honours {', '.join(supported(f))})"
         for f in formats
         for p in precisions
         if p not in supported(f)
     ]
+    remarks += [f"{f} {p} is left out: its program cannot be solved for" for f, p in unsolved]
     if not precisions and calibration is None:
         remarks.append("no calibration inputs: precisions with static activations are left out")
     return pairs, remarks
@@ -124,6 +132,7 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
             str(captures.calibration) if captures.calibration else None,
             str(folder / format_name / "scratch"),
             captures.metadata,
+            {p: captures.planned[p] for p in wanted if p in captures.planned},
         )
         events = run_worker(
             request,

@@ -41,18 +41,16 @@ def write(job: Job) -> None:
     import coremltools as ct
 
     from exporters.capture import output_specs
-    from quantizers import coreml_file, recipe
-    from quantizers.plan import Plan
+    from quantizers import coreml_file
 
     _check(job.inputs, "takes no input")
     for graph in job.captured.graphs.values():
         _check(output_specs(graph), "gives no output")
-    plan = Plan(recipe.recipe(job.precision))
     described = ct.utils.MultiFunctionDescriptor()
     singles = {n: job.scratch / f"{job.precision}.{n}.mlpackage" for n in job.entries.graphs}
     with lean(job.entries.graphs.values()):
         for name, single in singles.items():
-            _converted(job.entries, name, plan).save(str(single))
+            _converted(job.entries, name, job.plan).save(str(single))
             described.add_function(str(single), "main", name)
     described.default_function_name = FORWARD
     ct.utils.save_multifunction(described, str(job.destination))
@@ -68,13 +66,16 @@ def _converted(entries: EntryPoints, name: str, plan: Plan) -> Any:
     import coremltools as ct
 
     from quantizers import coreml_backend
+    from quantizers.placement import carried
     from quantizers.static_graph import part_of, with_ranges
 
     graph = entries.graphs[name]
-    part, asked = part_of(plan, graph), plan.recipe
+    part, asked = part_of(plan, graph, whole=name == FORWARD), plan.recipe
     half = asked.weights == "f16" or asked.activations == "f16"
+    if part.ranges:
+        graph = with_ranges(graph, carried(graph, part.ranges))
     model = ct.convert(
-        _program(with_ranges(graph, part.ranges) if part.ranges else graph, entries),
+        _program(graph, entries),
         convert_to="mlprogram",
         minimum_deployment_target=ct.target.iOS18,
         compute_precision=ct.precision.FLOAT16 if half else ct.precision.FLOAT32,

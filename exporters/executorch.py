@@ -25,21 +25,20 @@ def write(job: Job) -> Coverage | None:
     from executorch.exir import to_edge_transform_and_lower
 
     from exporters.coverage import coverage
-    from quantizers import pt2e_backend, recipe
-    from quantizers.plan import Plan
+    from quantizers import pt2e_backend
 
-    asked = recipe.recipe(job.precision)
     said = constant_methods(job.metadata) if job.metadata is not None else None
     with lean(job.entries.graphs.values()):
-        if asked.name == "fp32":
+        if job.precision == "fp32":
             programs = _programs(job.entries)
         else:
             from exporters.exchange import read_samples
 
-            samples = read_samples(job.calibration, job.inputs)
+            needed = job.plan.recipe.needs_calibration
+            samples = read_samples(job.calibration, job.inputs) if needed else []
             # as captured: the rewrites spell operators out that are to be quantized as one
             programs = dict(
-                pt2e_backend.quantize_entries(_programs(job.captured), Plan(asked), samples)
+                pt2e_backend.quantize_entries(_programs(job.captured), job.plan, samples)
             )
         lowered = to_edge_transform_and_lower(
             programs, partitioner=[pt2e_backend.partitioner()], constant_methods=said

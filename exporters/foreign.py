@@ -44,7 +44,9 @@ def export_foreign(
             remedy="Leave out --cut, or port the model to PyTorch.",
         )
     clock = StageClock(progress or Quiet())
-    pairs, remarks = plan_conversions(options.formats, options.precisions, source.calibration)
+    pairs, remarks = plan_conversions(
+        options.formats, options.precisions, source.calibration, solved=False
+    )
     remarks = [*source.remarks, *remarks]
     with tempfile.TemporaryDirectory(prefix="headtail-") as temporary:
         folder = Path(temporary)

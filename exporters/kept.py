@@ -48,7 +48,10 @@ class Kept:
 
 
 def _key(captures: Captures, format_name: str, precision: str) -> str:
-    calibration = captures.calibration_digest if recipe(precision).needs_calibration else ""
+    asked = recipe(precision)
+    solved = asked.quantizes and precision in captures.planned  # from the calibration inputs
+    needed = asked.needs_calibration or solved
+    calibration = captures.calibration_digest if needed else ""
     heads = {name: list(values) for name, values in captures.heads.items()}
     parts = (captures.digest, heads, format_name, precision, calibration, captures.metadata)
     return key("conversion", *parts)

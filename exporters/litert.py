@@ -19,18 +19,18 @@ __all__ = ["write"]
 
 def write(job: Job) -> None:
     """Convert `job.entries` to one `.tflite` of the asked precision at `job.destination`."""
-    from quantizers import litert_backend, recipe
-    from quantizers.plan import Plan
+    from quantizers import litert_backend
 
-    float_file = job.scratch / "float.tflite"
+    # a plan with grids has a program of its own
+    float_file = job.scratch / f"float.{job.precision if job.plan.grids else 'all'}.tflite"
     if not float_file.exists():
         _write_float(job, float_file)
-    asked = recipe.recipe(job.precision)
+    asked = job.plan.recipe
     if asked.name == "fp32":
         job.destination.write_bytes(float_file.read_bytes())
     else:
         samples = _calibration(job) if asked.needs_calibration else {}
-        litert_backend.quantize_file(float_file, job.destination, Plan(asked), samples)
+        litert_backend.quantize_file(float_file, job.destination, job.plan, samples)
     if job.metadata is not None:  # last, since quantizing writes the file anew
         job.destination.write_bytes(_described(job.destination.read_bytes(), job.metadata))
 

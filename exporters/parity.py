@@ -22,7 +22,7 @@ from headtail.manifest import FORWARD, Agreement, head_entry
 from headtail.metrics import degenerate, finite_db, snr_db, top1_agreement, wilson_interval
 from headtail.tensors import Array
 
-__all__ = ["Judgement", "Reference", "continues", "judge", "reference"]
+__all__ = ["Judgement", "Reference", "continues", "judge", "reference", "snrs_db"]
 
 # Mean SNR over the inputs. The mean, because half-precision noise follows the activations: inputs
 # to which the model has little to say have weak logits over the same noise. The minimum is printed.
@@ -103,7 +103,7 @@ def judge(
     """Compare `given[entry][sample][output]` with the reference; heads on the samples they have."""
     agreement = _agreement(expected.outputs, given[FORWARD], classifies=classifies)
     heads = {
-        cut: _snrs(outputs, given[head_entry(cut)])
+        cut: snrs_db(outputs, given[head_entry(cut)])
         for cut, outputs in expected.cuts.items()
         if head_entry(cut) in given
     }
@@ -136,7 +136,7 @@ def _degenerate(outputs: list[list[Array]], expected: Reference, entry: str) -> 
 def _agreement(
     expected: list[list[Array]], given: list[list[Array]], *, classifies: bool
 ) -> Agreement:
-    snrs, n = _snrs(expected, given), len(given)
+    snrs, n = snrs_db(expected, given), len(given)
     mean, low = finite_db(sum(map(finite_db, snrs)) / n), finite_db(min(snrs))
     if not classifies:
         return Agreement(n, None, None, None, mean, low)
@@ -146,7 +146,7 @@ def _agreement(
     return Agreement(n, same / n, *wilson_interval(same, n), mean, low)
 
 
-def _snrs(expected: list[list[Array]], given: list[list[Array]]) -> list[float]:
+def snrs_db(expected: list[list[Array]], given: list[list[Array]]) -> list[float]:
     """Per sample, the worst output's SNR in dB."""
     pairs = zip(expected, given, strict=False)  # heads are run on the first samples only
     return [

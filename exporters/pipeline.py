@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +39,8 @@ from exporters.pixels import takes_pixels
 from exporters.progress import Progress, Quiet, StageClock
 from exporters.prove import Protocol
 from exporters.proving import prove_all, with_exact
+from exporters.quality import quality_of
+from exporters.quantized import Quantized, quantize_all
 from exporters.repeated import export_key, keep_export, publish_again
 from exporters.rows import failed_row
 from exporters.sized import prove_sizes
@@ -47,6 +49,7 @@ from exporters.sources.savedmodel import ForeignModel
 from exporters.target import TARGETS
 from headtail.bundle import Bundle, write_report
 from headtail.errors import UsageFault
+from headtail.quality import Quality
 from headtail.report import ArtifactRow, Effort, Report
 
 __all__ = ["ExportOptions", "ExportResult", "export", "formats_of"]
@@ -72,7 +75,9 @@ def export(
     if isinstance(source, ForeignModel):
         return export_foreign(source, options, progress=progress)
     clock, cache = StageClock(progress or Quiet()), Cache(default_root())
-    pairs, remarks = plan_conversions(options.formats, options.precisions, source.calibration)
+    pairs, remarks = plan_conversions(
+        options.formats, options.precisions, source.calibration, solved=not options.dynamic
+    )
     remarks = [*source.remarks, *remarks]
     with tempfile.TemporaryDirectory(prefix="headtail-") as temporary:
         folder = Path(temporary)
@@ -83,9 +88,11 @@ def export(
             again = None if options.rebuild else _again(cache, name, options, clock)
         if again:
             return again
+        planned = _planned(source, captured, pairs, folder, clock)
         with clock.stage("convert"):
-            written = with_exact(pairs)
-            converted = _convert(source, captured, written, folder, options, clock.progress)
+            written = with_exact(pairs, planned)
+            captures = _captures(source, captured, planned, folder)
+            converted = _convert(source, captured, captures, written, folder, options, clock)
         remarks += converted.remarks
         with clock.stage("verify"):
             proofs, refused = prove_all(
@@ -98,6 +105,7 @@ def export(
                 protocol=Protocol(GOLDEN_SAMPLES, options.warmup, options.runs),
                 folder=folder / "prove",
                 progress=clock.progress,
+                planned=planned,
             )
             proofs, other, said = prove_sizes(
                 proofs, captured, source, folder=folder, progress=clock.progress
@@ -118,9 +126,10 @@ def export(
                 expected=converted.expected,
                 golden_samples=GOLDEN_SAMPLES,
             )
-    asked, said = missed(failures, options.precisions)
-    remarks += said
-    rows = _report(bundle, proofs, failures, tuple(remarks), clock.seconds, converted.done)
+    asked, left_out = missed(failures, options.precisions)
+    remarks += left_out
+    quality = quality_of(source, proofs, converted.expected, planned)
+    rows = _report(bundle, proofs, failures, tuple(remarks), clock.seconds, converted.done, quality)
     if not asked:
         keep_export(cache, name, bundle)
     return ExportResult(bundle, rows, asked, tuple(remarks), clock.seconds)
@@ -149,6 +158,18 @@ def _capture(
     )
 
 
+def _planned(
+    source: SourceModel,
+    captured: Captured,
+    pairs: Sequence[tuple[str, str]],
+    folder: Path,
+    clock: StageClock,
+) -> dict[str, Quantized]:
+    wanted = tuple(dict.fromkeys(precision for _, precision in pairs))
+    with clock.stage("quantize"):
+        return quantize_all(source, captured, wanted, folder=folder, progress=clock.progress)
+
+
 @dataclass(frozen=True)
 class _Converted:
     """The files, and what they are judged and packed with."""
@@ -160,22 +181,23 @@ class _Converted:
     remarks: Sequence[str]
 
 
-def _convert(
+def _convert(  # noqa: PLR0913, PLR0917  # what conversions need, none of it optional
     source: SourceModel,
     captured: Captured,
+    captures: Captures,
     pairs: Sequence[tuple[str, str]],
     folder: Path,
     options: ExportOptions,
-    progress: Progress,
+    clock: StageClock,
 ) -> _Converted:
     """Run the converters; this process makes tail and reference meanwhile."""
     convert = partial(
         convert_all,
         pairs,
-        _captures(source, captured, folder),
+        captures,
         name=source.name,
         folder=folder,
-        progress=progress,
+        progress=clock.progress,
         limits=options.limits,
         cache=Kept(Cache(default_root()), rebuild=options.rebuild),
     )
@@ -186,19 +208,20 @@ def _convert(
     return _Converted(done, failures, tail, expected, remarks)
 
 
-def _report(
+def _report(  # noqa: PLR0913, PLR0917  # everything a report holds
     bundle: Bundle,
     proofs: Sequence[Proof],
     failures: Sequence[Failure],
     remarks: tuple[str, ...],
     seconds: dict[str, float],
     done: Sequence[Conversion],
+    quality: Quality,
 ) -> tuple[ArtifactRow, ...]:
     """Write report.json and report.html; a row per artifact asked for, failed ones last."""
     rows = tuple(proof.row() for proof in proofs)
     rows += tuple(failed_row((f.format, f.precision), f.reason) for f in failures)
     efforts = {f"{c.format}.{c.precision}": Effort(c.seconds, c.peak_rss_bytes) for c in done}
-    write_report(bundle, Report("export", rows, remarks, seconds, efforts).to_json())
+    write_report(bundle, Report("export", rows, remarks, seconds, efforts, quality).to_json())
     return rows
 
 
@@ -212,7 +235,9 @@ def _again(
     return ExportResult(found.bundle, found.rows, (), found.remarks, clock.seconds)
 
 
-def _captures(source: SourceModel, captured: Captured, folder: Path) -> Captures:
+def _captures(
+    source: SourceModel, captured: Captured, planned: Mapping[str, Quantized], folder: Path
+) -> Captures:
     forward = captured.entries[0]
     inputs = forward.inputs
     return Captures(
@@ -223,6 +248,7 @@ def _captures(source: SourceModel, captured: Captured, folder: Path) -> Captures
         captured.digest,
         source.calibration.provenance.sha256 if source.calibration else "",
         metadata_of(source, forward, digest=graph_digest(captured.graph)),
+        {name: own.files() for name, own in planned.items()},
     )
 
 

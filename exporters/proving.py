@@ -7,9 +7,10 @@ float32 file is therefore written whenever one of them is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import fx
 
@@ -18,11 +19,12 @@ from exporters.packing import Proof
 from exporters.parity import Judgement, Reference, judge
 from exporters.progress import Progress
 from exporters.prove import Protocol, observe, size_of
+from exporters.quantized import Quantized, unfaithful
 from exporters.source import SourceModel
 from exporters.sources.savedmodel import ForeignModel
 from exporters.target import target
 from headtail.errors import ConversionFailed, GateFailed
-from headtail.manifest import Entry
+from headtail.manifest import FORWARD, Entry
 
 __all__ = ["EXACT", "prove_all", "with_exact"]
 
@@ -31,9 +33,11 @@ Pairs = Sequence[tuple[str, str]]
 _UNPROVEN = "there is no proven float32 file to compare the program with"
 
 
-def with_exact(pairs: Pairs) -> list[tuple[str, str]]:
-    """`pairs`, and the float32 file that Core ML's other precisions are compared with."""
-    needed = any(format_name == EXACT[0] for format_name, _ in pairs) and EXACT not in pairs
+def with_exact(pairs: Pairs, planned: Collection[str] = ()) -> list[tuple[str, str]]:
+    """`pairs`, and the float32 file that Core ML's other precisions are compared with, but for
+    those `planned`, which are other programs."""
+    compared = [p for f, p in pairs if f == EXACT[0] and p not in planned]
+    needed = bool(compared) and EXACT not in pairs
     return [*pairs, EXACT] if needed else list(pairs)
 
 
@@ -48,16 +52,19 @@ def prove_all(  # noqa: PLR0913  # what an artifact is held against, none of it 
     protocol: Protocol,
     folder: Path,
     progress: Progress,
+    planned: Mapping[str, Quantized] = MappingProxyType({}),
 ) -> tuple[list[Proof], list[Failure]]:
     """The artifacts that hold, and the failures of the others, one process after the other.
 
     A file that is not `asked` for is proven too, if others are compared with it, and left out.
     `graph` is the captured program, against which Core ML's attributes are held, if there is one.
+    Files of `planned` precisions are held against their own programs.
     """
     proofs: list[Proof] = []
     failures: list[Failure] = []
     for conversion in sorted(done, key=lambda one: (one.format, one.precision) != EXACT):
-        proof = _prove(conversion, entries, source, expected, protocol, folder)
+        own = planned.get(conversion.precision)
+        proof = _prove(conversion, entries, source, expected, protocol, folder, own)
         if (
             isinstance(proof, Proof)
             and (conversion.format, conversion.precision) == EXACT
@@ -78,16 +85,17 @@ def prove_all(  # noqa: PLR0913  # what an artifact is held against, none of it 
     return kept, failures
 
 
-def _prove(
+def _prove(  # noqa: PLR0913, PLR0917  # what one artifact is held against
     conversion: Conversion,
     entries: tuple[Entry, ...],
     source: SourceModel | ForeignModel,
     expected: Reference,
     protocol: Protocol,
     folder: Path,
+    own: Quantized | None,
 ) -> Proof | Failure:
     aim, kind = target(conversion.format), (conversion.format, conversion.precision)
-    held = kind[0] == EXACT[0] and kind != EXACT  # against the float32 file
+    held = kind[0] == EXACT[0] and kind != EXACT and own is None  # against the float32 file
     try:
         seen = observe(
             conversion.path,
@@ -107,6 +115,10 @@ def _prove(
         return Failure(*kind, judgement.note, "")
     if held:
         judgement = _compared(judgement, seen.compared)
+    if own is not None:
+        unlike = unfaithful(aim, own, seen.outputs[FORWARD])
+        if unlike:
+            return Failure(*kind, unlike, "")
     return Proof(conversion, entries, size_of(conversion.path), aim, judgement, seen)
 
 

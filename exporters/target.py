@@ -19,6 +19,7 @@ from headtail.tensors import TensorSpec
 if TYPE_CHECKING:
     from exporters.entries import EntryPoints
     from exporters.metadata import Metadata
+    from quantizers.plan import Plan
 
 __all__ = ["TARGETS", "Job", "Target", "target"]
 
@@ -46,12 +47,14 @@ class Target:
 class Job:
     """One conversion: graphs in, one artifact with several entry points out.
 
+    `plan` says which precision; if it has grids, the graphs are of the plan's own program.
+
     `entries` are prepared for the target, `captured` are the same as PyTorch runs them; `inputs`
     are the model's inputs; `calibration` is a tensor file with `<sample>.<input name>`. The file is
     to say `metadata` about itself, or nothing.
     """
 
-    precision: str
+    plan: Plan
     entries: EntryPoints
     captured: EntryPoints
     inputs: tuple[TensorSpec, ...]
@@ -59,6 +62,11 @@ class Job:
     destination: Path
     scratch: Path
     metadata: Metadata | None = None
+
+    @property
+    def precision(self) -> str:
+        """Name of the plan's recipe."""
+        return self.plan.recipe.name
 
 
 # 85 dB tells a wrong Core ML program from rounding: networks seen are at 91 dB and more, while

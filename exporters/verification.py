@@ -26,6 +26,7 @@ from headtail.errors import HeadtailError, SchemaFault
 from headtail.manifest import FORWARD, Agreement, Artifact, head_entry
 from headtail.report import ArtifactRow
 from headtail.tensors import Array
+from quantizers.recipe import recipe
 
 __all__ = ["Verification", "golden_inputs", "golden_reference", "verify_artifacts"]
 
@@ -123,6 +124,8 @@ def _exact(bundle: Bundle, artifact: Artifact) -> Path | None:
     """The float32 file that a Core ML artifact is compared with, if the bundle holds it."""
     if artifact.format != EXACT[0] or artifact.precision == EXACT[1]:
         return None
+    if recipe(artifact.precision).quantizes:
+        return None  # made from a program of its own, with other constants
     held = [a for a in bundle.manifest.artifacts if (a.format, a.precision) == EXACT]
     return bundle.artifact_path(held[0]) if held else None
 

@@ -18,6 +18,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exporters.conversion import PlannedProgram
 from exporters.explained import told_in_full
 from exporters.lean import plain_imports
 from exporters.metadata import Metadata
@@ -42,7 +43,8 @@ class ConvertRequest:
     """Write one format in several precisions; one `converted` or `failed` event for each.
 
     `program` is the captured model as a `.pt2` (made by this machine a moment ago); `heads` maps
-    entry point -> names of the graph's values that it returns.
+    entry point -> names of the graph's values that it returns. `planned` are the precisions that
+    have programs of their own.
     """
 
     format: str
@@ -54,6 +56,7 @@ class ConvertRequest:
     calibration: str | None
     scratch: str
     metadata: Metadata | None = None
+    planned: dict[str, PlannedProgram] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,26 +152,46 @@ def _convert(body: dict[str, Any], emit: Emit) -> None:
 
     import torch
 
-    from exporters.entries import EntryPoints
     from exporters.target import Job, target
+    from quantizers.plan import Plan
+    from quantizers.recipe import recipe
 
     torch.set_num_threads(1)
-    write = target(request.format).writer()
     scratch = Path(request.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
-    captured = EntryPoints.read(Path(request.program), request.heads)
-    entries, prepared = captured.prepared(request.format)
-    told = {
-        "rewrites": {done.name: done.sites for done in prepared.applied},
-        "undone": {undone.name: undone.reason for undone in prepared.undone},
-    }
+    whole = _Program.read(request.format, request.program, request.heads)
     calibration = Path(request.calibration) if request.calibration else None
-    explain = _explainer(request.format, captured)
+    explain = _explainer(request.format, whole.captured)
+    write = target(request.format).writer()
     for precision, destination in zip(request.precisions, request.destinations, strict=True):
-        path = Path(destination)
-        given = (precision, entries, captured, request.inputs, calibration, path, scratch)
-        job = Job(*given, request.metadata)
-        _each(precision, partial(write, job), told, emit, explain)
+        own, plan, program = request.planned.get(precision), Plan(recipe(precision)), whole
+        if own:
+            plan = Plan.read(Path(own.plan))
+            program = _Program.read(request.format, own.program, own.heads)
+        given = (plan, program.entries, program.captured, request.inputs, calibration)
+        job = Job(*given, Path(destination), scratch, request.metadata)
+        _each(precision, partial(write, job), program.told, emit, explain)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """Entry points as captured, as prepared, and what a precision's event says of that."""
+
+    captured: EntryPoints
+    entries: EntryPoints
+    told: dict[str, Any]
+
+    @classmethod
+    def read(cls, format_name: str, path: str, heads: Mapping[str, tuple[str, ...]]) -> _Program:
+        from exporters.entries import EntryPoints
+
+        captured = EntryPoints.read(Path(path), heads)
+        entries, prepared = captured.prepared(format_name)
+        told = {
+            "rewrites": {done.name: done.sites for done in prepared.applied},
+            "undone": {undone.name: undone.reason for undone in prepared.undone},
+        }
+        return cls(captured, entries, told)
 
 
 def _explainer(format_name: str, captured: EntryPoints) -> Explain:

@@ -29,9 +29,7 @@ from quantizers.recipe import Recipe
 if TYPE_CHECKING:
     from quantizers.plan import Plan
 
-__all__ = ["HONOURS", "pass_pipeline", "quantize_model", "refusal"]
-
-HONOURS = frozenset({"fp32", "fp16", "w8"})
+__all__ = ["pass_pipeline", "quantize_model", "refusal"]
 
 _REWRITING = (
     # multiply weights by what follows, and a weight that was on a grid no longer is

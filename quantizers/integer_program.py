@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def _solve(
     once: Any = coo_array((np.ones(count), (np.asarray(groups), np.arange(count))))
     constraints = [LinearConstraint(once, 1, 1)]
     constraints += [LinearConstraint(row[None], -np.inf, most) for row, most in limits]
-    with _printing_to_stderr():
+    with _silent():
         result = milp(
             np.where(allowed, cost, 0.0),
             integrality=np.ones(count),
@@ -75,13 +76,14 @@ def _solve(
 
 
 @contextlib.contextmanager
-def _printing_to_stderr() -> Iterator[None]:
+def _silent() -> Iterator[None]:
     """HiGHS prints a line of its own debugging to descriptor 1, also when it is told to be silent
     (https://github.com/jump-dev/HiGHS.jl/issues/312); there it would spoil a command's JSON."""
     kept = os.dup(1)
     try:
-        os.dup2(2, 1)
-        yield
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)

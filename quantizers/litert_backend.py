@@ -22,7 +22,14 @@ from typing import Any
 
 from headtail.errors import UnknownName, UsageFault
 from headtail.tensors import Array
-from quantizers import litert_file, litert_match, litert_ranges, litert_static, litert_weights
+from quantizers import (
+    litert_file,
+    litert_match,
+    litert_ranges,
+    litert_static,
+    litert_weights,
+    support,
+)
 from quantizers.litert_weights import Key, Stored
 from quantizers.plan import Plan
 from quantizers.ranges import ESTIMATORS
@@ -68,6 +75,8 @@ def _refusal_of_integers(recipe: Recipe) -> str | None:
     for storage in recipe.storages:
         if storage.dtype in ("f16", "i2"):
             return f"weights of {storage} need float activations"
+        if storage.dtype == "i4" and recipe.activations == "i16":
+            return "its kernels for activations of i16 read weights of i4 wrongly"
     return None
 
 
@@ -108,13 +117,7 @@ def quantize_file(
 
 
 def _check(recipe: Recipe, ranges: str) -> None:
-    why = refusal(recipe)
-    if why is not None:
-        raise UsageFault(
-            f"litert cannot honour {recipe.name}: {why}.",
-            expected=f"One of {', '.join(sorted(HONOURS))}, or a recipe that asks for less.",
-            remedy="Choose another recipe for this format; `headtail list recipes` has the table.",
-        )
+    support.require("litert", recipe)
     if ranges not in ESTIMATORS:
         raise UnknownName("range estimator", ranges, ESTIMATORS)
 

@@ -11,7 +11,7 @@ fit its integers; such a channel gets a larger weight scale.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,11 @@ __all__ = ["adjust", "structure"]
 # 48 bits that the kernels of int16 inputs rescale.
 _LARGEST_BIAS = {"INT32": 2.0**30, "INT64": 2.0**46}
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+# Operators with kernels for 4-bit weights, by activations (tried with ai-edge-litert 2.3.0).
+_FOUR_BITS = {
+    "static": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"),
+    "dynamic": ("CONV_2D", "FULLY_CONNECTED"),
+}
 
 
 def structure(
@@ -60,7 +65,8 @@ def structure(
         tool.add_static_config(".*", everything, int(recipe.activations[1:]), 8)
         for end in (Operation.INPUT, Operation.OUTPUT):
             tool.update_quantization_recipe(".*", end, algorithm_key=none)
-    stay = set(_stay_float(litert_file.open_model(source), source, wanted))
+    four = _FOUR_BITS[recipe.activation_mode]
+    stay = set(_stay_float(litert_file.open_model(source), source, wanted, four))
     if measured is not None:
         stay |= measured.coarse
     if stay:
@@ -71,11 +77,12 @@ def structure(
     return bytes(result.quantized_model)
 
 
-def _stay_float(model: Any, data: bytes, wanted: Mapping[Key, Stored]) -> Iterator[str]:
-    """Scopes (as the quantizer has them) of operators whose weights no integer kernel takes.
-
-    Either the weight stays float, or it is stored as integers that this operator has no slot for;
-    those are dequantized before it.
+def _stay_float(
+    model: Any, data: bytes, wanted: Mapping[Key, Stored], four: Sequence[str]
+) -> Iterator[str]:
+    """Scopes of operators whose weights no integer kernel takes: those that stay float, and those
+    stored as integers that this operator has no slot or no kernel for, which are dequantized
+    before it. `four` are the operators with kernels for 4 bits.
     """
     for graph in model.subgraphs:
         for op in graph.operators:
@@ -83,7 +90,9 @@ def _stay_float(model: Any, data: bytes, wanted: Mapping[Key, Stored]) -> Iterat
             if weight is None:
                 stay = any(k in wanted for k in _constant_keys(model, data, graph, op))
             else:
-                stay = key(weight) not in wanted
+                stored = wanted.get(key(weight))
+                few = stored is not None and stored.dtype != "i8"
+                stay = stored is None or (few and _kind(model, op) not in four)
             if stay:
                 yield scope(graph, op)
 

@@ -7,13 +7,15 @@ the one that is quantized; values that were only reshaped share the range of wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from quantizers.plan import Range
 
 if TYPE_CHECKING:
     from torch import fx
 
-__all__ = ["integer_values"]
+__all__ = ["carried", "integer_values"]
 
 _COMPUTED = frozenset(
     f"aten.{name}"
@@ -46,6 +48,27 @@ def integer_values(graph: fx.GraphModule) -> list[str]:
         for value in (_result(node), *_operands(node))
     }
     return [node.name for node in graph.graph.nodes if node in chosen]
+
+
+def carried(graph: fx.GraphModule, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """`ranges`, and those of the values that are only moved, which are the same integers.
+
+    For formats in which whatever reads a value wants it dequantized just before.
+    """
+    found = dict(ranges)
+    for node in graph.graph.nodes:
+        if node.name not in found and _moves(node):
+            source = node.all_input_nodes[0].name
+            found |= {node.name: found[source]} if source in found else {}
+    return {n.name: found[n.name] for n in graph.graph.nodes if n.name in found and _is_float(n)}
+
+
+def _moves(node: fx.Node) -> bool:
+    """Is its result elements of its input, and maybe zeros?"""
+    import operator
+
+    padded = "pad" in str(node.target) and any(isinstance(a, float) and a for a in node.args)
+    return (str(node.target) in _RESHAPED or node.target is operator.getitem) and not padded
 
 
 def _result(node: fx.Node) -> fx.Node:

@@ -131,8 +131,10 @@ class Recipe:
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether it cannot be honoured without real inputs: static activation ranges."""
-        return self.activation_mode == "static"
+        """Whether it cannot be honoured without real inputs: static activation ranges, and weights
+        that would not hold up if they were just rounded."""
+        rounded = all(s.dtype == "i8" for s in self.storages if s.quantized)
+        return self.activation_mode == "static" or not rounded
 
     def storage_of(self, module: str, kinds: frozenset[str]) -> Storage:
         """How the weight of an operator is stored: as the last rule that applies says."""

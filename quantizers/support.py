@@ -1,4 +1,4 @@
-"""Which format honours which recipe, generated from the back-ends' own `HONOURS` declarations.
+"""Which format honours which recipe, generated from the back-ends' own `refusal(recipe)`.
 
 A back-end module is cheap to import: its library is imported inside the function that needs it.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import importlib
 
 from headtail.errors import UnknownName, UsageFault
-from quantizers.recipe import RECIPES, Recipe
+from quantizers.recipe import RECIPES, Recipe, recipe
 
-__all__ = ["BACKENDS", "matrix", "require", "supported"]
+__all__ = ["BACKENDS", "matrix", "needs_plan", "refusal", "require", "supported"]
 
 BACKENDS: dict[str, str] = {
     "coreml": "quantizers.coreml_backend",
@@ -21,10 +21,22 @@ BACKENDS: dict[str, str] = {
 
 def supported(format: str) -> list[str]:  # noqa: A002  # the field's word
     """Names of the recipes that `format` honours, in the order of `RECIPES`."""
+    return [name for name, recipe in RECIPES.items() if refusal(format, recipe) is None]
+
+
+def refusal(format: str, recipe: Recipe) -> str | None:  # noqa: A002  # the field's word
+    """Why `format` cannot honour `recipe`, one clause; None if it can."""
     if format not in BACKENDS:
         raise UnknownName("format", format, BACKENDS)
-    honours: frozenset[str] = importlib.import_module(BACKENDS[format]).HONOURS
-    return [name for name in RECIPES if name in honours]
+    found: str | None = importlib.import_module(BACKENDS[format]).refusal(recipe)
+    return found
+
+
+def needs_plan(format: str, name: str) -> bool:  # noqa: A002  # the field's word
+    """Is there no tool of the format's own that could honour the recipe called `name`?"""
+    asked = recipe(name)
+    rounded = all(s.dtype == "i8" for s in asked.storages if s.quantized)
+    return asked.quantizes and (not rounded or (format == "coreml" and name != "w8"))
 
 
 def matrix() -> dict[str, list[str]]:
@@ -34,12 +46,13 @@ def matrix() -> dict[str, list[str]]:
 
 def require(format: str, recipe: Recipe) -> None:  # noqa: A002  # the field's word
     """Raise `UsageFault` unless `format` honours `recipe`; nothing is silently replaced."""
-    can = supported(format)
-    if recipe.name in can:
+    reason = refusal(format, recipe)
+    if reason is None:
         return
-    others = [name for name in BACKENDS if recipe.name in supported(name)]
+    can = supported(format)
+    others = [name for name in BACKENDS if refusal(name, recipe) is None]
     raise UsageFault(
-        f"{format} cannot honour {recipe.name}.",
+        f"{format} cannot honour {recipe.name}: {reason}.",
         expected=f"{recipe.name} is honoured by: {', '.join(others) or 'no format'}.",
         remedy=f"For {format} choose one of {', '.join(can)}.",
     )

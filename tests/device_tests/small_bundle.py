@@ -32,6 +32,7 @@ from headtail.metrics import snr_db
 from headtail.runtimes import desk_runtimes
 from headtail.tensorfile import dump
 from headtail.tensors import Array, TensorSpec
+from quantizers.plan import Plan
 
 SAMPLES = 3
 CUT = "b1"
@@ -113,7 +114,9 @@ def _convert(net: Small, images: Array, folder: Path) -> dict[tuple[str, str], P
     edge = litert_torch.signature(*whole, example).signature(*head, example).convert()
     edge.export(str(paths["litert", "fp32"]))
     calibration = {name: [[image] for image in images] for name in parts}
-    quantize_file(paths["litert", "fp32"], paths["litert", "w8a8"], recipe("w8a8"), calibration)
+    quantize_file(
+        paths["litert", "fp32"], paths["litert", "w8a8"], Plan(recipe("w8a8")), calibration
+    )
     programs = {name: torch.export.export(part, example) for name, part in parts.items()}
     lowered = to_edge_transform_and_lower(programs, partitioner=[XnnpackPartitioner()])
     with paths["executorch", "fp32"].open("wb") as file:

@@ -15,6 +15,8 @@ from exporters.prove import Protocol, observe, size_of
 from exporters.source import from_module
 from exporters.target import Job, target
 from headtail.preprocess import Preprocess
+from quantizers.plan import Plan
+from quantizers.recipe import recipe
 from tests.exporters.nets import Residual, settle
 
 PREPROCESS = Preprocess(
@@ -72,7 +74,9 @@ def litert_file(captured, tmp_path_factory):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what litert-torch's dependencies deprecate
         entries = EntryPoints.read(captured.program, captured.heads)
-        target("litert").writer()(Job("fp32", entries, entries, inputs, None, path, folder))
+        target("litert").writer()(
+            Job(Plan(recipe("fp32")), entries, entries, inputs, None, path, folder)
+        )
     return path
 
 

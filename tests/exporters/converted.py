@@ -17,6 +17,8 @@ from exporters.splitting import cut_points, find_cut, head_graph
 from exporters.target import Job, target
 from headtail.runtimes import Session
 from headtail.tensors import Array, TensorSpec
+from quantizers.plan import Plan
+from quantizers.recipe import recipe
 from tests.exporters.awkward import AWKWARD, IMAGE
 from tests.exporters.nets import TwoOutputs, settle
 
@@ -137,6 +139,6 @@ def convert(
         points = EntryPoints(graphs, example)
         prepared, _ = points.prepared(format)
         target(format).writer()(
-            Job("fp32", prepared, points, inputs, None, path, folder / "scratch")
+            Job(Plan(recipe("fp32")), prepared, points, inputs, None, path, folder / "scratch")
         )
     return Converted(format, path, entries, graphs, example)

@@ -10,6 +10,8 @@ from exporters.entries import EntryPoints
 from exporters.executorch import write
 from exporters.target import Job
 from headtail.manifest import LeftOver
+from quantizers.plan import Plan
+from quantizers.recipe import recipe
 
 pytestmark = [
     pytest.mark.slow,  # importing and lowering take 5 s
@@ -93,7 +95,15 @@ def test_an_export_returns_it(tmp_path):
     example = (torch.zeros(1, 3, 6, 6),)
     graph = flat_graph(capture(Running().eval(), example))
     entries = EntryPoints({"forward": graph}, example)
-    job = Job("fp32", entries, entries, input_specs(graph), None, tmp_path / "a.pte", tmp_path)
+    job = Job(
+        Plan(recipe("fp32")),
+        entries,
+        entries,
+        input_specs(graph),
+        None,
+        tmp_path / "a.pte",
+        tmp_path,
+    )
     found = write(job)
     assert found is not None
     assert found.left == (LeftOver("aten.cumsum", "forward", 1),)

@@ -10,6 +10,7 @@ from headtail.bundle import Bundle
 from headtail.errors import SchemaFault
 from headtail.tensors import Array
 from quantizers.litert_backend import quantize_file
+from quantizers.plan import Plan
 from quantizers.recipe import recipe
 
 pytestmark = pytest.mark.slow
@@ -91,7 +92,7 @@ def test_a_quantized_file_may_not_be_worse_than_its_manifest(
 ):
     """One that was poor stays poor; one that answers worse than recorded is another file."""
     path = tmp_path / "residual.w8.tflite"
-    quantize_file(litert_file, path, recipe("w8"), {})
+    quantize_file(litert_file, path, Plan(recipe("w8")), {})
     agreement = dataclasses.replace(
         litert_bundle.manifest.artifacts[0].agreement, snr_db_min=promised_db
     )

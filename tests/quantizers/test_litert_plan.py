@@ -232,6 +232,26 @@ def test_softmax_over_few_places_is_computed_in_integers(tmp_path):
     assert audit(tmp_path / "q.tflite", "litert").float_ops == {}
 
 
+def test_an_operator_without_a_kernel_for_four_bits_stays_float(tmp_path):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3), torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3, groups=16),
+        torch.nn.ConvTranspose2d(16, 8, 2, 2),
+    ).eval()  # fmt: skip
+    draw = np.random.default_rng(0)
+    inputs = [draw.standard_normal((1, 3, 16, 16)).astype(np.float32) for _ in range(4)]
+    source = converted(net, torch.from_numpy(inputs[0]), tmp_path / "float.tflite")
+    path, samples = tmp_path / "q.tflite", {"forward": [[x] for x in inputs]}
+    layouts = {"transpose"}
+    for mode, floats in (("static", {"transpose_conv"}), ("dynamic", None)):
+        plan = Plan(Recipe("own", "i4", "i8", mode))
+        quantize_file(source, path, plan, samples)
+        found = audit(path, "litert")
+        assert found.weight_elements["i4"] == 432 + 144 + 512
+        assert floats is None or set(found.float_ops) - layouts == floats
+        assert worst_db(net, path, inputs) > 12  # rounded to nearest; the runtime refused it before
+
+
 def test_ranges_reach_what_one_sample_of_many_reaches(net, samples, tmp_path):
     """The quantizer's own calibrator averages extremes over samples: a bright photo is clipped."""
     from ai_edge_quantizer import quantizer
@@ -264,6 +284,7 @@ def test_a_rule_for_modules_needs_a_plan(mixed, tmp_path):
         (recipe("p4"), "indices into a table"),
         (Recipe("own", "i8", "i16", "dynamic"), "no dynamic activations of i16"),
         (Recipe("own", "i2", "i8", "static"), "weights of i2 need float activations"),
+        (Recipe("own", "i4", "i16", "static"), "weights of i4 wrongly"),
     ],
 )
 def test_what_the_format_cannot_do_is_refused_with_the_reason(mixed, tmp_path, asked, why):

@@ -99,7 +99,7 @@ def test_executorch_files_are_what_was_asked_and_heads_cost_next_to_nothing(
     from executorch.exir import to_edge_transform_and_lower
 
     entries = {name: torch.export.export(part, EXAMPLE) for name, part in parts.items()}
-    quantized = quantize_entries(entries, recipe("w8a8"), calibration.samples)
+    quantized = quantize_entries(entries, Plan(recipe("w8a8")), calibration.samples)
     sizes = []
     for names in (["forward"], list(parts)):
         programs = {name: quantized[name] for name in names}
