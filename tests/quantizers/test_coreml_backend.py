@@ -38,7 +38,6 @@ pytestmark = [
 ENTRIES = ("forward", "head_project")
 WEIGHTS, BIASES = 21_864, 114
 EXAMPLE = (torch.zeros(1, 3, 32, 32),)
-W4 = Recipe("w4", "i4", rules=(Rule("*", ("stem",), "i8"),))
 W2 = Recipe("w2b8", "i2", block=8, rules=(Rule("*", ("stem",), "i8"),))
 MIXED = Recipe(
     "mixed",
@@ -122,10 +121,8 @@ def equal(found, true):
     [
         (recipe("fp32"), {"f32": WEIGHTS + BIASES}),
         (recipe("w8"), {"f32": BIASES, "i8": WEIGHTS}),
-        (W4, {"f32": BIASES, "i4": WEIGHTS - 648, "i8": 648}),
         (recipe("w4b32"), {"f32": BIASES, "i4": WEIGHTS - 648, "i8": 648}),
         (recipe("p4"), {"f32": BIASES, "i8": 648, "lut4": WEIGHTS - 648}),
-        (recipe("p6"), {"f32": BIASES, "lut6": WEIGHTS}),
         (W2, {"f32": BIASES, "i2": WEIGHTS - 648, "i8": 648}),
         (MIXED, {"f32": BIASES + 480, "i8": 648, "i4": 6_912, "lut6": 13_824}),
     ],
