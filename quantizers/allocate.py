@@ -55,7 +55,8 @@ def smallest(
     candidates: Iterable[Candidate], *, damage: float, ms: float | None = None
 ) -> Allocation:
     """The options with the fewest bytes that do at most `damage`; errors as for `allocate`."""
-    limits = {"damage": damage} | ({} if ms is None else {"ms": ms})
+    limits = {"damage": damage, "ms": math.inf if ms is None else ms}
+    limits = {name: most for name, most in limits.items() if most < math.inf}
     return _Table.of(tuple(candidates)).solve("size", limits)
 
 
@@ -73,7 +74,7 @@ def reach(
     `evaluations` calls of `measure`, between the fewest and what the least damage takes within
     `budget`. Raises `UsageFault` if even that does not agree enough, and says how much it does.
     """
-    table = _Table.of(tuple(candidates))
+    candidates = tuple(candidates)
     budget = budget or Budget()
     best = allocate(candidates, budget)
     found = (best, measure(best))
@@ -84,17 +85,18 @@ def reach(
             expected="The best of the storages offered must reach the agreement.",
             remedy=f"Ask for at most {found[1]:g}, offer more bits, or allow more bytes or time.",
         )
-    limits = {} if budget.ms is None else {"ms": budget.ms}
-    trial = table.solve("size", limits)
-    least = trial.size
+    trial = smallest(candidates, damage=math.inf, ms=budget.ms)
+    low = middle = trial.size
     for _ in range(evaluations - 1):
         if trial.size > (1 - _CLOSE) * found[0].size:
             break
         measured = measure(trial)
         if measured >= agreement:
             found = (trial, measured)
-        least = max(least, trial.size) if measured < agreement else least
-        trial = allocate(candidates, replace(budget, size=(least + found[0].size) // 2))
+        else:
+            low = middle
+        middle = (low + found[0].size) // 2
+        trial = allocate(candidates, replace(budget, size=middle))
     return found
 
 

@@ -168,7 +168,7 @@ class Measure:
 
 def test_agreement_is_reached_with_few_measurements_and_few_bytes():
     weights, measure = network(40), Measure()
-    found, reached = reach(weights, measure, agreement=0.8, evaluations=8)
+    found, reached = reach(iter(weights), measure, agreement=0.8, evaluations=8)
     assert measure.calls <= 8
     assert reached == Measure.of(found.damage) >= 0.8
     least = smallest(weights, damage=(1 / 0.8 - 1) ** 2)  # what the inverse of it allows
