@@ -11,6 +11,7 @@ from headtail.errors import IntegrityFault
 from headtail.manifest import FORWARD
 from quantizers import litert_file
 from quantizers.audit import Audit
+from quantizers.litert_file import operator_name
 
 __all__ = ["read"]
 
@@ -75,7 +76,7 @@ def _activations(model: Any, subgraph: Any) -> dict[str, int]:
     unpacked = {
         int(output)
         for op in subgraph.operators
-        if _name(model, op) == "DEQUANTIZE"
+        if operator_name(model, op) == "DEQUANTIZE"
         and _is_constant(model, subgraph.tensors[int(op.inputs[0])])
         for output in op.outputs
     }
@@ -90,15 +91,9 @@ def _activations(model: Any, subgraph: Any) -> dict[str, int]:
 
 def _float_ops(model: Any, subgraph: Any) -> dict[str, int]:
     counts = Counter(
-        _name(model, op).lower()
+        operator_name(model, op).lower()
         for op in subgraph.operators
-        if _name(model, op) not in _CONVERSIONS
+        if operator_name(model, op) not in _CONVERSIONS
         and any(_dtype(subgraph.tensors[int(i)]) in _FLOATS for i in op.outputs)
     )
     return dict(sorted(counts.items()))
-
-
-def _name(model: Any, op: Any) -> str:
-    from ai_edge_litert.tools.flatbuffer_utils import opcode_to_name
-
-    return str(opcode_to_name(model, op.opcodeIndex))

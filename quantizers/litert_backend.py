@@ -33,9 +33,9 @@ from quantizers import (
 from quantizers.litert_weights import Key, Stored
 from quantizers.plan import Plan
 from quantizers.ranges import ESTIMATORS
-from quantizers.recipe import RECIPES, Recipe, Storage
+from quantizers.recipe import Recipe, Storage
 
-__all__ = ["HONOURS", "Written", "quantize_file", "refusal"]
+__all__ = ["Written", "quantize_file", "refusal"]
 
 # Operators whose constants are weights -> what rules call them.
 _KINDS = {
@@ -78,9 +78,6 @@ def _refusal_of_integers(recipe: Recipe) -> str | None:
         if storage.dtype == "i4" and recipe.activations == "i16":
             return "its kernels for activations of i16 read weights of i4 wrongly"
     return None
-
-
-HONOURS = frozenset(name for name, made in RECIPES.items() if refusal(made) is None)
 
 
 def quantize_file(
@@ -163,9 +160,15 @@ def _wanted(data: bytes, plan: Plan) -> tuple[bytes, dict[Key, Stored]]:
 def _storage(plan: Plan, kinds: frozenset[str]) -> Storage:
     """How a weight that the plan has no grid for is stored."""
     recipe = plan.recipe
-    if plan.grids:  # everything else was decided to stay float
-        half = [storage for storage in recipe.storages if storage.dtype == "f16"]
-        return half[0] if half else Storage("f32")
+    if plan.grids:  # everything else was decided to stay floating point
+        floats = [storage for storage in recipe.storages if not storage.quantized]
+        if len(floats) > 1:
+            raise UsageFault(
+                f"{recipe.name} stores some weights as f16 and some as f32.",
+                expected="A .tflite file does not say which module a weight without a grid is of.",
+                remedy="Use one of the two for all weights that are not quantized.",
+            )
+        return floats[0] if floats else Storage("f32")
     named = [rule for rule in recipe.rules if rule.match != "*"]
     if named:
         raise UsageFault(

@@ -13,9 +13,10 @@ from headtail.errors import UsageFault
 from headtail.metrics import snr_db
 from quantizers import litert_file
 from quantizers.audit import audit
-from quantizers.litert_backend import HONOURS, quantize_file
+from quantizers.litert_backend import quantize_file
 from quantizers.plan import Plan
 from quantizers.recipe import recipe
+from quantizers.support import supported
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,7 +26,7 @@ pytestmark = [
 ]
 
 ENTRIES = ("forward", "head_project")
-NAMES = sorted(HONOURS)
+NAMES = supported("litert")
 
 
 @pytest.fixture(scope="module")

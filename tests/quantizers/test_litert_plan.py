@@ -272,6 +272,16 @@ def test_ranges_reach_what_one_sample_of_many_reaches(net, samples, tmp_path):
     assert worst_db(net, ours, bright) > worst_db(net, theirs, bright) + 6
 
 
+def test_weights_without_a_grid_are_half_floats_if_the_recipe_says_so(mixed, tmp_path):
+    _, grids, source = mixed
+    half = Recipe("own", "i4", rules=(*MIXED.rules[:2], Rule("classify", (), "f16")))
+    quantize_file(source, tmp_path / "q.tflite", Plan(half, grids), {})
+    assert audit(tmp_path / "q.tflite", "litert").weight_elements["f16"] == 480
+    both = Recipe("own", "i4", rules=(*half.rules, Rule("head.stem.*", (), "f32")))
+    with pytest.raises(UsageFault, match="some weights as f16 and some as f32"):
+        quantize_file(source, tmp_path / "both.tflite", Plan(both, grids), {})
+
+
 def test_a_rule_for_modules_needs_a_plan(mixed, tmp_path):
     with pytest.raises(UsageFault, match=r"a rule for modules, head\.stem\.\* .* no plan"):
         quantize_file(mixed[2], tmp_path / "q.tflite", Plan(MIXED), {})
