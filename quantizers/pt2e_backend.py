@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["HONOURS", "partitioner", "quantize_entries", "refusal"]
 
+# EfficientNet-Lite0: 16.0 MB for 18.6 MB, and 1.8 times the time of float32 on x86-64.
+_NO_HALF = "executorch 1.5.1 stores the kernels of half-precision convolutions as float32"
+
 
 def refusal(recipe: Recipe) -> str | None:
     """Why a `.pte` for XNNPACK cannot hold `recipe`; None if it can."""
     mode, stored = recipe.activation_mode, [s for s in recipe.storages if s.quantized]
     if not stored:
-        return None if recipe.activations == "f32" else "half precision is not written yet"
+        return None if recipe.activations == "f32" else _NO_HALF
     if recipe.activations not in (("f32",) if mode == "none" else ("i8",)):
         return f"XNNPACK has no {mode} kernels for activations of {recipe.activations}"
     for storage in stored:

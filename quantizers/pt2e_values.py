@@ -3,7 +3,7 @@
 A *layer* (convolution, linear) computes in integers if its weight does. Other operators that
 XNNPACK has in integers join where a value is an integer before and after them; between operators
 that it has in float only (layer norm, softmax), quantizing would cost accuracy and gain nothing.
-Which operators those are is tried on the runtime in tests/quantizers/test_pt2e_values.py.
+Which operators those are is tried on the runtime in tests/quantizers/test_pt2e_xnnpack.py.
 """
 
 from __future__ import annotations

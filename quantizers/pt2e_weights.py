@@ -42,8 +42,9 @@ def grid_of(module: fx.GraphModule, layer: fx.Node, plan: Plan) -> Grid | None:
         return _nearest(held, LAYERS[str(layer.target)], plan.recipe.storage)
     name = str(source.target)
     for grid in (plan.grids[name],) if name in plan.grids else plan.grids.values():
-        if grid.levels.size == held.size and np.array_equal(grid.values().ravel(), held.ravel()):
-            return replace(grid, levels=grid.levels.reshape(held.shape))
+        found = None if grid.storage.palette else _part(grid, held)
+        if found is not None:
+            return found
     if name not in plan.grids:
         return None
     raise ConversionFailed(
@@ -98,6 +99,21 @@ def store_bias(module: fx.GraphModule, layer: fx.Node, bias: Any, scale: Array) 
     hint = f"{layer.args[2].target}".replace(".", "_")  # type: ignore[union-attr]  # a node
     with module.graph.inserting_before(layer):
         layer.update_arg(2, constant(module, hint, torch.from_numpy(rounded), layer))
+
+
+def _part(grid: Grid, weight: Array) -> Grid | None:
+    """The grid of `weight` if its rows are consecutive ones of `grid`: all, or a projection's share
+    where queries, keys and values were one."""
+    rows, values = weight.reshape(len(weight), -1), grid.values()
+    values = values.reshape(len(values), -1)
+    if rows.shape[1] != values.shape[1]:
+        return None
+    for first in np.flatnonzero((values == rows[0]).all(1)):
+        part = slice(int(first), int(first) + len(rows))
+        if np.array_equal(values[part], rows):
+            scale = grid.scale if len(grid.scale) == 1 else grid.scale[part]
+            return replace(grid, levels=grid.levels[part].reshape(weight.shape), scale=scale)
+    return None
 
 
 def _nearest(weight: Array, axis: int, storage: Storage) -> Grid:

@@ -10,7 +10,7 @@ from torch.nn import functional
 from headtail.errors import ConversionFailed
 from headtail.metrics import snr_db
 from quantizers.plan import Grid, Plan, Range
-from quantizers.pt2e_weights import widened
+from quantizers.pt2e_weights import grid_of, widened
 from quantizers.recipe import Storage, recipe
 from quantizers.static_graph import affine
 from tests.quantizers.pte import levels_of, quantized, run_file, run_program, written
@@ -215,3 +215,20 @@ def test_what_executorchs_own_quantizer_loses(inputs):
         mine = snr_db(reference=expected, candidate=run_program(ours, array))
         gains.append(mine - snr_db(reference=expected, candidate=other))
     assert np.mean(gains) > 10, gains
+
+
+def test_a_grid_is_found_by_its_values_where_rows_were_split_and_reshaped():
+    generator = np.random.default_rng(3)
+    levels = generator.integers(-80, 80, size=(12, 4), dtype=np.int8)
+    scale = generator.uniform(1e-3, 2e-3, size=(12, 1)).astype(np.float32)
+    grid = Grid(Storage("i8"), levels, scale)
+    net = torch.nn.Conv2d(4, 5, 1)
+    net.weight = torch.nn.Parameter(torch.from_numpy(grid.values()[3:8].reshape(5, 4, 1, 1)))
+    module = torch.export.export(net.eval(), (torch.zeros(1, 4, 6, 6),)).module()
+    layer = next(node for node in module.graph.nodes if "conv2d" in str(node.target))
+    found = grid_of(module, layer, Plan(W8A8, {"qkv.weight": grid}))
+    assert found is not None
+    assert np.array_equal(found.levels, levels[3:8].reshape(5, 4, 1, 1))
+    assert np.array_equal(found.scale, scale[3:8])
+    other = Grid(Storage("i8"), -levels, scale)
+    assert grid_of(module, layer, Plan(W8A8, {"qkv.weight": other})) is None
