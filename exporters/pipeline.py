@@ -47,14 +47,14 @@ from exporters.sized import prove_sizes
 from exporters.source import SourceModel
 from exporters.sources.savedmodel import ForeignModel
 from exporters.target import TARGETS
-from headtail.bundle import Bundle, write_report
+from headtail.bundle import write_report
 from headtail.errors import UsageFault
-from headtail.quality import Quality
-from headtail.report import ArtifactRow, Effort, Report
+from headtail.report import Effort, Report
 
 __all__ = ["ExportOptions", "ExportResult", "export", "formats_of"]
 
 Result = TypeVar("Result")
+Pairs = Sequence[tuple[str, str]]
 
 
 def formats_of(
@@ -88,30 +88,11 @@ def export(
             again = None if options.rebuild else _again(cache, name, options, clock)
         if again:
             return again
-        planned = _planned(source, captured, pairs, folder, clock)
-        with clock.stage("convert"):
-            written = with_exact(pairs, planned)
-            captures = _captures(source, captured, planned, folder)
-            converted = _convert(source, captured, captures, written, folder, options, clock)
-        remarks += converted.remarks
-        with clock.stage("verify"):
-            proofs, refused = prove_all(
-                converted.done,
-                captured.entries,
-                source,
-                converted.expected,
-                asked=pairs,
-                graph=captured.graph,
-                protocol=Protocol(GOLDEN_SAMPLES, options.warmup, options.runs),
-                folder=folder / "prove",
-                progress=clock.progress,
-                planned=planned,
-            )
-            proofs, other, said = prove_sizes(
-                proofs, captured, source, folder=folder, progress=clock.progress
-            )
-        remarks += said
-        failures = [*converted.failures, *refused, *other]
+        work = _Work(source, captured, options, folder, clock)
+        planned = work.planned(pairs)
+        converted = work.converted(pairs, planned)
+        proofs, failures, said = work.proven(pairs, planned, converted)
+        remarks += [*converted.remarks, *said]
         require_any(proofs, failures)
         with clock.stage("pack"):
             bundle = pack(
@@ -128,8 +109,16 @@ def export(
             )
     asked, left_out = missed(failures, options.precisions)
     remarks += left_out
+    rows = (
+        *(p.row() for p in proofs),
+        *(failed_row((f.format, f.precision), f.reason) for f in failures),
+    )
     quality = quality_of(source, proofs, converted.expected, planned)
-    rows = _report(bundle, proofs, failures, tuple(remarks), clock.seconds, converted.done, quality)
+    efforts = {
+        f"{c.format}.{c.precision}": Effort(c.seconds, c.peak_rss_bytes) for c in converted.done
+    }
+    report = Report("export", rows, tuple(remarks), clock.seconds, efforts, quality)
+    write_report(bundle, report.to_json())
     if not asked:
         keep_export(cache, name, bundle)
     return ExportResult(bundle, rows, asked, tuple(remarks), clock.seconds)
@@ -158,18 +147,6 @@ def _capture(
     )
 
 
-def _planned(
-    source: SourceModel,
-    captured: Captured,
-    pairs: Sequence[tuple[str, str]],
-    folder: Path,
-    clock: StageClock,
-) -> dict[str, Quantized]:
-    wanted = tuple(dict.fromkeys(precision for _, precision in pairs))
-    with clock.stage("quantize"):
-        return quantize_all(source, captured, wanted, folder=folder, progress=clock.progress)
-
-
 @dataclass(frozen=True)
 class _Converted:
     """The files, and what they are judged and packed with."""
@@ -181,48 +158,86 @@ class _Converted:
     remarks: Sequence[str]
 
 
-def _convert(  # noqa: PLR0913, PLR0917  # what conversions need, none of it optional
-    source: SourceModel,
-    captured: Captured,
-    captures: Captures,
-    pairs: Sequence[tuple[str, str]],
-    folder: Path,
-    options: ExportOptions,
-    clock: StageClock,
-) -> _Converted:
-    """Run the converters; this process makes tail and reference meanwhile."""
-    convert = partial(
-        convert_all,
-        pairs,
-        captures,
-        name=source.name,
-        folder=folder,
-        progress=clock.progress,
-        limits=options.limits,
-        cache=Kept(Cache(default_root()), rebuild=options.rebuild),
-    )
-    with _beside(lambda cancel: convert(cancel=cancel)) as conversions:
-        tail, remarks = tail_of(source, captured) if captured.cuts else (None, [])
-        expected = reference(captured.graph, source.evaluation.samples, captured.cuts)
-        done, failures = conversions.result()
-    return _Converted(done, failures, tail, expected, remarks)
+@dataclass(frozen=True)
+class _Work:
+    """One export's stages between capture and bundle."""
 
+    source: SourceModel
+    captured: Captured
+    options: ExportOptions
+    folder: Path
+    clock: StageClock
 
-def _report(  # noqa: PLR0913, PLR0917  # everything a report holds
-    bundle: Bundle,
-    proofs: Sequence[Proof],
-    failures: Sequence[Failure],
-    remarks: tuple[str, ...],
-    seconds: dict[str, float],
-    done: Sequence[Conversion],
-    quality: Quality,
-) -> tuple[ArtifactRow, ...]:
-    """Write report.json and report.html; a row per artifact asked for, failed ones last."""
-    rows = tuple(proof.row() for proof in proofs)
-    rows += tuple(failed_row((f.format, f.precision), f.reason) for f in failures)
-    efforts = {f"{c.format}.{c.precision}": Effort(c.seconds, c.peak_rss_bytes) for c in done}
-    write_report(bundle, Report("export", rows, remarks, seconds, efforts, quality).to_json())
-    return rows
+    def planned(self, pairs: Pairs) -> dict[str, Quantized]:
+        """The quantized precisions' own programs."""
+        wanted = tuple(dict.fromkeys(precision for _, precision in pairs))
+        with self.clock.stage("quantize"):
+            return quantize_all(
+                self.source,
+                self.captured,
+                wanted,
+                folder=self.folder,
+                progress=self.clock.progress,
+            )
+
+    def converted(self, pairs: Pairs, planned: Mapping[str, Quantized]) -> _Converted:
+        """Run the converters; this process makes tail and reference meanwhile."""
+        source, captured = self.source, self.captured
+        convert = partial(
+            convert_all,
+            with_exact(pairs, planned),
+            self._captures(planned),
+            name=source.name,
+            folder=self.folder,
+            progress=self.clock.progress,
+            limits=self.options.limits,
+            cache=Kept(Cache(default_root()), rebuild=self.options.rebuild),
+        )
+        with (
+            self.clock.stage("convert"),
+            _beside(lambda cancel: convert(cancel=cancel)) as conversions,
+        ):
+            tail, remarks = tail_of(source, captured) if captured.cuts else (None, [])
+            expected = reference(captured.graph, source.evaluation.samples, captured.cuts)
+            done, failures = conversions.result()
+        return _Converted(done, failures, tail, expected, remarks)
+
+    def proven(
+        self, pairs: Pairs, planned: Mapping[str, Quantized], converted: _Converted
+    ) -> tuple[list[Proof], list[Failure], list[str]]:
+        """What holds, what does not or was never written, and remarks."""
+        options, progress = self.options, self.clock.progress
+        with self.clock.stage("verify"):
+            proofs, refused = prove_all(
+                converted.done,
+                self.captured.entries,
+                self.source,
+                converted.expected,
+                asked=pairs,
+                graph=self.captured.graph,
+                protocol=Protocol(GOLDEN_SAMPLES, options.warmup, options.runs),
+                folder=self.folder / "prove",
+                progress=progress,
+                planned=planned,
+            )
+            proofs, other, said = prove_sizes(
+                proofs, self.captured, self.source, folder=self.folder, progress=progress
+            )
+        return proofs, [*converted.failures, *refused, *other], said
+
+    def _captures(self, planned: Mapping[str, Quantized]) -> Captures:
+        source, captured = self.source, self.captured
+        forward = captured.entries[0]
+        return Captures(
+            captured.program,
+            captured.heads,
+            forward.inputs,
+            save_calibration(source.calibration, forward.inputs, self.folder),
+            captured.digest,
+            source.calibration.provenance.sha256 if source.calibration else "",
+            metadata_of(source, forward, digest=graph_digest(captured.graph)),
+            {name: own.files() for name, own in planned.items()},
+        )
 
 
 def _again(
@@ -233,23 +248,6 @@ def _again(
         return None
     clock.progress.note(found.remarks[-1])
     return ExportResult(found.bundle, found.rows, (), found.remarks, clock.seconds)
-
-
-def _captures(
-    source: SourceModel, captured: Captured, planned: Mapping[str, Quantized], folder: Path
-) -> Captures:
-    forward = captured.entries[0]
-    inputs = forward.inputs
-    return Captures(
-        captured.program,
-        captured.heads,
-        inputs,
-        save_calibration(source.calibration, inputs, folder),
-        captured.digest,
-        source.calibration.provenance.sha256 if source.calibration else "",
-        metadata_of(source, forward, digest=graph_digest(captured.graph)),
-        {name: own.files() for name, own in planned.items()},
-    )
 
 
 @contextmanager

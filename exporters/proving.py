@@ -8,7 +8,7 @@ float32 file is therefore written whenever one of them is asked for.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -62,9 +62,9 @@ def prove_all(  # noqa: PLR0913  # what an artifact is held against, none of it 
     """
     proofs: list[Proof] = []
     failures: list[Failure] = []
+    prover = _Prover(entries, source, expected, planned, folder)
     for conversion in sorted(done, key=lambda one: (one.format, one.precision) != EXACT):
-        own = planned.get(conversion.precision)
-        proof = _prove(conversion, entries, source, expected, protocol, folder, own)
+        proof = prover.prove(conversion, protocol)
         if (
             isinstance(proof, Proof)
             and (conversion.format, conversion.precision) == EXACT
@@ -85,41 +85,43 @@ def prove_all(  # noqa: PLR0913  # what an artifact is held against, none of it 
     return kept, failures
 
 
-def _prove(  # noqa: PLR0913, PLR0917  # what one artifact is held against
-    conversion: Conversion,
-    entries: tuple[Entry, ...],
-    source: SourceModel | ForeignModel,
-    expected: Reference,
-    protocol: Protocol,
-    folder: Path,
-    own: Quantized | None,
-) -> Proof | Failure:
-    aim, kind = target(conversion.format), (conversion.format, conversion.precision)
-    held = kind[0] == EXACT[0] and kind != EXACT and own is None  # against the float32 file
-    try:
-        seen = observe(
-            conversion.path,
-            kind,
-            entries,
-            source.evaluation.samples,
-            folder=folder / conversion.path.name,
-            protocol=protocol if held else replace(protocol, exact=None),
-        )
-    except ConversionFailed as error:
-        return Failure(*kind, error.what, error.log)
-    except GateFailed as error:
-        return Failure(*kind, str(error), "")
-    classifies = source.task == "classification"
-    judgement = judge(aim, conversion.precision, expected, seen.outputs, classifies=classifies)
-    if judgement.verdict == "failed":
-        return Failure(*kind, judgement.note, "")
-    if held:
-        judgement = _compared(judgement, seen.compared)
-    if own is not None:
-        unlike = unfaithful(aim, own, seen.outputs[FORWARD])
-        if unlike:
-            return Failure(*kind, unlike, "")
-    return Proof(conversion, entries, size_of(conversion.path), aim, judgement, seen)
+@dataclass(frozen=True)
+class _Prover:
+    """What every file is held against; `planned` are the precisions with programs of their own."""
+
+    entries: tuple[Entry, ...]
+    source: SourceModel | ForeignModel
+    expected: Reference
+    planned: Mapping[str, Quantized]
+    folder: Path
+
+    def prove(self, conversion: Conversion, protocol: Protocol) -> Proof | Failure:
+        """The file as an artifact, or why it is none."""
+        aim, kind = target(conversion.format), (conversion.format, conversion.precision)
+        own = self.planned.get(conversion.precision)
+        # against the float32 file
+        held = kind[0] == EXACT[0] and kind != EXACT and own is None
+        try:
+            seen = observe(
+                conversion.path,
+                kind,
+                self.entries,
+                self.source.evaluation.samples,
+                folder=self.folder / conversion.path.name,
+                protocol=protocol if held else replace(protocol, exact=None),
+            )
+        except ConversionFailed as error:
+            return Failure(*kind, error.what, error.log)
+        except GateFailed as error:
+            return Failure(*kind, str(error), "")
+        classifies = self.source.task == "classification"
+        judgement = judge(aim, kind[1], self.expected, seen.outputs, classifies=classifies)
+        unlike = unfaithful(aim, own, seen.outputs[FORWARD]) if own else ""
+        if judgement.verdict == "failed" or unlike:
+            return Failure(*kind, unlike or judgement.note, "")
+        if held:
+            judgement = _compared(judgement, seen.compared)
+        return Proof(conversion, self.entries, size_of(conversion.path), aim, judgement, seen)
 
 
 def _with_attributes(proof: Proof, graph: fx.GraphModule) -> Proof | Failure:

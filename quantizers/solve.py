@@ -53,7 +53,9 @@ def solve(
     found = sites(graph)
     chosen = {name: s for name, s in storages(found, recipe).items() if s.quantized}
     layers = {n: site for site in found if site.weight in chosen for n in site.nodes}
-    twin = _Twin(graph, layers, chosen, dict(ranges or {}), recipe.activations, methods, told)
+    integers = recipe.activations
+    steps = {name: (*affine(r, integers), integers) for name, r in (ranges or {}).items()}
+    twin = _Twin(graph, layers, chosen, steps, methods or Methods(), told)
     with torch.inference_mode():
         twin.run(samples)
     made = _program(graph, twin.grids, twin.biases)
@@ -74,14 +76,13 @@ class _Value:
 class _Twin:
     """Both runs through one graph, and what is solved for on the way."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # the state of one run, built in one place
+    def __init__(
         self,
         graph: fx.GraphModule,
         layers: Mapping[str, Site],
         chosen: Mapping[str, Storage],
-        ranges: Mapping[str, Range],
-        integers: str,
-        methods: Methods | None,
+        steps: Mapping[str, tuple[float, int, str]],
+        methods: Methods,
         told: Told,
     ) -> None:
         self.grids: dict[str, Grid] = {}
@@ -89,8 +90,8 @@ class _Twin:
         self._graph = graph
         self._layers = layers
         self._chosen = chosen
-        self._steps = {name: (*affine(r, integers), integers) for name, r in ranges.items()}
-        self._methods = methods or Methods()
+        self._steps = steps
+        self._methods = methods
         self._told = told
         self._values: dict[fx.Node, _Value] = {}
 
@@ -211,7 +212,7 @@ def _program(
         node.args = (*node.args[:2], held, *node.args[3:])
     nodes.eliminate_dead_code()
     nodes.lint()
-    return fx.GraphModule(made, nodes)  # without the weights that nothing reads any more
+    return fx.GraphModule(made, nodes).eval()  # without the weights that nothing reads any more
 
 
 def _store(graph: fx.GraphModule, name: str, value: Tensor) -> None:

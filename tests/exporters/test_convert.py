@@ -14,6 +14,7 @@ from headtail.errors import UnknownName, UsageFault
 from headtail.manifest import Coverage, LeftOver
 from headtail.tensors import TensorSpec
 from quantizers.calibration import from_arrays
+from quantizers.recipe import DEFAULTS
 from quantizers.support import supported
 from tests.exporters.stand_ins import NO_TORCH
 
@@ -27,7 +28,7 @@ def calibration():
 def test_all_that_the_formats_honour_is_the_default():
     formats = ("litert", "executorch", "coreml")
     pairs, remarks = plan_conversions(formats, (), calibration())
-    assert set(pairs) == {(f, p) for f in formats for p in supported(f)}
+    assert set(pairs) == {(f, p) for f in formats for p in supported(f) if p in DEFAULTS}
     assert remarks == []
 
 
@@ -37,6 +38,14 @@ def test_without_calibration_nothing_static_is_made_and_it_is_said():
     assert ("executorch", "fp32") in pairs
     (remark,) = remarks
     assert "static activations are left out" in remark
+
+
+def test_what_nobody_can_solve_for_is_left_out_and_said():
+    pairs, remarks = plan_conversions(
+        ("coreml", "litert"), ("w8", "w8a8"), calibration(), solved=False
+    )
+    assert set(pairs) == {("coreml", "w8"), ("litert", "w8"), ("litert", "w8a8")}
+    assert remarks == ["coreml w8a8 is left out: its program cannot be solved for"]
 
 
 def test_what_is_asked_twice_is_made_once():
@@ -54,7 +63,7 @@ def test_no_format_is_refused_before_work():
     [
         (("litret",), (), UnknownName),
         (("litert",), ("int3",), UnknownName),
-        (("coreml",), ("w8a8",), UsageFault),
+        (("coreml",), ("w8a8d",), UsageFault),
     ],
 )
 def test_what_cannot_be_is_refused(formats, precisions, fault):

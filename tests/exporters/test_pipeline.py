@@ -49,8 +49,8 @@ def test_every_format_and_precision_is_written_and_proven(exported):
     found = {(row.format, row.precision) for row in exported.rows}
     assert found == {
         *(("litert", p) for p in ("fp32", "fp16", "w8", "w8a8")),
-        *(("executorch", p) for p in ("fp32", "w8a8")),
-        *(("coreml", p) for p in ("fp32", "fp16", "w8")),
+        *(("executorch", p) for p in ("fp32", "w8", "w8a8")),
+        *(("coreml", p) for p in ("fp32", "fp16", "w8", "w8a8")),
     }
     for row in exported.rows:
         # the interpreter's own time is nobody's latency
@@ -250,11 +250,11 @@ def test_a_missing_calibration_set_is_an_error_only_when_asked_for():
 
 def test_a_precision_that_one_format_cannot_honour_is_said():
     calibration = from_arrays([(IMAGE.numpy(),)], source="test", seed=0)
-    pairs, remarks = plan_conversions(("litert", "executorch"), ("w8",), calibration)
-    assert pairs == [("litert", "w8")]
-    assert any(re.match("executorch does not honour w8", remark) for remark in remarks)
-    with pytest.raises(UsageFault, match="executorch cannot honour w8"):
-        plan_conversions(("executorch",), ("w8",), calibration)
+    pairs, remarks = plan_conversions(("litert", "executorch"), ("fp16",), calibration)
+    assert pairs == [("litert", "fp16")]
+    assert any(re.match("executorch does not honour fp16", remark) for remark in remarks)
+    with pytest.raises(UsageFault, match="executorch cannot honour fp16: half precision"):
+        plan_conversions(("executorch",), ("fp16",), calibration)
 
 
 @pytest.mark.slow

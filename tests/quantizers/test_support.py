@@ -21,9 +21,9 @@ print(sorted(heavy & set(sys.modules)))
 
 def test_the_matrix():
     assert support.matrix() == {
-        "coreml": ["fp32", "fp16", "w8"],
-        "executorch": ["fp32", "w8a8"],
-        "litert": ["fp32", "fp16", "w8", "w8a8"],
+        "coreml": ["fp32", "fp16", "w8", "w8a8", "w4", "w4b32", "p6", "p4"],
+        "executorch": ["fp32", "w8", "w8a8", "w8a8d", "w4"],
+        "litert": ["fp32", "fp16", "w8", "w8a8", "w8a8d", "w8a16", "w4"],
     }
 
 
@@ -35,11 +35,20 @@ def test_what_is_honoured_passes():
 
 def test_a_refusal_names_who_can_and_what_this_format_can():
     with pytest.raises(UsageFault) as caught:
-        support.require("executorch", recipe("w8"))
+        support.require("executorch", recipe("p4"))
     assert str(caught.value) == (
-        "executorch cannot honour w8. w8 is honoured by: coreml, litert. "
-        "For executorch choose one of fp32, w8a8."
+        "executorch cannot honour p4: XNNPACK has no kernels for weights of lut4. "
+        "p4 is honoured by: coreml. For executorch choose one of fp32, w8, w8a8, w8a8d, w4."
     )
+
+
+def test_what_a_formats_own_tool_cannot_round_needs_a_plan():
+    needed = {f: [r for r in can if support.needs_plan(f, r)] for f, can in support.matrix().items()}
+    assert needed == {
+        "coreml": ["w8a8", "w4", "w4b32", "p6", "p4"],
+        "executorch": ["w4"],
+        "litert": ["w4"],
+    }
 
 
 def test_an_unknown_format_lists_the_formats():
