@@ -302,7 +302,7 @@ def measure(folder: Path, only: Sequence[str]) -> dict[str, Any]:
     missing = []
     for key, make in parts(folder).items():
         kept = folder / f"part.{key}.json"
-        if only and not kept.exists() and not any(key.startswith(one) for one in only):
+        if only and not kept.exists() and not any(f"{key}.".startswith(f"{one}.") for one in only):
             missing.append(key)
             continue
         print(key, file=sys.stderr, flush=True)
