@@ -28,6 +28,8 @@ _SEED = 0
 # Of the mean power of a layer's inputs, added to each: other photos have what these had not. GPTQ
 # adds 0.01, for text of many more tokens than there are places in some dozens of photos.
 _UNSEEN = 0.05
+# Of an input's mean square: a variance below this is taken for rounding errors of float32.
+_CONSTANT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -98,23 +100,40 @@ def _gram(
     if "embedding" in site.kinds:  # rows are looked up, not summed: any weights will do
         return torch.eye(columns, dtype=torch.double)[None]
     total = torch.zeros(site.groups, columns, columns, dtype=torch.double)
-    mean = torch.zeros(site.groups, columns, dtype=torch.double)
-    count = 0
+    first = torch.zeros(site.groups, columns, dtype=torch.double)
+    count, middle = 0, None
     each = math.ceil(max(_ROWS, _ROWS_PER_COLUMN * columns) / len(inputs))
     for rows in _rows(node, inputs, site, columns):
         chosen = rows
         if rows.shape[-1] > each:
             generator = torch.Generator().manual_seed(_SEED)
             chosen = rows[..., torch.randperm(rows.shape[-1], generator=generator)[:each]]
+        if middle is None:  # around it float32 sums keep a spread that is small beside the mean
+            middle = chosen.mean(-1, keepdim=True)
+        chosen = chosen - middle
         total += (chosen @ chosen.transpose(1, 2)).double()
-        mean += chosen.double().sum(-1)
+        first += chosen.double().sum(-1)
         count += chosen.shape[-1]
-    mean /= count
-    if centred:
-        total -= count * mean[:, :, None] * mean[:, None]
-    found = total / count
-    power = torch.diagonal(found, dim1=1, dim2=2).mean(1)
-    return found + _UNSEEN * torch.diag_embed(power[:, None].expand(-1, columns))
+    assert middle is not None  # there is a sample
+    first /= count
+    spread = total / count - first[:, :, None] * first[:, None]
+    mean = first + middle[..., 0].double()
+    return _for_others(spread, mean, centred=centred)
+
+
+def _for_others(spread: Tensor, mean: Tensor, *, centred: bool) -> Tensor:
+    """H of inputs like these, which have something of what these had not.
+
+    Inputs that never changed, or were always zero, say nothing: then each weight counts alike.
+    """
+    import torch
+
+    moments = spread + mean[:, :, None] * mean[:, None]
+    both = [torch.diagonal(one, dim1=1, dim2=2).mean(1) for one in (spread, moments)]
+    least = torch.where(both[1] > 0, both[1] * _CONSTANT, torch.ones_like(both[1]))
+    power = torch.maximum(both[0] if centred else both[1], least)
+    diagonal = torch.diag_embed(power[:, None].expand(mean.shape))
+    return (spread if centred else moments) + _UNSEEN * diagonal
 
 
 def _rows(node: fx.Node, inputs: Sequence[Tensor], site: Site, columns: int) -> Iterator[Tensor]:

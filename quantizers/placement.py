@@ -40,14 +40,14 @@ _RESHAPED = frozenset(
 
 
 def integer_values(graph: fx.GraphModule) -> list[str]:
-    """Names of the values that get a range, in the graph's order."""
+    """Names of the values that get a range, in the graph's order: floats, no indices."""
     chosen = {
         value
         for node in graph.graph.nodes
         if str(node.target) in _COMPUTED
         for value in (_result(node), *_operands(node))
     }
-    return [node.name for node in graph.graph.nodes if node in chosen]
+    return [node.name for node in graph.graph.nodes if node in chosen and _is_float(node)]
 
 
 def carried(graph: fx.GraphModule, ranges: Mapping[str, Range]) -> dict[str, Range]:

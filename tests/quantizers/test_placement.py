@@ -51,3 +51,19 @@ def test_carrying_changes_no_bit(graph):
     with torch.no_grad():
         once, again = (with_ranges(graph, r)(sample)[0] for r in (ranges, wide))
     assert torch.equal(once, again)
+
+
+def test_indices_are_no_integers_of_a_grid():
+    """Positions of a text are computed with, and stay what they are."""
+
+    class Text(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.places = torch.nn.Embedding(12, 4)
+            self.score = torch.nn.Linear(4, 2)
+
+        def forward(self, tokens):
+            return self.score(self.places(tokens * 2 + 1))
+
+    graph = flat_graph(capture(Text().eval(), (torch.zeros(1, 6, dtype=torch.int32),)))
+    assert integer_values(graph) == ["embedding", "linear"]
