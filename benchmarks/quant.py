@@ -57,8 +57,14 @@ GOALS = {
     "four_bits_over_fp16_size": 0.35,
     "int8_speedup": 1.8,
     "w8a8_seconds": 240.0,
+    "w8a8_cpu_seconds": 240.0,  # of one core, what the wall-clock is on a machine of our own
 }
-AT_MOST = {"w8a8_over_tool_int8_size", "four_bits_over_fp16_size", "w8a8_seconds"}
+AT_MOST = {
+    "w8a8_over_tool_int8_size",
+    "four_bits_over_fp16_size",
+    "w8a8_seconds",
+    "w8a8_cpu_seconds",
+}
 NOTES = (
     "Core ML's own activation quantization runs the model, which needs a Mac: the tool's int8 file "
     "is the one of 8-bit weights",
@@ -173,7 +179,7 @@ def ours(network: str, formats: Sequence[str], precisions: Sequence[str], to: Pa
         rows[-1] |= {"file": f"{to.name}/artifacts/{_file(network, row)}"}
         rows[-1] |= {"exported": " x ".join(asked), "seconds": round(whole, 1)}
         rows[-1] |= {"process_seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1)}
-        rows[-1] |= {"stages": said["stages"], "commit": commit}
+        rows[-1] |= {"stages": said["stages"], "commit": commit, "load": os.getloadavg()[0]}
     return rows
 
 
@@ -259,6 +265,7 @@ def goals(rows: Sequence[Any], timings: Sequence[Any]) -> list[dict[str, Any]]:
             "w8_agreement": mine["w8"].get("agreement"),
             "w8_snr_db": mine["w8"].get("snr_db_mean"),
             "w8a8_seconds": mine["w8a8"].get("seconds"),
+            "w8a8_cpu_seconds": mine["w8a8"].get("cpu_seconds"),
         }
         said += [_goal(name, key, key, figure) for key, figure in figures.items()]
         half = mine["fp16"].get("bytes") or (mine["fp32"].get("bytes") or 0) / 2
