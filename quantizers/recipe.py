@@ -21,8 +21,9 @@ __all__ = [
     "DEFAULTS", "KINDS", "RECIPES", "WEIGHTS", "Recipe", "Rule", "Storage", "recipe",
 ]  # fmt: skip
 
-# What a weight belongs to. `stem` is a convolution that reads the network's own input.
-KINDS = ("conv", "depthwise", "stem", "linear", "embedding")
+# What a weight belongs to. `stem` is a convolution that reads the network's own input; `small` are
+# the smallest weights of a network, together a sixth of it.
+KINDS = ("conv", "depthwise", "stem", "linear", "embedding", "small")
 # How weights can be stored -> bits of one element.
 WEIGHTS = {"f32": 32, "f16": 16, "i8": 8, "i4": 4, "i2": 2, "lut8": 8, "lut6": 6, "lut4": 4}
 _ACTIVATIONS = ("f32", "f16", "i8", "i16")
@@ -153,9 +154,8 @@ def _check_storage(weights: str, block: int) -> None:
         )
 
 
-# Depthwise kernels and the first convolution hold some percent of the weights and most of the
-# damage of four bits: they keep eight.
-_TENDER = (Rule("*", ("depthwise", "stem"), "i8"),)
+# They hold little of the weights and most of the damage of four bits: they keep eight.
+_TENDER = (Rule("*", ("depthwise", "stem", "small"), "i8"),)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe

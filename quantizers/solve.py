@@ -22,7 +22,7 @@ from headtail.tensors import Array
 from quantizers.fitting import Methods, fitted
 from quantizers.plan import Grid, Plan, Range
 from quantizers.recipe import Recipe, Storage
-from quantizers.sites import Site, sites, storages, weight_of
+from quantizers.sites import Site, replace_weight, sites, storages, weight_of
 from quantizers.static_graph import affine
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _program(
     nodes = copy.deepcopy(graph.graph)  # names stay, tensors are not in it
     made = fx.GraphModule(graph, nodes)
     for name, grid in grids.items():
-        _store(made, name, torch.from_numpy(grid.values()))
+        replace_weight(made, name, torch.from_numpy(grid.values()))
     for node in list(nodes.nodes):
         if node.name not in biases:
             continue
@@ -213,15 +213,3 @@ def _program(
     nodes.eliminate_dead_code()
     nodes.lint()
     return fx.GraphModule(made, nodes).eval()  # without the weights that nothing reads any more
-
-
-def _store(graph: fx.GraphModule, name: str, value: Tensor) -> None:
-    import torch
-
-    path, _, leaf = name.rpartition(".")
-    owner = graph.get_submodule(path)
-    if leaf in owner._parameters:
-        del owner._parameters[leaf]
-        owner.register_parameter(leaf, torch.nn.Parameter(value, requires_grad=False))
-    else:
-        setattr(owner, leaf, value)

@@ -11,7 +11,14 @@ from headtail.errors import HeadtailError, MissingDependency, UsageFault
 from headtail.preprocess import Frame, Preprocess, load_image
 from quantizers.calibration import crops, require_disjoint
 
-__all__ = ["CALIBRATION_PHOTOS", "EVALUATION_PHOTOS", "PhotoSets", "package_folder", "photos"]
+__all__ = [
+    "CALIBRATION_PHOTOS",
+    "EVALUATION_PHOTOS",
+    "PhotoSets",
+    "loaded",
+    "package_folder",
+    "photos",
+]
 
 # Calibration and evaluation never share a photo. The stereo pair stays on one side.
 CALIBRATION_PHOTOS = (
@@ -90,7 +97,7 @@ class PhotoSets:
 
 def _divided(folder: Path) -> tuple[dict[str, Frame], dict[str, Frame]]:
     """A seeded half of the photos calibrates, the other half judges."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
+    paths = _paths(folder)
     if len(paths) < 2:  # one for each side
         raise UsageFault(
             f"There are {len(paths)} photos in {str(folder)!r}.",
@@ -100,6 +107,15 @@ def _divided(folder: Path) -> tuple[dict[str, Frame], dict[str, Frame]]:
     random.Random(_SEED).shuffle(paths)
     half = len(paths) // 2
     return _loaded(paths[:half], folder), _loaded(paths[half:], folder)
+
+
+def loaded(folder: Path) -> dict[str, Frame]:
+    """Every photo in a folder and the folders below it, by its path from there."""
+    return _loaded(_paths(folder), folder)
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES)
 
 
 def _loaded(paths: list[Path], folder: Path) -> dict[str, Frame]:

@@ -18,6 +18,7 @@ MAX_ARGUMENTS = 6
 MANY_ARGUMENTS = {
     "headtail/cli/export.py:command",
     "headtail/cli/plan.py:command",
+    "headtail/cli/quantize.py:command",
     "headtail/cli/run.py:command",
     "headtail/api.py:export",
     "exporters/sources/model.py:from_module",

@@ -17,8 +17,9 @@ def test_the_names_decode():
     assert set(DEFAULTS) <= set(RECIPES)
 
 
-def test_only_static_activations_need_calibration():
-    assert [name for name in RECIPES if recipe(name).needs_calibration] == ["w8a8", "w8a16"]
+def test_static_activations_and_weights_of_few_bits_need_calibration():
+    needed = [name for name in RECIPES if recipe(name).needs_calibration]
+    assert needed == ["w8a8", "w8a16", "w4", "w4b32", "p6", "p4"]
 
 
 def test_an_unknown_name_lists_what_exists_and_guesses():

@@ -1,0 +1,92 @@
+"""`headtail quantize SOURCE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from headtail.cli.console import COUNT, Console, json_option, listed
+
+__all__ = ["command"]
+
+
+@click.command("quantize")
+@click.argument("source")
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    required=True,
+    callback=listed,
+    help="Precisions of headtail list, with commas between several.",
+)
+@click.option(
+    "--format", "formats", multiple=True, callback=listed, help="Formats; all that honour a recipe."
+)
+@click.option(
+    "--calibration-data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of photos; the source's own calibration inputs by default.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.bundle to write.")
+@click.option(
+    "--fail-on", multiple=True, help="Exit 1 if an artifact is so bad: 'agreement<.95,snr<20'."
+)
+@click.option("--split/--no-split", default=False, help="With: cuts, heads and a tail as export.")
+@click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+@json_option
+def command(  # noqa: PLR0913, PLR0917  # one parameter per option
+    source: str,
+    recipes: tuple[str, ...],
+    formats: tuple[str, ...],
+    calibration_data: Path | None,
+    output: Path | None,
+    fail_on: tuple[str, ...],
+    split: bool,
+    runs: int,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Write verified, audited artifacts of these precisions, fitted to real inputs.
+
+    SOURCE is as for export. Weights are rounded layer by layer on the calibration inputs, biases
+    take the mean errors away, and every file is held against the program that it should equal
+    (faithful) and against the float32 model (good), each with an interval.
+    """
+    console = Console(as_json)
+    from exporters.pipeline import ExportOptions, export, formats_of
+    from exporters.source import load_module
+    from exporters.sources.calibration_folder import calibrated_with
+    from headtail.bundle import read_report
+    from headtail.cli.tables import export_json, export_lines
+    from headtail.quality import failures, parse_gates
+    from headtail.report import Report
+    from headtail.strictjson import to_json
+    from quantizers.recipe import recipe
+
+    gates = parse_gates(fail_on)
+    for name in recipes:
+        recipe(name)
+    model = load_module(source)
+    if calibration_data is not None:
+        model = calibrated_with(model, calibration_data)
+    options = ExportOptions(
+        output or Path(f"{model.name}.bundle"),
+        formats=formats or formats_of(model),
+        precisions=recipes,
+        split=split,
+        force=force,
+        runs=runs,
+    )
+    result = export(model, options, progress=console)
+    report = Report.from_json(read_report(result.bundle))
+    reports = report.quality.reports if report.quality else ()
+    sizes = {(row.format, row.precision): row.bytes for row in result.rows}
+    failed = failures(gates, [(one, sizes[one.format, one.precision]) for one in reports])
+    console.lines([*export_lines(result), *failed])
+    console.finish(
+        export_json(result) | {"quality": to_json(report.quality), "failed_gates": failed}
+    )
+    return 0 if result.complete and not failed else 1
