@@ -1,0 +1,107 @@
+"""What the report says of artifacts: good against the model, faithful against their programs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporters.conversion import Conversion
+from exporters.packing import Proof
+from exporters.parity import judge
+from exporters.progress import Quiet
+from exporters.prove import Observation
+from exporters.quality import quality_of
+from exporters.quantized import quantize_all
+from exporters.target import target
+from headtail.errors import TensorMismatch
+from headtail.manifest import FORWARD
+
+
+@pytest.fixture(scope="module")
+def planned(photo_source, captured, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quantized")
+    return quantize_all(photo_source, captured, ["w8"], folder=folder, progress=Quiet())
+
+
+@pytest.fixture(scope="module")
+def proven(captured, expected):
+    """A proof of an artifact that gave these outputs."""
+
+    def proof(precision, outputs):
+        aim = target("litert")
+        return Proof(
+            Conversion("litert", precision, Path("residual.tflite"), {}, None, 1.0, 1),
+            captured.entries,
+            1,
+            aim,
+            judge(aim, precision, expected, {FORWARD: outputs}, classifies=True),
+            Observation({FORWARD: outputs}, {}, 1.0, "2.0", {}),
+        )
+
+    return proof
+
+
+def nearly(outputs, size=1e-6):
+    """As a runtime that sums in another order gives them."""
+    generator = np.random.default_rng(0)
+    return [
+        [(o * (1 + size * generator.standard_normal(o.shape))).astype(np.float32) for o in sample]
+        for sample in outputs
+    ]
+
+
+def test_good_is_against_the_model_and_faithful_against_the_program(
+    photo_source, proven, expected, planned
+):
+    own = planned["w8"]
+    proofs = [proven("fp32", nearly(expected.outputs)), proven("w8", nearly(own.outputs))]
+    exact, rounded = quality_of(photo_source, proofs, expected, planned).reports
+    assert (exact.format, exact.precision, exact.n) == ("litert", "fp32", 6)
+    assert exact.faithful is None  # it is the model's own program
+    assert exact.snr_db_min > 100
+    assert rounded.faithful is not None
+    assert rounded.faithful.n == 6
+    assert rounded.faithful.db_min > 100
+    assert 25 < rounded.snr_db_min < 80  # what eight bits cost, whatever the runtime adds
+    assert rounded.snr_db_min == proofs[1].judgement.agreement.snr_db_min
+
+
+def test_a_file_that_is_better_than_its_program_is_not_faithful(
+    photo_source, proven, expected, planned
+):
+    """The float model's answers under the name of a quantized file: good, and not what was made."""
+    proofs = [proven("w8", nearly(expected.outputs))]
+    (report,) = quality_of(photo_source, proofs, expected, planned).reports
+    assert report.snr_db_min > 100
+    assert report.faithful is not None
+    assert report.faithful.db_min < 80
+
+
+def test_agreement_is_that_of_the_answers(photo_source, proven, expected, planned):
+    turned = [[-output for output in outputs] for outputs in expected.outputs]
+    proofs = [proven("w8", expected.outputs), proven("w8", turned)]
+    same, other = quality_of(photo_source, proofs, expected, planned).reports
+    answers = [report.agreement for report in (same, other)]
+    assert [found.value for found in answers if found] == [1.0, 0.0]
+    assert len(other.changed) == 6
+
+
+def test_steps_are_those_of_the_plan(photo_source, proven, expected, planned):
+    proofs = [proven("fp32", expected.outputs)]
+    made = quality_of(photo_source, proofs, expected, planned)
+    assert made.steps == planned["w8"].plan.steps
+    assert any(step.startswith("fold_batch_norm: 3 places") for step in made.steps)
+    assert quality_of(photo_source, proofs, expected, {}).steps == ()
+    assert quality_of(photo_source, [], expected, {}).reports == ()
+
+
+def test_outputs_of_another_shape_are_refused(photo_source, proven, expected, planned):
+    right = proven("w8", expected.outputs)
+    wrong = [[output[:, :3] for output in outputs] for outputs in expected.outputs]
+    observed = Observation({FORWARD: wrong}, {}, 1.0, "2.0", {})
+    proof = replace(right, seen=observed)
+    with pytest.raises(TensorMismatch):
+        quality_of(photo_source, [proof], expected, planned)
