@@ -25,6 +25,7 @@ from quantizers.recipe import DEFAULTS, recipe
 from quantizers.support import needs_plan, require, supported
 
 __all__ = [
+    "ONLY_BY_NAME",
     "Captures",
     "Conversion",
     "Failure",
@@ -35,6 +36,9 @@ __all__ = [
     "tell",
 ]
 
+# XNNPACK multiplies with 8-bit weights in pointwise convolutions and linear layers only, and slower
+# than in float32: a smaller file of networks made of those, for who asks for it.
+ONLY_BY_NAME = ("executorch", "w8")
 # From the slowest converter to the quickest: with fewer cores than formats the slow one starts.
 _ORDER = ("executorch", "litert", "coreml")
 
@@ -68,6 +72,8 @@ def plan_conversions(
             require(formats[0], asked)
     wanted = precisions or [p for p in DEFAULTS if _calibrated(p, calibration)]
     pairs = [(f, p) for f in formats for p in wanted if p in supported(f)]
+    if not precisions:
+        pairs = [pair for pair in pairs if pair != ONLY_BY_NAME]
     unsolved = [pair for pair in pairs if not solved and needs_plan(*pair)]
     pairs = [pair for pair in pairs if pair not in unsolved]
     remarks = [

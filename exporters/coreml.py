@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import fx
 
 from exporters.entries import EntryPoints
 from exporters.lean import lean
@@ -28,6 +27,8 @@ from headtail.manifest import FORWARD
 from headtail.tensors import TensorSpec
 
 if TYPE_CHECKING:
+    from torch import fx
+
     from quantizers.plan import Plan
 
 __all__ = ["write"]

@@ -26,7 +26,7 @@ __all__ = ["command"]
 )
 @click.option(
     "--calibration-data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     help="Folder of photos; the source's own calibration inputs by default.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.bundle to write.")

@@ -155,7 +155,7 @@ def slices(page: Spot) -> str:
     return section("Beyond the mean", about, table(caption, head(columns), rows))
 
 
-_QUANTIZE = "headtail quantize BUNDLE --recipe w8a8 --calibration-data DIR"
+_QUANTIZE = "headtail quantize SOURCE --recipe w8a8 --calibration-data DIR"
 
 
 def _slice_row(page: Spot, one: Spot, *, labelled: bool) -> str:

@@ -20,7 +20,7 @@ OPERATORS = {  # as the class of a bar -> name, colour
     "depthwise": ("depthwise convolution", "four"),
     "linear": ("linear", "pale"),
 }
-_QUANTIZE = "headtail quantize BUNDLE --recipe w8a8 --calibration-data DIR"
+_QUANTIZE = "headtail quantize SOURCE --recipe w8a8 --calibration-data DIR"
 
 
 def noise(page: Spot) -> str:

@@ -28,7 +28,9 @@ def calibration():
 def test_all_that_the_formats_honour_is_the_default():
     formats = ("litert", "executorch", "coreml")
     pairs, remarks = plan_conversions(formats, (), calibration())
-    assert set(pairs) == {(f, p) for f in formats for p in supported(f) if p in DEFAULTS}
+    honoured = {(f, p) for f in formats for p in supported(f) if p in DEFAULTS}
+    assert set(pairs) == honoured - {("executorch", "w8")}
+    assert plan_conversions(formats, ("w8",), calibration())[0] == [(f, "w8") for f in formats]
     assert remarks == []
 
 

@@ -23,6 +23,8 @@ from quantizers.solve import Methods, solve
 from quantizers.static_graph import reference_graph
 
 IMAGE = torch.zeros(1, 3, 32, 32)
+FOUR = Recipe("four", "i4")  # every weight, so that what a method does is seen
+ASKED = {"w8": recipe("w8"), "four": FOUR}
 
 
 class Block(torch.nn.Module):
@@ -183,8 +185,8 @@ def test_names_stay_and_the_given_graph_is_left_alone(graph, calibration):
 
 def test_bias_correction_takes_the_mean_error_away(graph, calibration):
     """Of every channel of every layer, on the inputs that it was told."""
-    corrected, _ = solve(graph, calibration, recipe("w4"))
-    plain, _ = solve(graph, calibration, recipe("w4"), methods=Methods(correct_bias=False))
+    corrected, _ = solve(graph, calibration, FOUR)
+    plain, _ = solve(graph, calibration, FOUR, methods=Methods(correct_bias=False))
     errors, without = (mean_errors(graph, p, calibration) for p in (corrected, plain))
     assert max(errors.values()) < 1e-5
     assert min(without.values()) > 1e-4
@@ -233,7 +235,7 @@ def test_a_shared_layer_has_one_grid_and_a_bias_for_each_use():
     tokens = np.random.default_rng(2).integers(0, 30, (8, 1, 6)).astype(np.int32)
     samples = [(text,) for text in tokens]
     graph = flat_graph(capture(Text().eval(), (torch.tensor(tokens[0]),)))
-    program, plan = solve(graph, samples, recipe("w4"))
+    program, plan = solve(graph, samples, FOUR)
     assert set(plan.grids) == {"words.weight", "shared.weight"}
     biases = [weight_of(program, f"bias_of_{name}") for name in ("linear", "linear_1")]
     assert not torch.equal(*biases)
@@ -296,7 +298,7 @@ def test_inputs_that_never_change_are_no_obstacle(calibration, constant):
 
     torch.manual_seed(1)
     graph = flat_graph(capture(Saturated().eval(), (IMAGE,)))
-    program, plan = solve(graph, calibration, recipe("w4"))
+    program, plan = solve(graph, calibration, FOUR)
     assert mean_snr(outputs(graph, calibration), program, calibration) > 90
     for name, grid in plan.grids.items():  # of inputs to come nothing is known: each weight counts
         weight = weight_of(graph, name).numpy()
@@ -333,10 +335,10 @@ SEEDS = range(6)
 # Recipe and method, and the dB that photos never seen lose without it, on average of six networks.
 # A search for scales and path following make up for much of each other.
 WORTH = {
-    ("convolutional", "w4", "search_scales"): 1.0,
-    ("convolutional", "w4", "follow_path"): 1.0,
-    ("convolutional", "w4", "correct_bias"): 2.0,
-    ("attention", "w4", "follow_path"): 1.0,
+    ("convolutional", "four", "search_scales"): 1.0,
+    ("convolutional", "four", "follow_path"): 1.0,
+    ("convolutional", "four", "correct_bias"): 2.0,
+    ("attention", "four", "follow_path"): 1.0,
     ("attention", "w8", "follow_path"): 2.0,
 }
 
@@ -349,9 +351,9 @@ def test_each_method_is_worth_its_time_on_other_photos(graphs, calibration, held
     for seed in SEEDS:
         graph = settled(graphs[net], seed)
         right = outputs(graph, held_out)
-        whole = mean_snr(right, solve(graph, calibration, recipe(name))[0], held_out)
+        whole = mean_snr(right, solve(graph, calibration, ASKED[name])[0], held_out)
         for method in methods:
-            without, _ = solve(graph, calibration, recipe(name), methods=Methods(**{method: False}))
+            without, _ = solve(graph, calibration, ASKED[name], methods=Methods(**{method: False}))
             gains[method].append(whole - mean_snr(right, without, held_out))
     for method, found in gains.items():
         assert np.mean(found) > WORTH[net, name, method]
@@ -359,14 +361,14 @@ def test_each_method_is_worth_its_time_on_other_photos(graphs, calibration, held
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("net", "least"), [("convolutional", 5.0), ("attention", 4.0)])
-@pytest.mark.parametrize("name", ["w8", "w4"])
+@pytest.mark.parametrize("name", ["w8", "four"])
 def test_all_of_it_against_rounding_alone(graphs, calibration, held_out, net, least, name):
     gains = []
     for seed in SEEDS:
         graph = settled(graphs[net], seed)
         right = outputs(graph, held_out)
         whole, alone = (
-            mean_snr(right, solve(graph, calibration, recipe(name), methods=m)[0], held_out)
+            mean_snr(right, solve(graph, calibration, ASKED[name], methods=m)[0], held_out)
             for m in (Methods(), Methods(*itertools.repeat(False, 3)))
         )
         gains.append(whole - alone)

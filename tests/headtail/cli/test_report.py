@@ -28,7 +28,7 @@ def test_a_bundle_that_nobody_measured_has_a_page(run, tmp_path):
     code, out, _ = run(bundle.path, "-o", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert (code, out) == (0, f"{len(page.encode()):,} bytes written to {tmp_path / 'page.html'}\n")
-    assert "headtail quantize BUNDLE" in page
+    assert "headtail quantize SOURCE" in page
     assert bundle.manifest.bundle_id in page
 
 

@@ -169,8 +169,8 @@ def test_a_section_without_data_says_how_to_get_it(quality):
     rows = (dataclasses.replace(full_report().artifacts[0], timing_kind="", latency_ms_p50=None),)
     page, _ = shown(manifest_of(golden_tensors(), name="t"), Report("x", rows, quality=quality))
     told = [words for words in page.words if words.startswith("headtail ")]
-    assert told.count("headtail quantize BUNDLE --recipe w8a8 --calibration-data DIR") == 4
-    assert "headtail quantize BUNDLE --recipe mixed --calibration-data DIR" in told
+    assert told.count("headtail quantize SOURCE --recipe w8a8 --calibration-data DIR") == 4
+    assert "headtail quantize SOURCE --recipe mixed --calibration-data DIR" in told
     assert "headtail bench BUNDLE" in told
     assert len(page.of("section")) == 10
 
