@@ -25,6 +25,7 @@ import json
 import math
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -41,6 +42,7 @@ from exporters.versions import tool_versions
 
 FORMATS = {"executorch": "pte", "litert": "tflite", "coreml": "mlpackage"}
 TIMED = ("executorch", "litert")  # on this machine
+TURNS = 5  # medians of all files, each of 30 runs in turns; the median of their ratios counts
 FOUR_BITS = ("w4", "w4b32", "p4")
 PRECISIONS = ("fp32", "fp16", "w8", "w8a8", *FOUR_BITS)
 # The tool's own int8 file; Core ML's own activation quantization runs the model, on a Mac.
@@ -203,18 +205,20 @@ def _child(arguments: Sequence[str]) -> None:
 
 
 def latency(network: str, format_name: str, folder: Path) -> dict[str, Any]:
-    """Median ms of our float32 and int8 files in turns, and of the tool's int8 for Lite0."""
+    """Median ms of our float32 and int8 files in turns, several times, and their ratio."""
     suffix, files = FORMATS[format_name], {}
     for key, of_lite0 in (("fp32", "float"), ("w8a8", f"w8a8.{format_name}")):
         bundle = f"{network}.{of_lite0 if network == LITE0 else format_name}.bundle"
         files[key] = folder / bundle / f"artifacts/{network}.{key}.{suffix}"
-    if network == LITE0:
+    if (network, format_name) == (LITE0, "executorch"):  # LiteRT's own takes int8 inputs
         files["tool_int8"] = folder / f"tool/{TOOL_INT8[format_name]}.{suffix}"
     for path in files.values():
         path.stat()  # raises for what was not written
-    found = latencies(files, folder / f"{network}.input.npz")
-    said = {"network": network, "format": format_name, "ms": found}
-    return {**said, "speedup": round(found["fp32"] / found["w8a8"], 3)}
+    turns = [latencies(files, folder / f"{network}.input.npz") for _ in range(TURNS)]
+    speedups = sorted(one["fp32"] / one["w8a8"] for one in turns)
+    said = {"network": network, "format": format_name, "ms": turns, "load": os.getloadavg()[0]}
+    spread = [round(speedups[0], 3), round(speedups[-1], 3)]
+    return {**said, "speedup": round(statistics.median(speedups), 3), "speedup_range": spread}
 
 
 def parts(folder: Path) -> dict[str, Callable[[], Any]]:
