@@ -20,7 +20,7 @@ __all__ = ["Site", "module_of", "replace_weight", "sites", "storages", "weight_o
 
 # Of all elements. Eight bits for these instead of four add less than a bit to the average weight.
 SMALL_SHARE = 1 / 6
-_CONVOLUTIONS = ("conv1d.default", "conv2d.default", "conv3d.default")
+_CONVOLUTIONS = ("conv1d.default", "conv2d.default")
 
 
 @dataclass(frozen=True)
