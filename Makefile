@@ -45,6 +45,7 @@ bench: $(STAMP) $(BENCH_BUNDLE)
 	$(BIN)/python benchmarks/server_overhead.py $(BENCH_BUNDLE)
 	$(BIN)/python -m benchmarks.mutations
 	$(BIN)/python benchmarks/zoo.py
+	PYTHONPATH=. $(BIN)/python benchmarks/quant.py
 
 stage: $(STAMP)
 	$(BIN)/headtail stage
