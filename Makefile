@@ -32,7 +32,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 fast: $(STAMP)
-	$(BIN)/python -m pytest -m 'not slow and not device'
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not device'
 
 BENCH_BUNDLE := build/efficientnet_lite0.bundle
 
