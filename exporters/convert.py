@@ -67,9 +67,9 @@ def plan_conversions(
         target(name)
     for precision in precisions:
         asked = recipe(precision)
-        require_calibration(asked, calibration)
         if not any(precision in supported(f) for f in formats):
             require(formats[0], asked)
+        require_calibration(asked, calibration)
     wanted = precisions or [p for p in DEFAULTS if _calibrated(p, calibration)]
     pairs = [(f, p) for f in formats for p in wanted if p in supported(f)]
     if not precisions:

@@ -87,9 +87,10 @@ def require_calibration(recipe: Recipe, calibration: CalibrationSet | None) -> N
     if recipe.needs_calibration and calibration is None:
         raise UsageFault(
             f"{recipe.name} was asked for without a calibration set.",
-            expected="Static activation ranges are measured on real inputs; none are made up.",
-            remedy="Add get_calibration_data() to the model's script, pass calibration=..., or "
-            "choose a precision without static activations, such as w8 or fp16.",
+            expected="Static activation ranges and weights of few bits are fitted to real inputs; "
+            "none are made up.",
+            remedy="Add get_calibration_data() to the model's script, pass calibration=... or "
+            "--calibration-data, or choose a precision that needs none, such as w8 or fp16.",
         )
 
 
