@@ -12,7 +12,8 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,26 +87,39 @@ def quantize_all(
     asked = [recipe(name) for name in precisions if recipe(name).quantizes]
     if not asked or source.calibration is None or captured.ranges:
         return {}
-    graph, heads, steps = _quantizable(captured)
-    samples = source.calibration.samples
-    ranges = {}
-    if any(one.activation_mode == "static" for one in asked):
-        progress.note("measuring the ranges of activations")
-        ranges = measured_ranges(graph, samples)
-    made = {}
-    for one in asked:
-        program, plan = solve(
-            graph,
-            samples,
-            one,
-            ranges=ranges if one.activation_mode == "static" else None,
-            told=lambda module, done, count, name=one.name: progress.note(  # type: ignore[misc]  # mypy cannot infer the default's type
-                f"{name}: weight {done + 1} of {count}, {module}"
-            ),
-        )
-        plan = replace(plan, steps=steps)
-        made[one.name] = _saved(program, plan, heads, captured, source, folder)
+    with _one_thread():
+        graph, heads, steps = _quantizable(captured)
+        samples = source.calibration.samples
+        ranges = {}
+        if any(one.activation_mode == "static" for one in asked):
+            progress.note("measuring the ranges of activations")
+            ranges = measured_ranges(graph, samples)
+        made = {}
+        for one in asked:
+            program, plan = solve(
+                graph,
+                samples,
+                one,
+                ranges=ranges if one.activation_mode == "static" else None,
+                told=lambda module, done, count, name=one.name: progress.note(  # type: ignore[misc]  # mypy cannot infer the default's type
+                    f"{name}: weight {done + 1} of {count}, {module}"
+                ),
+            )
+            plan = replace(plan, steps=steps)
+            made[one.name] = _saved(program, plan, heads, captured, source, folder)
     return made
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Several threads add in another order, so that bytes would depend on the machine; and for
+    layers of this size they are slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def unfaithful(aim: Target, own: Quantized, given: list[list[Array]]) -> str:
