@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from headtail.errors import UsageFault
 from headtail.tensors import Array
+from quantizers.sites import weight_of
 
 if TYPE_CHECKING:
     from torch import Tensor, fx
@@ -38,7 +39,7 @@ class Stepper:
         for node, user in last.items():
             spent.setdefault(user, []).append(node)
         names = {str(node.target) for node in nodes if node.op == "get_attr"}
-        constants = {name: _constant(graph, name) for name in names}
+        constants = {name: _channels_last(weight_of(graph, name)) for name in names}
         return cls(nodes, {node: tuple(gone) for node, gone in spent.items()}, constants)
 
     @property
@@ -114,12 +115,6 @@ class Stepper:
                 remedy="Return the scores from forward(), before their argmax.",
             )
         return found
-
-
-def _constant(graph: fx.GraphModule, name: str) -> Any:
-    path, _, leaf = name.rpartition(".")
-    value = getattr(graph.get_submodule(path), leaf)
-    return _channels_last(value.detach()) if hasattr(value, "detach") else value
 
 
 def _channels_last(value: Any) -> Any:
