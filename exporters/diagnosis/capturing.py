@@ -50,13 +50,28 @@ def capture_findings(
 
 
 def _draft(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Any:
-    with quiet_torch(), warnings.catch_warnings(), torch.no_grad():
+    with quiet_torch(), _trace_heard(), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch's own advice to its callers' callers
         try:
             drafted = torch.export.draft_export(module, example)
         finally:
             _close_logs()
     return drafted._report  # type: ignore[attr-defined]  # where it keeps its report
+
+
+@contextlib.contextmanager
+def _trace_heard() -> Iterator[None]:
+    """draft_export reads what it reports from torch's trace log, which it takes to be at DEBUG.
+
+    litert-torch's conversion raises every logger of torch to WARNING for the rest of the process.
+    """
+    trace = logging.getLogger("torch.__trace")
+    before = trace.level
+    trace.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        trace.setLevel(before)
 
 
 def _close_logs() -> None:
