@@ -9,7 +9,10 @@ are left apart if one kernel would multiply more than both (1x7 beside 7x1, dept
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any
 
 import torch
 from torch import fx
@@ -27,7 +30,10 @@ _SCALES = (aten.mul.Tensor, aten.div.Tensor)
 
 @dataclass(frozen=True)
 class _Branch:
-    """A 2-D convolution of `source`: kernel (out, in / groups, kh, kw) and bias (out,), float64."""
+    """A 2-D convolution of `source`: kernel (out, in / groups, kh, kw) and bias (out,), float64.
+
+    `origin`: the modules that it comes from, outermost first, each key -> (path, type).
+    """
 
     source: fx.Node
     kernel: torch.Tensor
@@ -36,12 +42,12 @@ class _Branch:
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
+    origin: Mapping[str, tuple[str, Any]]
 
     def scaled(self, factor: float) -> _Branch:
         """This branch times a number."""
         kernel, bias = self.kernel * factor, self.bias * factor
-        geometry = (self.stride, self.padding, self.dilation, self.groups)
-        return _Branch(self.source, kernel, bias, *geometry)
+        return replace(self, kernel=kernel, bias=bias)
 
 
 def rewrite(graph: fx.GraphModule) -> int:
@@ -81,6 +87,7 @@ def _merge(graph: fx.GraphModule, node: fx.Node) -> bool:
     if shape_of(result) != shape_of(node):
         graph.graph.erase_node(result)
         return False
+    result.meta["nn_module_stack"] = dict(merged.origin)
     edit.replace(result)
     return True
 
@@ -98,7 +105,8 @@ def _branch(graph: fx.GraphModule, node: fx.Node) -> _Branch | None:
     wide = torch.zeros(weight.shape[0], dtype=torch.float64) if bias is None else bias.double()
     stride, padding, dilation = (_pair(node, at, value) for at, value in ((3, 1), (4, 0), (5, 1)))
     groups = int(node.args[6]) if len(node.args) > 6 else 1  # type: ignore[arg-type]  # a number
-    return _Branch(source, weight.double(), wide, stride, padding, dilation, groups)
+    origin = node.meta.get("nn_module_stack") or {}
+    return _Branch(source, weight.double(), wide, stride, padding, dilation, groups, origin)
 
 
 def _pair(node: fx.Node, at: int, default: int) -> tuple[int, ...]:
@@ -113,7 +121,8 @@ def _identity(beside: _Branch) -> _Branch | None:
         return None
     kernel = torch.eye(inner, dtype=torch.float64).repeat(beside.groups, 1)[:, :, None, None]
     bias = torch.zeros(out, dtype=torch.float64)
-    return _Branch(beside.source, kernel, bias, (1, 1), (0, 0), (1, 1), beside.groups)
+    geometry = ((1, 1), (0, 0), (1, 1), beside.groups)
+    return _Branch(beside.source, kernel, bias, *geometry, beside.origin)
 
 
 def _sum(first: _Branch, second: _Branch) -> _Branch | None:
@@ -135,7 +144,26 @@ def _sum(first: _Branch, second: _Branch) -> _Branch | None:
     padding = tuple(span[0] for span in spans if span is not None)
     dilation = tuple(span[2] for span in spans if span is not None)
     bias = first.bias + second.bias
-    return _Branch(first.source, kernel, bias, first.stride, padding, dilation, groups)
+    origin = _shared(first.origin, second.origin)
+    return _Branch(first.source, kernel, bias, first.stride, padding, dilation, groups, origin)
+
+
+def _shared(
+    first: Mapping[str, tuple[str, Any]], second: Mapping[str, tuple[str, Any]]
+) -> dict[str, tuple[str, Any]]:
+    """The modules of a sum: down to the one whose path both paths begin with.
+
+    That of the first where they begin with nothing, since rules go by path.
+    """
+    paths = [next(reversed(stack.values()), ("",))[0].split(".") for stack in (first, second)]
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(*paths, strict=False))
+    path = ".".join(part for part, _ in pairs)
+    if not path:
+        return dict(first)
+    kept = {key: held for key, held in first.items() if f"{path}.".startswith(f"{held[0]}.")}
+    outer = {key: held for key, held in first.items() if not held[0]}
+    named = any(held[0] == path for held in kept.values())
+    return outer | kept | ({} if named else {path: (path, "torch.nn.modules.module.Module")})
 
 
 def _span(first: _Branch, second: _Branch, axis: int) -> tuple[int, int, int] | None:

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from exporters.capture import flat_graph
+from quantizers.sites import module_of
 from tests.exporters.prepare.rewriting import rewritten, targets
 
 IMAGE = torch.randn(1, 8, 9, 7)
@@ -89,3 +91,36 @@ def test_what_would_be_more_work_or_another_value_stays(module):
     graph, sites = rewritten(module, (IMAGE,), "fuse_branches")
     assert sites == 0
     assert targets(graph)["add"] >= 1
+
+
+class Beside(nn.Module):
+    """Convolutions added by the network itself, which has no path that a rule could name."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.left, self.right = names
+        self.parts = nn.ModuleDict({"a": nn.Sequential(nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1))})
+        self.parts["b"] = nn.Sequential(nn.Identity(), nn.Conv2d(8, 8, 3, padding=1))
+        self.other = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        x = x.relu()
+        return self.get_submodule(self.left)(x) + self.get_submodule(self.right)(x)
+
+
+@pytest.mark.parametrize(
+    ("names", "path"),
+    [
+        (("parts.b.1", "parts.a.1"), "parts"),  # a container, which is never called itself
+        (("parts.a.0", "parts.a.1"), "parts.a"),
+        (("other", "parts.a.0"), "other"),  # nothing in common: that of the first
+    ],
+)
+def test_what_was_merged_has_the_path_that_its_parts_share(names, path):
+    graph, sites = rewritten(Beside(names), (IMAGE,), "fuse_branches")
+    assert sites == 1
+    with torch.no_grad():
+        traced = flat_graph(torch.export.export(graph, (IMAGE,)))
+    for found in (graph, traced):  # a rewritten graph is traced again before it is quantized
+        (call,) = (node for node in found.graph.nodes if "conv2d" in str(node.target))
+        assert module_of(call) == path
