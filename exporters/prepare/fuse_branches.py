@@ -153,13 +153,14 @@ def _shared(
 ) -> dict[str, tuple[str, Any]]:
     """The modules of a sum: down to the one whose path both paths begin with.
 
-    That of the first where they begin with nothing, since rules go by path.
+    That of one of them where they begin with nothing, since rules go by path.
     """
-    paths = [next(reversed(stack.values()), ("",))[0].split(".") for stack in (first, second)]
+    innermost = [[("", ""), *stack.values()][-1] for stack in (first, second)]
+    paths = [path.split(".") for path, _ in innermost]
     pairs = takewhile(lambda pair: pair[0] == pair[1], zip(*paths, strict=False))
     path = ".".join(part for part, _ in pairs)
     if not path:
-        return dict(first)
+        return dict(first if paths[0] != [""] else second)
     kept = {key: held for key, held in first.items() if f"{path}.".startswith(f"{held[0]}.")}
     outer = {key: held for key, held in first.items() if not held[0]}
     named = any(held[0] == path for held in kept.values())

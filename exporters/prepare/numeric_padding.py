@@ -33,8 +33,9 @@ def rewrite(graph: fx.GraphModule) -> int:
 
 
 def _spell_out(graph: fx.GraphModule, node: fx.Node) -> bool:
-    value, weight, *rest = node.args
-    bias, stride, word, dilation, groups = [*rest, *_DEFAULTS[len(rest) :]]
+    value, weight = node.args[:2]
+    given: tuple[Any, ...] = (*node.args[2:], *_DEFAULTS[len(node.args) - 2 :])
+    bias, stride, word, dilation, groups = given
     kernel = shape_of(weight)[2:]  # type: ignore[arg-type]  # a node
     padding = _padding(str(word), kernel, _each(dilation, len(kernel)))
     if padding is None:
