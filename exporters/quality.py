@@ -31,6 +31,8 @@ def quality_of(
                 truth,
                 [outputs[0] for outputs in proof.seen.outputs[FORWARD]],
                 kind=(proof.conversion.format, proof.conversion.precision),
+                labels=source.eval_labels or None,
+                groups=source.eval_slices or None,
                 program_outputs=[outputs[0] for outputs in own.outputs] if own else None,
                 settings=settings,
             )

@@ -47,6 +47,8 @@ def export_key(source: SourceModel, captured: Captured, *asked: object) -> str:
         source.preprocess,
         calibration,
         source.evaluation.provenance,
+        list(source.eval_labels),
+        list(source.eval_slices),
         *asked,
     )
 

@@ -29,6 +29,8 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     preprocess: Preprocess | None = None,
     calibration: Iterable[Any] | None = None,
     evaluation: Iterable[Any] | None = None,
+    eval_labels: Iterable[Any] = (),
+    eval_slices: Iterable[str] = (),
     split: bool = True,
     fold_preprocess: bool = False,
     channels_last: bool = False,
@@ -44,6 +46,8 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
     `inputs`: one tensor per argument of forward(), batch 1, contiguous. `calibration` and
     `evaluation` are iterables of inputs (tuples of arrays, or uint8 photos if `preprocess` is
     given) that share nothing; without `evaluation` the example inputs are all that is compared.
+    `eval_labels` (the index of the right class) and `eval_slices` (any name) are one per evaluation
+    input: with them the report has accuracies and the worst slice.
     Empty `formats`, `precisions`, `cuts` mean all formats, all precisions they honour, three cuts.
     Without `split` the model stays whole: no cuts, no heads, no tail. With `fold_preprocess` the
     normalisation of `preprocess` is in the files, which take pixels of 0 to 255. With
@@ -69,6 +73,8 @@ def export(  # noqa: PLR0913  # the command's options, keyword-only
         preprocess=preprocess,
         calibration=calibration,
         evaluation=evaluation,
+        eval_labels=eval_labels,
+        eval_slices=eval_slices,
     )
     options = ExportOptions(
         Path(output),

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from exporters.capture import check_model, narrowed
+from exporters.sources.answers import checked_labels, checked_slices
 from headtail.errors import SourceFault
 from headtail.manifest import is_plain_path
 from headtail.preprocess import Frame, Preprocess, check_frame
@@ -25,8 +26,9 @@ class SourceModel:
     """A checked model with everything an export needs; arrays are numpy, batch 1.
 
     `evaluation` are the inputs on which artifacts are judged; `frames` are the photos they came
-    from, or empty. `task` is `classification` when there are labels, else `tensor`. `origin` says
-    where the model and its weights come from, `remarks` what was done that nobody asked for.
+    from, or empty; `eval_labels` the right class of each and `eval_slices` the name of what it
+    belongs to, or empty. `task` is `classification` when there are labels, else `tensor`. `origin`
+    says where the model and its weights come from, `remarks` what was done that nobody asked for.
     """
 
     name: str
@@ -39,6 +41,8 @@ class SourceModel:
     frames: tuple[Frame, ...]
     origin: str = "Python"
     remarks: tuple[str, ...] = ()
+    eval_labels: tuple[int, ...] = ()
+    eval_slices: tuple[str, ...] = ()
 
     @property
     def task(self) -> str:
@@ -55,12 +59,15 @@ def from_module(  # noqa: PLR0913  # the options of a live model, each of them o
     preprocess: Preprocess | None = None,
     calibration: Iterable[Any] | None = None,
     evaluation: Iterable[Any] | None = None,
+    eval_labels: Iterable[Any] = (),
+    eval_slices: Iterable[Any] = (),
     origin: str = "Python",
     judged_on: str = "",
     remarks: Sequence[str] = (),
 ) -> SourceModel:
     """A live module as a source; raises `SourceFault` for what would convert and be wrong.
 
+    `eval_labels` (class indices) and `eval_slices` (any names) are one per evaluation input.
     Phones have no int64: such inputs and outputs become int32, and a remark says so.
     """
     _check_kinds(module, name, labels)
@@ -93,6 +100,8 @@ def from_module(  # noqa: PLR0913  # the options of a live model, each of them o
         tuple(frames),
         origin,
         tuple(remarks),
+        checked_labels(eval_labels, len(judged.samples), len(labels)),
+        checked_slices(eval_slices, len(judged.samples)),
     )
 
 

@@ -5,10 +5,13 @@ A script (`path/to/file.py`, or an importable module by its dotted name) defines
     get_model() -> nn.Module in eval mode         get_args() -> tuple of example tensors, batch 1
     get_calibration_data() -> iterable of inputs  get_eval_batches() -> iterable of inputs
     get_labels() -> list of class names           get_preprocess() -> headtail.preprocess.Preprocess
+    get_eval_labels() -> class index per input    get_eval_slices() -> name per input
 
 of which the first two are required. An *input* is a tuple of arrays or tensors, one per model
 input, or, where `get_preprocess` is defined, one uint8 photo (height, width, 3), which goes through
-that preprocessing here exactly as it will on the phone.
+that preprocessing here exactly as it will on the phone. Labels and slices are of the inputs of
+`get_eval_batches`, in its order: with labels there is an accuracy, with slices (the place or the
+light of each photo, say) the worst of them is told.
 """
 
 from __future__ import annotations
@@ -32,7 +35,14 @@ from headtail.errors import HeadtailError, SourceFault
 __all__ = ["load"]
 
 _SOURCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?")
-_OPTIONAL = ("get_calibration_data", "get_eval_batches", "get_labels", "get_preprocess")
+_OPTIONAL = (
+    "get_calibration_data",
+    "get_eval_batches",
+    "get_eval_labels",
+    "get_eval_slices",
+    "get_labels",
+    "get_preprocess",
+)
 
 
 def load(source: str, *, name: str = "") -> SourceModel:
@@ -57,6 +67,8 @@ def load(source: str, *, name: str = "") -> SourceModel:
         preprocess=found.get("get_preprocess"),
         calibration=found.get("get_calibration_data"),
         evaluation=found.get("get_eval_batches"),
+        eval_labels=found.get("get_eval_labels", ()),
+        eval_slices=found.get("get_eval_slices", ()),
         origin=source if not source.endswith(".py") else Path(source).name,
     )
 

@@ -50,12 +50,13 @@ class Settings:
     slice_minimum: int = 10
 
 
-def assess(
+def assess(  # noqa: PLR0913  # what is known of the inputs, each of it optional
     reference_outputs: Outputs,
     candidate_outputs: Outputs,
     *,
     kind: tuple[str, str],
     labels: Sequence[int] | None = None,
+    groups: Sequence[str] | None = None,
     program_outputs: Outputs | None = None,
     settings: Settings = Settings(),  # frozen
 ) -> QualityReport:
@@ -64,9 +65,10 @@ def assess(
     `reference_outputs`: the float32 model's, (classes,) or (1, classes) each, or one array (n,
     classes); any shape for a model that does not classify. `candidate_outputs`: the file's on the
     same inputs. `program_outputs`: those of the program that the file should equal, for `faithful`.
-    `labels`: the right class of each input. Raises `TensorMismatch` for other counts or shapes,
-    `UsageFault` for no inputs or labels out of range, `GateFailed` if an output of the file is not
-    finite, since no figure of such a file means anything.
+    `labels`: the right class of each input; `groups`: the name of the slice that it belongs to.
+    Raises `TensorMismatch` for other counts or shapes, `UsageFault` for no inputs, labels out of
+    range or groups of another count, `GateFailed` if an output of the file is not finite, since no
+    figure of such a file means anything.
     """
     _check(reference_outputs, candidate_outputs, kind)
     noise = _snrs(reference_outputs, candidate_outputs)
@@ -85,7 +87,7 @@ def assess(
         snr_db_min=float(noise.min()),
         agreement=share(int(answers.same.sum()), len(noise)) if answers else None,
         accuracy=_accuracy(answers) if answers else None,
-        slices=_slices(answers, settings) if answers else (),
+        slices=_classes(answers, settings) if answers else (),
         slice_minimum=settings.slice_minimum,
         drift=_drift(answers, settings) if answers else None,
         calibration=_calibration(answers, settings) if answers else None,
@@ -93,6 +95,7 @@ def assess(
         resamples=settings.resamples,
         seed=settings.seed,
         faithful=faithful,
+        groups=_slices(answers, groups, settings) if answers and groups is not None else (),
     )
 
 
@@ -176,15 +179,34 @@ def _accuracy(answers: _Answers) -> Accuracy | None:
     )
 
 
-def _slices(answers: _Answers, settings: Settings) -> tuple[Slice, ...]:
+def _classes(answers: _Answers, settings: Settings) -> tuple[Slice, ...]:
     """Classes, by label or, without labels, by the float32 model's answer."""
     classes = answers.before if answers.labels is None else answers.labels
+    return _slices(answers, [str(index) for index in classes], settings)
+
+
+def _slices(answers: _Answers, names: Sequence[str], settings: Settings) -> tuple[Slice, ...]:
+    """Inputs of one name together, those of equal agreement by size and then by name."""
+    if len(names) != len(answers.same):
+        raise UsageFault(
+            f"{len(names)} inputs have the name of a slice.",
+            expected=f"One name for each of {len(answers.same)} inputs.",
+            remedy="Pass the slices of these very inputs, in their order.",
+        )
+    agreed: Counter[str] = Counter()
+    for name, same in zip(names, answers.same, strict=True):
+        agreed[name] += int(same)
     found = [
-        Slice(str(name), n, agreed := int(answers.same[classes == name].sum()), share(agreed, n))
-        for name, n in Counter(classes.tolist()).items()
+        Slice(name, n, agreed[name], share(agreed[name], n))
+        for name, n in Counter(names).items()
         if n >= settings.slice_minimum
     ]
-    return tuple(sorted(found, key=lambda one: (one.agreement.value, -one.n, int(one.name))))
+    return tuple(sorted(found, key=lambda one: (one.agreement.value, -one.n, _natural(one.name))))
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Classes are named by their numbers: 9 comes before 10."""
+    return (int(name), "") if name.isdecimal() else (0, name)
 
 
 def _drift(answers: _Answers, settings: Settings) -> Drift:

@@ -73,11 +73,18 @@ FIGURES: dict[str, Figure] = {
         "It needs a class with enough evaluation inputs.",
         lambda report, _: report.worst.agreement.value if report.worst else None,
     ),
+    "worst_slice": Figure(
+        "agreement on the worst slice",
+        "<",
+        True,
+        "It needs a name for each evaluation input, from get_eval_slices(), and enough of them.",
+        lambda report, _: report.worst_group.agreement.value if report.worst_group else None,
+    ),
     "acc_drop": Figure(
         "drop in accuracy against the float32 model",
         ">",
         True,
-        "It needs evaluation inputs with labels.",
+        "It needs evaluation inputs with labels, from get_eval_labels().",
         lambda report, _: report.accuracy.drop.value if report.accuracy else None,
     ),
 }

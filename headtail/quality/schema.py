@@ -127,9 +127,9 @@ class QualityReport:
     should equal (`faithful`, None if that was not measured).
 
     All but SNR are None or empty for a model that does not classify. `slices` are the classes with
-    at least `slice_minimum` inputs, worst first. Intervals of means are bootstrapped with
-    `resamples` and `seed`. `audit` is one sentence about what the file really holds, "" if nobody
-    looked.
+    at least `slice_minimum` inputs, worst first; `groups` are those of the user's own naming
+    (`get_eval_slices()`), likewise. Intervals of means are bootstrapped with `resamples` and
+    `seed`. `audit` is one sentence about what the file really holds, "" if nobody looked.
     """
 
     format: str
@@ -148,6 +148,7 @@ class QualityReport:
     seed: int
     faithful: Faithful | None = None
     audit: str = ""
+    groups: tuple[Slice, ...] = ()
 
     @property
     def key(self) -> str:
@@ -156,8 +157,13 @@ class QualityReport:
 
     @property
     def worst(self) -> Slice | None:
-        """The slice with the least agreement; the worst of many is also the unluckiest of them."""
+        """The class with the least agreement; the worst of many is also the unluckiest of them."""
         return self.slices[0] if self.slices else None
+
+    @property
+    def worst_group(self) -> Slice | None:
+        """Of the user's own slices, the one with the least agreement."""
+        return self.groups[0] if self.groups else None
 
     @property
     def faithful_db(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 from headtail.report_page.glyphs import glyph, named
@@ -131,7 +131,8 @@ def slices(page: Spot) -> str:
     """What a mean hides: the worst class, confidence, calibration, accuracy."""
     reports = [one for one in page["quality"]["reports"] if one["agreement"]]
     about = (
-        "The worst class among those with enough inputs; the worst of many is also the unluckiest. "
+        "The worst class, and the worst slice of the source's own naming, among those with enough "
+        "inputs; the worst of many is also the unluckiest. "
         "Confidence: change of the largest probability. KL: how far the probabilities moved. "
         "Calibration: gap between confidence and truth, which without labels is what the float32 "
         "model thinks of the same answer."
@@ -140,17 +141,19 @@ def slices(page: Spot) -> str:
         what = "No figures beyond the means; they are taken while a model is quantized:"
         return section("Beyond the mean", about, missing(what, command=_QUANTIZE))
     labelled = any(one["accuracy"] for one in reports)
+    grouped = any(one["groups"] for one in reports)
     more = ["Accuracy drop#", "McNemar p#"] if labelled else []
     columns = [
         "Artifact",
         "Worst class",
         "Agreement#",
+        *(["Worst slice", "Agreement#"] if grouped else []),
         "Confidence#",
         "KL nats#",
         "Calibration#",
         *more,
     ]
-    rows = [_slice_row(page, one, labelled=labelled) for one in reports]
+    rows = [_slice_row(page, one, labelled=labelled, grouped=grouped) for one in reports]
     caption = "Against the float32 model on the same inputs, with 95 % intervals"
     return section("Beyond the mean", about, table(caption, head(columns), rows))
 
@@ -158,19 +161,14 @@ def slices(page: Spot) -> str:
 _QUANTIZE = "headtail quantize SOURCE --recipe w8a8 --calibration-data DIR"
 
 
-def _slice_row(page: Spot, one: Spot, *, labelled: bool) -> str:
-    worst = one["slices"][0] if one["slices"] else None
-    name, agreement = "\N{EN DASH}", "\N{EN DASH}"
-    if worst:
-        called = page["class_names"].value.get(worst["name"].value)
-        name = f"{escape(called) if called else 'class ' + str(worst['name'])}"
-        name += f"<small>{worst['n'].show('count')} inputs</small>"
-        agreement = interval(worst["agreement"], "share")
+def _slice_row(page: Spot, one: Spot, *, labelled: bool, grouped: bool) -> str:
+    names = page["class_names"].value
+    of_class = _worst(one["slices"], lambda name: names.get(name.value) or f"class {name.value}")
+    of_group = _worst(one["groups"], lambda name: str(name.value)) if grouped else ""
     calibration = one["calibration"]
     was = calibration["reference"]
     before = f"<small>{was.show('share')} in float32</small>" if was.value is not None else ""
     cells = [
-        agreement,
         interval(one["drift"]["confidence"], "signed"),
         interval(one["drift"]["kl_nats"], "small"),
         calibration["candidate"].show("share") + before,
@@ -180,7 +178,16 @@ def _slice_row(page: Spot, one: Spot, *, labelled: bool) -> str:
         cells.append(interval(accuracy["drop"], "signed") if accuracy else accuracy.show("signed"))
         cells.append(accuracy["p_value"].show("small") if accuracy else accuracy.show("small"))
     rest = "".join(f'<td class="n">{cell}</td>' for cell in cells)
-    return f"<tr>{row_head(one)}<td>{name}</td>{rest}</tr>"
+    return f"<tr>{row_head(one)}{of_class}{of_group}{rest}</tr>"
+
+
+def _worst(found: Spot, called: Callable[[Spot], str]) -> str:
+    """The cells of the first of slices, the worst: what it is `called`, and its agreement."""
+    if not found:
+        return '<td>\N{EN DASH}</td><td class="n">\N{EN DASH}</td>'
+    worst = found[0]
+    name = f"{escape(called(worst['name']))}<small>{worst['n'].show('count')} inputs</small>"
+    return f'<td>{name}</td><td class="n">{interval(worst["agreement"], "share")}</td>'
 
 
 def audit(page: Spot) -> str:

@@ -18,12 +18,13 @@ from exporters.quantized import quantize_all
 from exporters.target import target
 from headtail.errors import TensorMismatch
 from headtail.manifest import FORWARD
+from quantizers.recipe import RECIPES
 
 
 @pytest.fixture(scope="module")
 def planned(photo_source, captured, tmp_path_factory):
     folder = tmp_path_factory.mktemp("quantized")
-    return quantize_all(photo_source, captured, ["w8"], folder=folder, progress=Quiet())
+    return quantize_all(photo_source, captured, [RECIPES["w8"]], folder=folder, progress=Quiet())
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,19 @@ def test_agreement_is_that_of_the_answers(photo_source, proven, expected, planne
     answers = [report.agreement for report in (same, other)]
     assert [found.value for found in answers if found] == [1.0, 0.0]
     assert len(other.changed) == 6
+
+
+def test_labels_and_slices_of_the_source_are_those_of_the_figures(
+    photo_source, proven, expected, planned
+):
+    right = tuple(int(outputs[0].argmax()) for outputs in expected.outputs)
+    source = replace(photo_source, eval_labels=right, eval_slices=("day", "day", *["night"] * 4))
+    given = [[-output if i else output for output in o] for i, o in enumerate(expected.outputs)]
+    (report,) = quality_of(source, [proven("w8", given)], expected, planned).reports
+    assert report.accuracy is not None
+    assert (report.accuracy.reference, report.accuracy.lost) == (1.0, 5)
+    assert [one.label for one in report.changed] == list(right[1:])
+    assert report.groups == ()  # ten inputs make a slice
 
 
 def test_steps_are_those_of_the_plan(photo_source, proven, expected, planned):

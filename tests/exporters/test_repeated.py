@@ -17,6 +17,7 @@ from headtail.errors import UsageFault
 from headtail.manifest import Coverage, LeftOver
 from headtail.report import Report
 from headtail.tensors import TensorSpec
+from quantizers.recipe import RECIPES
 from tests.exporters.nets import Residual, settle
 
 IMAGE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -49,6 +50,8 @@ def test_every_part_of_an_export_is_in_its_key(photo_source, captured):
         {"name": "other"},
         {"labels": ("f", "g", "h", "i", "j")},
         {"calibration": None},
+        {"eval_labels": (0,) * 6},
+        {"eval_slices": ("a",) * 6},
         {"preprocess": dataclasses.replace(photo_source.preprocess, scale=1.0)},
     ]
     keys = {export_key(dataclasses.replace(photo_source, **c), captured, "fp32") for c in changes}
@@ -74,6 +77,9 @@ def test_a_kept_bundle_is_published_again(litert_bundle, proof, tmp_path):
     assert publish_again(cache, "k2", tmp_path / "other.bundle", force=False) is None
 
 
+FP32 = RECIPES["fp32"]
+
+
 def test_conversions_are_kept_by_what_they_depend_on(tmp_path):
     kept = Kept(Cache(tmp_path / "cache"), rebuild=False)
     inputs = (TensorSpec("x", "f32", (1, 3)),)
@@ -81,20 +87,20 @@ def test_conversions_are_kept_by_what_they_depend_on(tmp_path):
     file = tmp_path / "net.fp32.tflite"
     file.write_bytes(b"net")
     coverage = Coverage("XNNPACK", 0.5, 2, (LeftOver("aten.roll", "blocks.1", 2),))
-    one = Conversion("litert", "fp32", file, {"drop_no_ops": 3}, coverage, 1.5, 10**9)
+    one = Conversion("litert", FP32, file, {"drop_no_ops": 3}, coverage, 1.5, 10**9)
     kept.keep(captures, [one])
 
     target = tmp_path / "out.tflite"
-    assert kept.take(captures, "litert", {"fp32": target, "fp16": target}) == [
+    assert kept.take(captures, "litert", {FP32: target, RECIPES["fp16"]: target}) == [
         dataclasses.replace(one, path=target)
     ]
     assert target.read_bytes() == b"net"
     # fp32 needs no calibration, so other inputs change nothing; other heads and programs do
     other = dataclasses.replace(captures, calibration_digest="others")
-    assert kept.take(other, "litert", {"fp32": target})
+    assert kept.take(other, "litert", {FP32: target})
     changes: list[dict[str, Any]] = [{"heads": {}}, {"digest": "other"}]
     for change in changes:
-        assert not kept.take(dataclasses.replace(captures, **change), "litert", {"fp32": target})
-    assert not kept.take(captures, "executorch", {"fp32": target})
+        assert not kept.take(dataclasses.replace(captures, **change), "litert", {FP32: target})
+    assert not kept.take(captures, "executorch", {FP32: target})
     rebuilding = Kept(Cache(tmp_path / "cache"), rebuild=True)
-    assert not rebuilding.take(captures, "litert", {"fp32": target})
+    assert not rebuilding.take(captures, "litert", {FP32: target})

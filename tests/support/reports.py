@@ -98,6 +98,7 @@ def quality_report(format_name: str, precision: str, noise: float) -> QualityRep
         candidate,
         kind=(format_name, precision),
         labels=reference.argmax(axis=1),
+        groups=[("day", "<night>")[i % 2] for i in range(INPUTS)],
         program_outputs=np.add(candidate, 1e-4),
         settings=Settings(resamples=100, slice_minimum=5),
     )

@@ -110,6 +110,26 @@ def test_the_worst_slice_is_found_and_small_ones_are_not_slices():
     assert assess(reference, candidate, kind=KIND, settings=strict).worst is None
 
 
+def test_slices_of_the_users_naming_stand_beside_the_classes():
+    reference = np.repeat(np.eye(3) * 5, 10, axis=0)
+    candidate = reference.copy()
+    candidate[[0, 10, 20, 21, 22]] = [0, 5, 1]
+    candidate[[10]] = [5, 0, 0]
+    names = ["night", "day"] * 15
+    found = assess(reference, candidate, kind=KIND, groups=names, settings=QUICK)
+    assert [(one.name, one.agreed, one.n) for one in found.groups] == [
+        ("night", 11, 15),
+        ("day", 14, 15),
+    ]
+    assert found.worst_group == found.groups[0]
+    assert [one.name for one in found.slices] == ["2", "0", "1"]
+    alone = assess(reference, candidate, kind=KIND, settings=QUICK)
+    assert alone == dataclasses.replace(found, groups=())
+    assert alone.worst_group is None
+    with pytest.raises(UsageFault, match="3 inputs have the name of a slice"):
+        assess(reference, candidate, kind=KIND, groups=names[:3], settings=QUICK)
+
+
 def test_a_model_that_does_not_classify_has_only_decibels():
     settings = dataclasses.replace(QUICK, classifies=False)
     values = np.random.default_rng(0).normal(size=(3, 1, 2, 5, 5))

@@ -20,10 +20,18 @@ def report(wrong=0, **more):
 
 
 def test_every_figure_passes_a_good_artifact_and_fails_a_bad_one():
-    good = report(labels=LOGITS.argmax(1), program_outputs=LOGITS)
-    bad = report(8, labels=LOGITS.argmax(1), program_outputs=LOGITS)
+    known = {"labels": LOGITS.argmax(1), "groups": ["day"] * 10 + ["night"] * 30}
+    good = report(**known, program_outputs=LOGITS)
+    bad = report(8, **known, program_outputs=LOGITS)
     gates = parse_gates(
-        ["agreement<.95,snr<40", "faithful<40", "size_mb>6", "worst_class<.8", " acc_drop > .003 "]
+        [
+            "agreement<.95,snr<40",
+            "faithful<40",
+            "size_mb>6",
+            "worst_class<.8",
+            " acc_drop > .003 ",
+            "worst_slice<.5",
+        ]
     )
     assert [gate.figure for gate in gates] == [
         "agreement",
@@ -32,6 +40,7 @@ def test_every_figure_passes_a_good_artifact_and_fails_a_bad_one():
         "size_mb",
         "worst_class",
         "acc_drop",
+        "worst_slice",
     ]
     assert failures(gates, [(good, SIZE)]) == []
     told = failures(gates, [(good, SIZE), (bad, 7_000_000)])
@@ -42,6 +51,7 @@ def test_every_figure_passes_a_good_artifact_and_fails_a_bad_one():
     )
     assert "size in MB (10^6 bytes) is 7" in told[3]
     assert "drop in accuracy against the float32 model is 0.2" in told[5]
+    assert "agreement on the worst slice is 0.2 on 40 inputs" in told[6]
 
 
 def test_the_limit_itself_is_where_the_operator_says():
@@ -52,7 +62,7 @@ def test_the_limit_itself_is_where_the_operator_says():
     assert len(failures(parse_gates(["size_mb>=5"]), [(found, SIZE)])) == 1
 
 
-@pytest.mark.parametrize("name", ["faithful", "acc_drop"])
+@pytest.mark.parametrize("name", ["faithful", "acc_drop", "worst_slice"])
 def test_what_was_not_measured_fails(name):
     operator = FIGURES[name].worse
     [told] = failures(parse_gates([f"{name}{operator}0.5"]), [(report(), SIZE)])
