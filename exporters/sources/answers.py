@@ -32,7 +32,7 @@ def checked_labels(given: Iterable[Any], count: int, classes: int) -> tuple[int,
 
 
 def checked_slices(given: Iterable[Any], count: int) -> tuple[str, ...]:
-    """One name for each of `count` inputs, or none at all; raises `SourceFault` for anything else."""
+    """One name for each of `count` inputs, or none; raises `SourceFault` for anything else."""
     found = [given] if isinstance(given, str) else list(given)
     if not found:
         return ()

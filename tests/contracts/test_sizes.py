@@ -21,6 +21,7 @@ MANY_ARGUMENTS = {
     "headtail/cli/quantize.py:command",
     "headtail/cli/run.py:command",
     "headtail/api.py:export",
+    "headtail/quality/assessment.py:assess",
     "exporters/sources/model.py:from_module",
     "exporters/sources/timm_models.py:image_model",
     "exporters/convert.py:convert_all",
