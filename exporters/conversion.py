@@ -9,6 +9,7 @@ from pathlib import Path
 from exporters.metadata import Metadata
 from headtail.manifest import Coverage
 from headtail.tensors import TensorSpec
+from quantizers.recipe import RECIPES, Recipe, recipe
 
 __all__ = ["Captures", "Conversion", "Failure", "PlannedProgram"]
 
@@ -22,12 +23,17 @@ class Conversion:
     """
 
     format: str
-    precision: str
+    recipe: Recipe
     path: Path
     rewrites: Mapping[str, int]
     coverage: Coverage | None
     seconds: float
     peak_rss_bytes: int
+
+    @property
+    def precision(self) -> str:
+        """Name of the recipe."""
+        return self.recipe.name
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Captures:
 
     In the cache's keys, `digest` stands for the program and `calibration_digest` for the inputs.
     Every file says `metadata` about itself, or nothing. `planned` are the precisions that have
-    programs of their own.
+    programs of their own; `recipes` are those of precisions that are no presets.
     """
 
     program: Path
@@ -57,6 +63,11 @@ class Captures:
     calibration_digest: str = ""
     metadata: Metadata | None = None
     planned: Mapping[str, PlannedProgram] = field(default_factory=dict)
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+
+    def recipe(self, precision: str) -> Recipe:
+        """The recipe called `precision`."""
+        return recipe(precision, RECIPES | dict(self.recipes))
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from headtail.manifest import Coverage
 from headtail.strictjson import from_json
 from headtail.tensors import TensorSpec
 from quantizers.calibration import CalibrationSet, require_calibration
-from quantizers.recipe import DEFAULTS, recipe
-from quantizers.support import needs_plan, require, supported
+from quantizers.recipe import DEFAULTS, RECIPES, Recipe, recipe
+from quantizers.support import needs_plan, refusal, require, supported
 
 __all__ = [
     "ONLY_BY_NAME",
@@ -49,12 +49,13 @@ def plan_conversions(
     calibration: CalibrationSet | None,
     *,
     solved: bool = True,
+    known: Mapping[str, Recipe] = RECIPES,
 ) -> tuple[list[tuple[str, str]], list[str]]:
     """Which (format, precision) pairs to write, and a remark for each that was asked and is not.
 
     Without precisions: all that the formats honour and the calibration set allows. With them: each
-    must be honoured by at least one of the formats, else `UsageFault` says who can. If weights
-    cannot be `solved` for, what a format's own tool cannot round is left out.
+    must be one of `known` and honoured by at least one of the formats, else `UsageFault` says who
+    can. If weights cannot be `solved` for, what a format's own tool cannot round is left out.
     """
     if not formats:
         raise UsageFault(
@@ -66,21 +67,21 @@ def plan_conversions(
     for name in formats:
         target(name)
     for precision in precisions:
-        asked = recipe(precision)
-        if not any(precision in supported(f) for f in formats):
+        asked = recipe(precision, known)
+        if not any(refusal(f, asked) is None for f in formats):
             require(formats[0], asked)
         require_calibration(asked, calibration)
     wanted = precisions or [p for p in DEFAULTS if _calibrated(p, calibration)]
-    pairs = [(f, p) for f in formats for p in wanted if p in supported(f)]
+    honoured = {(f, p): refusal(f, known[p]) is None for f in formats for p in wanted}
+    pairs = [pair for pair, held in honoured.items() if held]
     if not precisions:
         pairs = [pair for pair in pairs if pair != ONLY_BY_NAME]
-    unsolved = [pair for pair in pairs if not solved and needs_plan(*pair)]
+    unsolved = [pair for pair in pairs if not solved and needs_plan(pair[0], known[pair[1]])]
     pairs = [pair for pair in pairs if pair not in unsolved]
     remarks = [
         f"{f} does not honour {p} (it honours {', '.join(supported(f))})"
-        for f in formats
-        for p in precisions
-        if p not in supported(f)
+        for (f, p), held in honoured.items()
+        if precisions and not held
     ]
     remarks += [f"{f} {p} is left out: its program cannot be solved for" for f, p in unsolved]
     if not precisions and calibration is None:
@@ -119,26 +120,28 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
     def one(format_name: str) -> tuple[list[Conversion], list[Failure]]:
         suffix = target(format_name).suffix
         paths = {
-            p: folder / format_name / f"{name}.{p}.{suffix}" for f, p in pairs if f == format_name
+            captures.recipe(p): folder / format_name / f"{name}.{p}.{suffix}"
+            for f, p in pairs
+            if f == format_name
         }
         (folder / format_name).mkdir(exist_ok=True)
         found = cache.take(captures, format_name, paths)
         for conversion in found:
             progress.note(f"{format_name} {conversion.precision} taken from the cache")
-        wanted = [p for p in paths if p not in {c.precision for c in found}]
+        wanted = {r: path for r, path in paths.items() if r not in {c.recipe for c in found}}
         if not wanted:
             return found, []
         request = ConvertRequest(
             format_name,
             tuple(wanted),
-            tuple(str(paths[p]) for p in wanted),
+            tuple(map(str, wanted.values())),
             str(captures.program),
             dict(captures.heads),
             captures.inputs,
             str(captures.calibration) if captures.calibration else None,
             str(folder / format_name / "scratch"),
             captures.metadata,
-            {p: captures.planned[p] for p in wanted if p in captures.planned},
+            {r.name: captures.planned[r.name] for r in wanted if r.name in captures.planned},
         )
         events = run_worker(
             request,
@@ -147,7 +150,7 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
             limits=limits,
             cancel=cancel,
         )
-        done, failed = outcome(format_name, {p: paths[p] for p in wanted}, events)
+        done, failed = outcome(format_name, wanted, events)
         cache.keep(captures, done)
         return [*found, *done], failed
 
@@ -169,26 +172,30 @@ def tell(progress: Progress, format_name: str, event: dict[str, Any]) -> None:
 
 
 def outcome(
-    format_name: str, paths: Mapping[str, Path], events: Sequence[dict[str, Any]]
+    format_name: str, paths: Mapping[Recipe, Path], events: Sequence[dict[str, Any]]
 ) -> tuple[list[Conversion], list[Failure]]:
-    """What became of each of `paths` (precision -> file), by the events of its worker."""
+    """What became of each of `paths` (file by recipe), by the events of its worker."""
     done = {e["precision"]: e for e in events if e["event"] == "converted"}
     failed = {e["precision"]: e for e in events if e["event"] == "failed"}
     crash = next((e for e in events if e["event"] == "error"), None)
     failures = []
-    for precision in paths:
-        if precision not in done:
-            event = failed.get(precision) or crash or events[-1]
-            failures.append(Failure(format_name, precision, str(event["what"]), event["log"]))
-    written = [_conversion(format_name, path, done[p]) for p, path in paths.items() if p in done]
+    written = []
+    for asked, path in paths.items():
+        if asked.name in done:
+            written.append(_conversion(format_name, asked, path, done[asked.name]))
+            continue
+        event = failed.get(asked.name) or crash or events[-1]
+        failures.append(Failure(format_name, asked.name, str(event["what"]), event["log"]))
     return written, failures
 
 
-def _conversion(format_name: str, path: Path, event: Mapping[str, Any]) -> Conversion:
+def _conversion(
+    format_name: str, asked: Recipe, path: Path, event: Mapping[str, Any]
+) -> Conversion:
     coverage = event["coverage"]
     return Conversion(
         format_name,
-        event["precision"],
+        asked,
         path,
         event["rewrites"],
         from_json(Coverage, coverage) if coverage else None,

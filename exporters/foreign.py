@@ -25,6 +25,7 @@ from headtail.bundle import write_report
 from headtail.errors import UsageFault
 from headtail.manifest import FORWARD, Entry
 from headtail.report import Effort, Report
+from quantizers.recipe import recipe
 
 __all__ = ["FORMATS", "export_foreign"]
 
@@ -108,7 +109,7 @@ def _convert(
     for format_name in dict.fromkeys(f for f, _ in pairs if f in FORMATS):
         wanted = [p for f, p in pairs if f == format_name and p in _PRECISIONS[format_name]]
         suffix = target(format_name).suffix
-        paths = {p: folder / format_name / f"{source.name}.{p}.{suffix}" for p in wanted}
+        paths = {recipe(p): folder / format_name / f"{source.name}.{p}.{suffix}" for p in wanted}
         (folder / format_name).mkdir()
         request = ForeignRequest(
             format_name,

@@ -11,7 +11,7 @@ from exporters.conversion import Captures, Conversion
 from exporters.digests import key
 from headtail.manifest import Coverage
 from headtail.strictjson import from_json, to_json
-from quantizers.recipe import recipe
+from quantizers.recipe import Recipe
 
 __all__ = ["Kept"]
 
@@ -24,15 +24,15 @@ class Kept:
         self._rebuild = rebuild
 
     def take(
-        self, captures: Captures, format_name: str, paths: Mapping[str, Path]
+        self, captures: Captures, format_name: str, paths: Mapping[Recipe, Path]
     ) -> list[Conversion]:
-        """Those of `paths` (precision -> file to write) that are kept, copied into place."""
+        """Those of `paths` (file to write by recipe) that are kept, copied into place."""
         found = []
-        for precision, path in paths.items() if not self._rebuild else ():
-            entry = self._cache.find(_key(captures, format_name, precision))
+        for recipe, path in paths.items() if not self._rebuild else ():
+            entry = self._cache.find(_key(captures, format_name, recipe))
             if entry is not None:
                 copy(entry[0], path)
-                found.append(_conversion(format_name, precision, path, entry[1]))
+                found.append(_conversion(format_name, recipe, path, entry[1]))
         return found
 
     def keep(self, captures: Captures, conversions: Sequence[Conversion]) -> None:
@@ -44,26 +44,25 @@ class Kept:
                 "seconds": one.seconds,
                 "peak_rss_bytes": one.peak_rss_bytes,
             }
-            self._cache.keep(_key(captures, one.format, one.precision), one.path, about)
+            self._cache.keep(_key(captures, one.format, one.recipe), one.path, about)
 
 
-def _key(captures: Captures, format_name: str, precision: str) -> str:
-    asked = recipe(precision)
-    solved = asked.quantizes and precision in captures.planned  # from the calibration inputs
-    needed = asked.needs_calibration or solved
+def _key(captures: Captures, format_name: str, recipe: Recipe) -> str:
+    solved = recipe.quantizes and recipe.name in captures.planned  # from the calibration inputs
+    needed = recipe.needs_calibration or solved
     calibration = captures.calibration_digest if needed else ""
     heads = {name: list(values) for name, values in captures.heads.items()}
-    parts = (captures.digest, heads, format_name, precision, calibration, captures.metadata)
+    parts = (captures.digest, heads, format_name, recipe, calibration, captures.metadata)
     return key("conversion", *parts)
 
 
 def _conversion(
-    format_name: str, precision: str, path: Path, about: Mapping[str, Any]
+    format_name: str, recipe: Recipe, path: Path, about: Mapping[str, Any]
 ) -> Conversion:
     coverage = about["coverage"]
     return Conversion(
         format_name,
-        precision,
+        recipe,
         path,
         about["rewrites"],
         from_json(Coverage, coverage) if coverage else None,

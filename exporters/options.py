@@ -13,6 +13,8 @@ from exporters.target import TARGETS
 from headtail.bundle import Bundle
 from headtail.errors import GateFailed, UsageFault
 from headtail.report import ArtifactRow
+from quantizers.mixture import Mixture
+from quantizers.recipe import RECIPES, Recipe
 
 __all__ = ["GOLDEN_SAMPLES", "ExportOptions", "ExportResult", "missed", "require_any"]
 
@@ -21,8 +23,9 @@ GOLDEN_SAMPLES = 4  # whole photos with all boundary tensors are about 1.5 MB ea
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to write. Empty `precisions`: all that the formats honour; `cuts`: names, or empty for
-    the three best, unless `split` is off; `warmup` and `runs` count timed runs per artifact;
+    """What to write. Empty `precisions`: all that the formats honour; they name presets, `recipes`
+    of one's own, or `mixed`, chosen within the budget of `mixture`; `cuts`: names, or empty for the
+    three best, unless `split` is off; `warmup` and `runs` count timed runs per artifact;
     `limits` hold for each converter's process; `rebuild` takes nothing from the cache;
     `fold_preprocess` makes normalisation part of the program, which then takes pixels;
     `channels_last` makes pictures NHWC, for LiteRT only; `dynamic` are ranges of sizes that the
@@ -41,6 +44,14 @@ class ExportOptions:
     fold_preprocess: bool = False
     channels_last: bool = False
     dynamic: tuple[str, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
+    mixture: Mixture | None = None
+
+    @property
+    def known(self) -> dict[str, Recipe]:
+        """Every recipe that `precisions` may name."""
+        chosen = (self.mixture.over(self.formats),) if self.mixture else ()
+        return RECIPES | {one.name: one for one in (*self.recipes, *chosen)}
 
     def __post_init__(self) -> None:
         if not self.destination.name.endswith(".bundle"):

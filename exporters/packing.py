@@ -36,6 +36,7 @@ from headtail.manifest import (
     Tail,
 )
 from headtail.report import ArtifactRow
+from headtail.strictjson import to_json
 from headtail.tensors import Array
 from headtail.wire.boundary import encode_boundary
 from headtail.wire.codecs import CODEC_IDS
@@ -136,6 +137,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
             calibration=source.calibration.provenance if source.calibration else None,
             evaluation=source.evaluation.provenance,
             tool_versions=tool_versions(),
+            recipes={p.conversion.precision: to_json(p.conversion.recipe) for p in proofs},
             files={},
         )
         return writer.publish(manifest)

@@ -76,7 +76,11 @@ def export(
         return export_foreign(source, options, progress=progress)
     clock, cache = StageClock(progress or Quiet()), Cache(default_root())
     pairs, remarks = plan_conversions(
-        options.formats, options.precisions, source.calibration, solved=not options.dynamic
+        options.formats,
+        options.precisions,
+        source.calibration,
+        solved=not options.dynamic,
+        known=options.known,
     )
     remarks = [*source.remarks, *remarks]
     with tempfile.TemporaryDirectory(prefix="headtail-") as temporary:
@@ -84,7 +88,15 @@ def export(
         with clock.stage("capture"):
             captured, said = _capture(source, folder, options)
             remarks += said
-            name = export_key(source, captured, pairs, options.warmup, options.runs)
+            name = export_key(
+                source,
+                captured,
+                pairs,
+                options.recipes,
+                options.mixture,
+                options.warmup,
+                options.runs,
+            )
             again = None if options.rebuild else _again(cache, name, options, clock)
         if again:
             return again
@@ -170,7 +182,8 @@ class _Work:
 
     def planned(self, pairs: Pairs) -> dict[str, Quantized]:
         """The quantized precisions' own programs."""
-        wanted = tuple(dict.fromkeys(precision for _, precision in pairs))
+        known = self.options.known
+        wanted = [known[name] for name in dict.fromkeys(precision for _, precision in pairs)]
         with self.clock.stage("quantize"):
             return quantize_all(
                 self.source,
@@ -178,6 +191,7 @@ class _Work:
                 wanted,
                 folder=self.folder,
                 progress=self.clock.progress,
+                mixture=self.options.mixture,
             )
 
     def converted(self, pairs: Pairs, planned: Mapping[str, Quantized]) -> _Converted:
@@ -237,6 +251,7 @@ class _Work:
             source.calibration.provenance.sha256 if source.calibration else "",
             metadata_of(source, forward, digest=graph_digest(captured.graph)),
             {name: own.files() for name, own in planned.items()},
+            {name: own.plan.recipe for name, own in planned.items()},
         )
 
 

@@ -17,6 +17,7 @@ from headtail.errors import ConversionFailed, GateFailed
 from headtail.manifest import FORWARD, Entry
 from headtail.tensorfile import read_tensors
 from headtail.tensors import Array, check_arrays
+from quantizers.recipe import Recipe
 
 __all__ = ["Observation", "Protocol", "observe", "size_of"]
 
@@ -59,7 +60,7 @@ def size_of(path: Path) -> int:
 
 def observe(
     path: Path,
-    kind: tuple[str, str],
+    kind: tuple[str, Recipe],
     entries: Sequence[Entry],
     samples: Sequence[Sequence[Array]],
     *,
@@ -71,7 +72,7 @@ def observe(
     Raises `ConversionFailed` for whatever library or file fails, `GateFailed` for a file that is
     another program than `protocol.exact`, and `TensorMismatch` for samples that the entries do not
     take.
-    `kind` is (format, precision): a file that does not hold the dtypes its precision promises is
+    `kind` is (format, recipe): a file that does not hold the dtypes its precision promises is
     refused before it is run.
     """
     inputs, outputs = folder / "inputs.safetensors", folder / "outputs.safetensors"

@@ -104,7 +104,7 @@ class _Prover:
         try:
             seen = observe(
                 conversion.path,
-                kind,
+                (conversion.format, conversion.recipe),
                 self.entries,
                 self.source.evaluation.samples,
                 folder=self.folder / conversion.path.name,

@@ -32,8 +32,10 @@ from exporters.target import Target
 from headtail.manifest import FORWARD
 from headtail.tensors import Array
 from quantizers.activation_ranges import measured_ranges
-from quantizers.plan import Plan
-from quantizers.recipe import recipe
+from quantizers.mixture import NAME as MIXED
+from quantizers.mixture import Mixture, choose_recipe
+from quantizers.plan import Plan, Range
+from quantizers.recipe import Recipe
 from quantizers.solve import solve
 from quantizers.static_graph import reference_graph
 
@@ -74,40 +76,67 @@ class Quantized:
 def quantize_all(
     source: SourceModel,
     captured: Captured,
-    precisions: Sequence[str],
+    recipes: Sequence[Recipe],
     *,
     folder: Path,
     progress: Progress,
+    mixture: Mixture | None = None,
 ) -> dict[str, Quantized]:
-    """Solve for those of `precisions` that move weights to a grid.
+    """Solve for those of `recipes` that move weights to a grid, by their names.
 
-    Empty without calibration inputs, from which errors are told, and for dynamic sizes, whose
-    program cannot be traced again.
+    One called `mixed` is chosen within the budget of `mixture` among the storages it has. Empty
+    without calibration inputs, from which errors are told, and for dynamic sizes, whose program
+    cannot be traced again.
     """
-    asked = [recipe(name) for name in precisions if recipe(name).quantizes]
+    asked = [one for one in recipes if one.quantizes]
     if not asked or source.calibration is None or captured.ranges:
         return {}
     with _one_thread():
         graph, heads, steps = _quantizable(captured)
-        samples = source.calibration.samples
-        ranges = {}
-        if any(one.activation_mode == "static" for one in asked):
-            progress.note("measuring the ranges of activations")
-            ranges = measured_ranges(graph, samples)
+        work = _Solving(graph, source.calibration.samples, progress)
+        static = [one for one in asked if one.activation_mode == "static"]
+        ranges = work.ranges() if static else {}
         made = {}
         for one in asked:
-            program, plan = solve(
-                graph,
-                samples,
-                one,
-                ranges=ranges if one.activation_mode == "static" else None,
-                told=lambda module, done, count, name=one.name: progress.note(  # type: ignore[misc]  # mypy cannot infer the default's type
-                    f"{name}: weight {done + 1} of {count}, {module}"
-                ),
-            )
-            plan = replace(plan, steps=steps)
+            recipe, said = one, steps
+            if mixture and one.name == MIXED:
+                recipe, choice = work.chosen(one, mixture)
+                said = (*steps, choice)
+            program, plan = work.solved(recipe, ranges if one in static else None)
+            plan = replace(plan, steps=said)
             made[one.name] = _saved(program, plan, heads, captured, source, folder)
     return made
+
+
+@dataclass(frozen=True)
+class _Solving:
+    """A quantizable graph, the calibration samples, and who is told."""
+
+    graph: fx.GraphModule
+    samples: Sequence[tuple[Array, ...]]
+    progress: Progress
+
+    def ranges(self) -> dict[str, Range]:
+        """Of activations."""
+        self.progress.note("measuring the ranges of activations")
+        return measured_ranges(self.graph, self.samples)
+
+    def chosen(self, offer: Recipe, mixture: Mixture) -> tuple[Recipe, str]:
+        """The best recipe of the storages that `offer` has, and what it is in a sentence."""
+        told = self.progress.note
+        choice = choose_recipe(self.graph, self.samples, mixture, offer.storages, told=told)
+        told(f"{offer.name}: {choice.said}")
+        return choice.recipe, choice.said
+
+    def solved(
+        self, recipe: Recipe, ranges: Mapping[str, Range] | None
+    ) -> tuple[fx.GraphModule, Plan]:
+        """The program and plan of a recipe."""
+
+        def told(module: str, done: int, count: int) -> None:
+            self.progress.note(f"{recipe.name}: weight {done + 1} of {count}, {module}")
+
+        return solve(self.graph, self.samples, recipe, ranges=ranges, told=told)
 
 
 @contextmanager

@@ -142,7 +142,7 @@ def _reason(proof: Proof, trials: Sequence[_Trial], folder: Path) -> str:
         try:
             seen = observe(
                 conversion.path,
-                (aim.format, conversion.precision),
+                (aim.format, conversion.recipe),
                 (trial.entry,),
                 trial.samples,
                 folder=folder / "sizes" / f"{conversion.path.name}.{number}",

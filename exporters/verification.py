@@ -25,10 +25,11 @@ from headtail.bundle import Bundle
 from headtail.errors import HeadtailError, SchemaFault
 from headtail.manifest import FORWARD, Agreement, Artifact, head_entry
 from headtail.report import ArtifactRow
+from headtail.strictjson import from_json
 from headtail.tensors import Array
-from quantizers.recipe import recipe
+from quantizers.recipe import Recipe
 
-__all__ = ["Verification", "golden_inputs", "golden_reference", "verify_artifacts"]
+__all__ = ["Verification", "golden_inputs", "golden_reference", "recipe_of", "verify_artifacts"]
 
 KERNEL_TOLERANCE_DB = 1.0
 
@@ -106,7 +107,7 @@ def verify_artifacts(
                     artifact.entry(FORWARD)
                     seen = observe(
                         bundle.artifact_path(artifact),
-                        (artifact.format, artifact.precision),
+                        (artifact.format, recipe_of(bundle, artifact)),
                         artifact.entries,
                         samples,
                         folder=Path(temporary) / key,
@@ -120,11 +121,22 @@ def verify_artifacts(
     return Verification(tuple(rows), timings, clock.seconds)
 
 
+def recipe_of(bundle: Bundle, artifact: Artifact) -> Recipe:
+    """What the artifact's precision stands for; `SchemaFault` if the manifest does not say."""
+    path = f"$.recipes.{artifact.precision}"
+    found = bundle.manifest.recipes.get(artifact.precision)
+    if found is None:
+        raise SchemaFault(
+            "There is no recipe of this name", path, remedy="Export the bundle again."
+        )
+    return from_json(Recipe, found, path=path)
+
+
 def _exact(bundle: Bundle, artifact: Artifact) -> Path | None:
     """The float32 file that a Core ML artifact is compared with, if the bundle holds it."""
     if artifact.format != EXACT[0] or artifact.precision == EXACT[1]:
         return None
-    if recipe(artifact.precision).quantizes:
+    if recipe_of(bundle, artifact).quantizes:
         return None  # made from a program of its own, with other constants
     held = [a for a in bundle.manifest.artifacts if (a.format, a.precision) == EXACT]
     return bundle.artifact_path(held[0]) if held else None

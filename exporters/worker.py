@@ -26,6 +26,7 @@ from headtail.errors import ConversionFailed, HeadtailError, UnknownName
 from headtail.manifest import FORWARD, Coverage, Entry
 from headtail.strictjson import from_json, parse, to_json
 from headtail.tensors import TensorSpec
+from quantizers.recipe import Recipe
 
 if TYPE_CHECKING:
     from exporters.diagnosis import Finding
@@ -44,11 +45,11 @@ class ConvertRequest:
 
     `program` is the captured model as a `.pt2` (made by this machine a moment ago); `heads` maps
     entry point -> names of the graph's values that it returns. `planned` are the precisions that
-    have programs of their own.
+    have programs of their own, by the names of their recipes.
     """
 
     format: str
-    precisions: tuple[str, ...]
+    recipes: tuple[Recipe, ...]
     destinations: tuple[str, ...]
     program: str
     heads: dict[str, tuple[str, ...]]
@@ -90,7 +91,7 @@ class RunRequest:
 
     path: str
     format: str
-    precision: str
+    recipe: Recipe
     entries: tuple[Entry, ...]
     inputs: str
     samples: dict[str, int]
@@ -154,7 +155,6 @@ def _convert(body: dict[str, Any], emit: Emit) -> None:
 
     from exporters.target import Job, target
     from quantizers.plan import Plan
-    from quantizers.recipe import recipe
 
     torch.set_num_threads(1)
     scratch = Path(request.scratch)
@@ -163,14 +163,14 @@ def _convert(body: dict[str, Any], emit: Emit) -> None:
     calibration = Path(request.calibration) if request.calibration else None
     explain = _explainer(request.format, whole.captured)
     write = target(request.format).writer()
-    for precision, destination in zip(request.precisions, request.destinations, strict=True):
-        own, plan, program = request.planned.get(precision), Plan(recipe(precision)), whole
+    for recipe, destination in zip(request.recipes, request.destinations, strict=True):
+        own, plan, program = request.planned.get(recipe.name), Plan(recipe), whole
         if own:
             plan = Plan.read(Path(own.plan))
             program = _Program.read(request.format, own.program, own.heads)
         given = (plan, program.entries, program.captured, request.inputs, calibration)
         job = Job(*given, Path(destination), scratch, request.metadata)
-        _each(precision, partial(write, job), program.told, emit, explain)
+        _each(recipe.name, partial(write, job), program.told, emit, explain)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,10 +254,9 @@ def _observed(request: RunRequest) -> Mapping[str, Any]:
     from headtail.tensorfile import write_tensors
     from headtail.timing import measure
     from quantizers.audit import audit
-    from quantizers.recipe import recipe
 
     found = audit(Path(request.path), request.format)
-    found.check(recipe(request.precision))
+    found.check(request.recipe)
     compared = _compared(request) if request.exact else ""
     runtime = runtime_for(request.format)
     entries = {entry.name: (entry.inputs, entry.outputs) for entry in request.entries}
@@ -293,7 +292,7 @@ def _observed(request: RunRequest) -> Mapping[str, Any]:
 def _compared(request: RunRequest) -> str:
     from exporters.mil.comparison import compare
 
-    found = compare(Path(request.exact), Path(request.path), precision=request.precision)
+    found = compare(Path(request.exact), Path(request.path), precision=request.recipe.name)
     found.check()
     return found.said
 

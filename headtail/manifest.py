@@ -41,7 +41,7 @@ __all__ = [
     "is_plain_path",
 ]
 
-SCHEMA_VERSION = 2  # 2: artifacts list their rewrites and what their delegate takes
+SCHEMA_VERSION = 3  # 3: recipes; 2: artifacts list their rewrites and what their delegate takes
 FORWARD = "forward"
 MANIFEST = "manifest.json"
 REPORT = "report.json"
@@ -225,7 +225,8 @@ class SampleSet:
 @dataclass(frozen=True)
 class Manifest:
     """See the module docstring. `calibration` is None if nothing was calibrated; `source` says
-    where the model and its weights came from.
+    where the model and its weights came from. `recipes` says what each precision's name stands for,
+    as `quantizers.recipe` reads it.
     """
 
     schema_version: int
@@ -244,6 +245,7 @@ class Manifest:
     calibration: SampleSet | None
     evaluation: SampleSet
     tool_versions: dict[str, str]
+    recipes: dict[str, Any]
     files: dict[str, FileRecord]
 
     def sealed(self) -> Manifest:

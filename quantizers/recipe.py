@@ -12,6 +12,7 @@ A recipe is JSON too: `{"name": ..., "weights": "i8", "activations": "f32", ...}
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -176,8 +177,8 @@ RECIPES: dict[str, Recipe] = {
 DEFAULTS = ("fp32", "fp16", "w8", "w8a8")
 
 
-def recipe(name: str) -> Recipe:
+def recipe(name: str, known: Mapping[str, Recipe] = RECIPES) -> Recipe:
     """The recipe called `name`; raises `UnknownName`, which lists what exists."""
-    if name not in RECIPES:
-        raise UnknownName("precision", name, RECIPES)
-    return RECIPES[name]
+    if name not in known:
+        raise UnknownName("precision", name, known)
+    return known[name]

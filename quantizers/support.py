@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 
 from headtail.errors import UnknownName, UsageFault
-from quantizers.recipe import RECIPES, Recipe, recipe
+from quantizers.recipe import RECIPES, Recipe
 
 __all__ = ["BACKENDS", "matrix", "needs_plan", "refusal", "require", "supported"]
 
@@ -32,11 +32,11 @@ def refusal(format: str, recipe: Recipe) -> str | None:  # noqa: A002  # the fie
     return found
 
 
-def needs_plan(format: str, name: str) -> bool:  # noqa: A002  # the field's word
-    """Is there no tool of the format's own that could honour the recipe called `name`?"""
-    asked = recipe(name)
-    rounded = all(s.dtype == "i8" for s in asked.storages if s.quantized)
-    return asked.quantizes and (not rounded or (format == "coreml" and name != "w8"))
+def needs_plan(format: str, recipe: Recipe) -> bool:  # noqa: A002  # the field's word
+    """Is there no tool of the format's own that could honour `recipe`?"""
+    rounded = all(s.dtype == "i8" for s in recipe.storages if s.quantized)
+    own = RECIPES.get(recipe.name) == recipe and (format != "coreml" or recipe.name == "w8")
+    return recipe.quantizes and not (rounded and own)
 
 
 def matrix() -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ from headtail.errors import ConversionFailed
 from headtail.manifest import FORWARD, Entry
 from headtail.metrics import snr_db
 from headtail.tensors import Array
+from quantizers.recipe import RECIPES
 
 __all__ = ["Probe", "Prober", "values_of"]
 
@@ -108,7 +109,7 @@ class Prober:
         self._convert(folder, artifact, renamed, entries[0])
         seen = observe(
             artifact,
-            (self._target.format, "fp32"),
+            (self._target.format, RECIPES["fp32"]),
             entries,
             self._samples,
             folder=folder / "run",
@@ -121,7 +122,7 @@ class Prober:
     ) -> None:
         request = ConvertRequest(
             self._target.format,
-            ("fp32",),
+            (RECIPES["fp32"],),
             (str(artifact),),
             str(folder / "program.pt2"),
             heads,

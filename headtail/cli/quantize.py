@@ -19,7 +19,12 @@ __all__ = ["command"]
     multiple=True,
     required=True,
     callback=listed,
-    help="Precisions of headtail list, with commas between several.",
+    help="Recipes of headtail list, with commas between several; FILE.json, one of your own; "
+    "mixed, chosen weight by weight within a budget.",
+)
+@click.option("--max-mb", type=float, help="Budget of mixed: the largest file, in 10^6 bytes.")
+@click.option(
+    "--min-agreement", type=float, help="Budget of mixed: the least share of equal answers (.98)."
 )
 @click.option(
     "--format", "formats", multiple=True, callback=listed, help="Formats; all that honour a recipe."
@@ -40,6 +45,8 @@ __all__ = ["command"]
 def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     source: str,
     recipes: tuple[str, ...],
+    max_mb: float | None,
+    min_agreement: float | None,
     formats: tuple[str, ...],
     calibration_data: Path | None,
     output: Path | None,
@@ -60,22 +67,24 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     from exporters.source import load_module
     from exporters.sources.calibration_folder import calibrated_with
     from headtail.bundle import read_report
+    from headtail.cli.recipes import asked_for
     from headtail.cli.tables import export_json, export_lines
     from headtail.quality import failures, parse_gates
     from headtail.report import Report
     from headtail.strictjson import to_json
-    from quantizers.recipe import recipe
+    from quantizers.mixture import NAME as MIXED
 
     gates = parse_gates(fail_on)
-    for name in recipes:
-        recipe(name)
+    asked = asked_for(recipes, max_mb=max_mb, min_agreement=min_agreement)
     model = load_module(source)
     if calibration_data is not None:
         model = calibrated_with(model, calibration_data)
     options = ExportOptions(
         output or Path(f"{model.name}.bundle"),
         formats=formats or formats_of(model),
-        precisions=recipes,
+        precisions=asked.precisions,
+        recipes=asked.recipes,
+        mixture=asked.mixture,
         split=split,
         force=force,
         runs=runs,
@@ -84,7 +93,9 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     report = Report.from_json(read_report(result.bundle))
     reports = report.quality.reports if report.quality else ()
     sizes = {(row.format, row.precision): row.bytes for row in result.rows}
-    failed = failures(gates, [(one, sizes[one.format, one.precision]) for one in reports])
+    judged = [(one, sizes[one.format, one.precision]) for one in reports]
+    failed = failures(gates, judged)
+    failed += failures(parse_gates(asked.budget), [j for j in judged if j[0].precision == MIXED])
     console.lines([*export_lines(result), *failed])
     console.finish(
         export_json(result) | {"quality": to_json(report.quality), "failed_gates": failed}

@@ -125,6 +125,7 @@ def write_bundle(folder, *, name="toy", seed=0, spoil=False):
         calibration=None,
         evaluation=SampleSet("random numbers, for tests of the server only", SAMPLES, 0, "0" * 64),
         tool_versions={"torch": torch.__version__},
+        recipes={},
         files={},
     )
     with BundleWriter(folder / f"{name}-{seed}.bundle") as writer:

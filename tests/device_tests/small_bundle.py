@@ -196,6 +196,7 @@ def _manifest(artifacts: tuple[Artifact, ...]) -> Manifest:
         calibration=None,
         evaluation=SampleSet("normal noise: a test of the harness, no claim", SAMPLES, 3, "0" * 64),
         tool_versions={},
+        recipes={},
         files={},
     )
 

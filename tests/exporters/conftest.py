@@ -84,7 +84,7 @@ def litert_file(captured, tmp_path_factory):
 def observation(litert_file, captured, photo_source, tmp_path_factory):
     return observe(
         litert_file,
-        ("litert", "fp32"),
+        ("litert", recipe("fp32")),
         captured.entries,
         photo_source.evaluation.samples,
         folder=tmp_path_factory.mktemp("observed"),
@@ -96,7 +96,7 @@ def observation(litert_file, captured, photo_source, tmp_path_factory):
 def proof(litert_file, observation, captured, expected):
     aim = target("litert")
     return Proof(
-        Conversion("litert", "fp32", litert_file, {}, None, 1.5, 10**9),
+        Conversion("litert", recipe("fp32"), litert_file, {}, None, 1.5, 10**9),
         captured.entries,
         size_of(litert_file),
         aim,

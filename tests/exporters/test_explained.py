@@ -10,6 +10,7 @@ from exporters.processes import run_worker
 from exporters.source import load_module
 from exporters.worker import ConvertRequest
 from headtail.errors import ConversionFailed
+from quantizers.recipe import RECIPES
 
 ERROR = ConversionFailed("RuntimeError: no erfinv", expected="It takes all.", remedy="Read on.")
 FINDINGS = [
@@ -44,7 +45,7 @@ def test_a_broken_model_in_a_real_process(tmp_path):
     torch.export.save(program, tmp_path / "program.pt2")
     request = ConvertRequest(
         "executorch",
-        ("fp32",),
+        (RECIPES["fp32"],),
         (str(tmp_path / "net.pte"),),
         str(tmp_path / "program.pt2"),
         {},

@@ -18,6 +18,7 @@ from headtail.errors import SourceFault
 from headtail.manifest import Coverage, LeftOver
 from headtail.wire.boundary import decode_boundary, encode_boundary
 from headtail.wire.codecs import CODEC_IDS
+from quantizers.recipe import RECIPES
 from tests.exporters.conftest import photos
 from tests.exporters.nets import Residual, settle
 
@@ -36,7 +37,7 @@ def packing(photo_source, captured, tail, expected, tmp_path):
     seen = Observation(outputs, {"forward": timing}, 3.0, "2.3", {"f32": 100})
     aim = target("litert")
     proof = Proof(
-        Conversion("litert", "fp32", artifact, {"drop_no_ops": 2}, COVERAGE, 1.5, 10**9),
+        Conversion("litert", RECIPES["fp32"], artifact, {"drop_no_ops": 2}, COVERAGE, 1.5, 10**9),
         captured.entries,
         artifact.stat().st_size,
         aim,

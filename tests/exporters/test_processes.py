@@ -16,6 +16,7 @@ from exporters.worker import ConvertRequest, RunRequest
 from headtail.manifest import Entry
 from headtail.strictjson import canonical_bytes, parse
 from headtail.tensors import TensorSpec
+from quantizers.recipe import RECIPES
 from tests.exporters.stand_ins import NO_TORCH
 
 SPEC = TensorSpec("x", "f32", (1, 3))
@@ -81,7 +82,7 @@ def convert(tmp_path, monkeypatch):
         monkeypatch.setenv("PID_FILE", str(tmp_path / "pid"))
         request = ConvertRequest(
             "litert",
-            tuple(precisions),
+            tuple(RECIPES[precision] for precision in precisions),
             tuple(str(tmp_path / f"{p}.tflite") for p in precisions),
             str(tmp_path / "forward.pt2"),
             {},
@@ -168,7 +169,7 @@ def test_a_file_that_is_not_there_is_told_not_raised(tmp_path):
     request = RunRequest(
         str(tmp_path / "absent.tflite"),
         "litert",
-        "fp32",
+        RECIPES["fp32"],
         (Entry("forward", (SPEC,), (SPEC,)),),
         str(tmp_path / "inputs.safetensors"),
         {"forward": 1},

@@ -6,6 +6,7 @@ import pytest
 from exporters.prove import Protocol, observe, size_of
 from headtail.errors import ConversionFailed, GateFailed, TensorMismatch
 from headtail.metrics import snr_db
+from quantizers.recipe import RECIPES
 
 
 def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
@@ -20,7 +21,7 @@ def test_samples_that_the_model_does_not_take_are_refused_before_a_process(captu
     with pytest.raises(TensorMismatch, match=r"float32\[1, 3\]"):
         observe(
             tmp_path / "absent.tflite",
-            ("litert", "fp32"),
+            ("litert", RECIPES["fp32"]),
             captured.entries,
             [(np.zeros((1, 3), np.float32),)],
             folder=tmp_path,

@@ -12,6 +12,7 @@ from exporters.prove import Protocol, observe
 from exporters.proving import EXACT, with_exact
 from exporters.verification import golden_inputs, verify_artifacts
 from headtail.errors import GateFailed
+from quantizers.recipe import RECIPES
 from tests.exporters.nets import Residual, settle
 
 IMAGE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -63,7 +64,7 @@ def test_another_program_is_refused_by_name_and_a_bundle_compares_its_files(tmp_
     with pytest.raises(GateFailed, match=r"forward: .*: bias differs in 1 of"):
         observe(
             path,
-            ("coreml", "fp16"),
+            ("coreml", RECIPES["fp16"]),
             files["fp16"].entries,
             golden_inputs(bundle),
             folder=tmp_path / "observed",

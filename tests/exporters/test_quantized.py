@@ -22,6 +22,7 @@ from exporters.target import target
 from headtail.manifest import FORWARD, Place, SizeRange, head_entry
 from headtail.metrics import snr_db
 from quantizers.plan import Plan
+from quantizers.recipe import RECIPES
 from quantizers.sites import sites, weight_of
 from quantizers.static_graph import reference_graph
 from tests.exporters.nets import settle
@@ -109,7 +110,7 @@ def quantized(source, captured, heard, tmp_path_factory):
     return quantize_all(
         source,
         captured,
-        ["fp32", "fp16", "w8", "w4", "w8a8"],
+        [RECIPES[name] for name in ("fp32", "fp16", "w8", "w4", "w8a8")],
         folder=tmp_path_factory.mktemp("quantized"),
         progress=heard,
     )
@@ -225,10 +226,12 @@ def test_a_plan_is_of_its_own_program(quantized):
 
 def test_nothing_is_made_without_calibration_or_for_sizes(source, captured, tmp_path):
     without = replace(source, calibration=None)
-    assert quantize_all(without, captured, ["w8"], folder=tmp_path, progress=Quiet()) == {}
+    assert quantize_all(without, captured, [RECIPES["w8"]], folder=tmp_path, progress=Quiet()) == {}
     sized = replace(captured, ranges=(SizeRange((Place("pixels", 2),), 24, 48, 8),))
-    assert quantize_all(source, sized, ["w8"], folder=tmp_path, progress=Quiet()) == {}
-    assert quantize_all(source, captured, ["fp16"], folder=tmp_path, progress=Quiet()) == {}
+    assert quantize_all(source, sized, [RECIPES["w8"]], folder=tmp_path, progress=Quiet()) == {}
+    assert (
+        quantize_all(source, captured, [RECIPES["fp16"]], folder=tmp_path, progress=Quiet()) == {}
+    )
     assert list(tmp_path.iterdir()) == []
 
 

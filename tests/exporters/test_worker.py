@@ -11,10 +11,18 @@ from headtail.errors import SchemaFault
 from headtail.manifest import Entry
 from headtail.strictjson import canonical_bytes, from_json, parse
 from headtail.tensors import TensorSpec
+from quantizers.recipe import RECIPES
 
 SPEC = TensorSpec("x", "f32", (1, 3))
 CONVERT = ConvertRequest(
-    "litert", ("fp32",), ("/tmp/a",), "/tmp/f.pt2", {"head_a": ("relu",)}, (SPEC,), None, "/tmp/s"
+    "litert",
+    (RECIPES["fp32"],),
+    ("/tmp/a",),
+    "/tmp/f.pt2",
+    {"head_a": ("relu",)},
+    (SPEC,),
+    None,
+    "/tmp/s",
 )
 DESCRIBED = dataclasses.replace(
     CONVERT, metadata=Metadata("net", labels=("a", "b"), inputs={"x": "a row"}, user={"a.b": "c"})
@@ -22,7 +30,7 @@ DESCRIBED = dataclasses.replace(
 RUN = RunRequest(
     "/tmp/a",
     "litert",
-    "fp32",
+    RECIPES["fp32"],
     (Entry("forward", (SPEC,), (SPEC,)),),
     "/tmp/i",
     {"forward": 3},
@@ -51,7 +59,7 @@ def test_a_precision_that_cannot_be_leaves_the_others(captured, tmp_path):
     paths = [tmp_path / f"net.{precision}.tflite" for precision in precisions]
     request = ConvertRequest(
         "litert",
-        precisions,
+        tuple(RECIPES[precision] for precision in precisions),
         tuple(map(str, paths)),
         str(captured.program),
         captured.heads,

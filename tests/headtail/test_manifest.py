@@ -82,6 +82,7 @@ SMALL = Manifest(
     calibration=None,
     evaluation=SampleSet("here", 1, 7, "0" * 64),
     tool_versions={"headtail": "0.1.0"},
+    recipes={"fp32": {"name": "fp32"}},
     files={
         name: FileRecord("0" * 64, 3)
         for name in ("a.tflite", "g.safetensors", "p.json", "w.safetensors")
@@ -129,7 +130,8 @@ GOLDEN = "".join(
         '"preprocess":{"colour":"RGB","crop_fraction":1.0,"fit":"crop","height":2,',
         '"layout":"NCHW","mean":[0.0,0.0,0.0],"resize":"bilinear","scale":0.5,',
         '"std":[1.0,1.0,1.0],"width":2},',
-        '"schema_version":2,',
+        '"recipes":{"fp32":{"name":"fp32"}},',
+        '"schema_version":3,',
         '"source":"Python",',
         '"tails":[{"program":"p.json","weights":"w.safetensors"}],',
         '"task":"classification",',

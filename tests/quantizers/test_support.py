@@ -5,7 +5,7 @@ import pytest
 
 from headtail.errors import UnknownName, UsageFault
 from quantizers import support
-from quantizers.recipe import recipe
+from quantizers.recipe import RECIPES, recipe
 
 PROBE = """
 import importlib, pkgutil, sys
@@ -44,7 +44,8 @@ def test_a_refusal_names_who_can_and_what_this_format_can():
 
 def test_what_a_formats_own_tool_cannot_round_needs_a_plan():
     needed = {
-        f: [r for r in can if support.needs_plan(f, r)] for f, can in support.matrix().items()
+        f: [r for r in can if support.needs_plan(f, RECIPES[r])]
+        for f, can in support.matrix().items()
     }
     assert needed == {
         "coreml": ["w8a8", "w4", "w4b32", "p6", "p4"],

@@ -163,6 +163,7 @@ def manifest_of(golden: dict[str, Array], *, name: str) -> Manifest:
         calibration=SampleSet("made up", SAMPLES, 7, "0" * 64),
         evaluation=SampleSet("made up", SAMPLES, 8, "1" * 64),
         tool_versions={"headtail": "0.1.0"},
+        recipes={},
         files={},
     )
 

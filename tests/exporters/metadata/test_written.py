@@ -22,6 +22,7 @@ from headtail.metrics import snr_db
 from headtail.preprocess import Preprocess
 from headtail.strictjson import from_json, parse
 from quantizers.coreml_file import read_spec
+from quantizers.recipe import RECIPES
 from tests.exporters.conftest import PREPROCESS
 from tests.exporters.converter_contract import contents
 
@@ -54,7 +55,7 @@ def written(captured, said, tmp_path_factory):
         path = folder / f"residual.fp32.{target(format_name).suffix}"
         request = ConvertRequest(
             format_name,
-            ("fp32",),
+            (RECIPES["fp32"],),
             (str(path),),
             str(captured.program),
             dict([next(iter(captured.heads.items()))]),  # one head is enough to share weights with

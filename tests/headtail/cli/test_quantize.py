@@ -97,7 +97,10 @@ def test_a_folder_without_photos_is_refused(model, tmp_path):
 @pytest.mark.parametrize(
     ("given", "error", "said"),
     [
-        (("--recipe", "w3"), UnknownName, "precision 'w3'"),
+        (("--recipe", "w3"), UnknownName, "recipe .w3."),
+        (("--recipe", "none.json"), UsageFault, "none.json is no recipe"),
+        (("--recipe", "mixed"), UsageFault, "without a budget"),
+        (("--recipe", "w8", "--max-mb", 5), UsageFault, "budget was given for w8"),
         (("--recipe", "w8", "--fail-on", "agrees<.9"), UnknownName, "figure 'agrees'"),
         (("--recipe", "p4", "--format", "litert"), UsageFault, "litert cannot honour p4"),
     ],
