@@ -94,11 +94,13 @@ class Report:
 
     @classmethod
     def from_json(cls, value: Any, *, path: str = "$") -> Report:
-        """Parse what `to_json` gave, or a former version, whose reports have no `quality`.
+        """Parse what `to_json` gave, or a former version, whose reports lack `quality` or `halves`.
 
         Raises `SchemaFault`, which names the place.
         """
         known = {"quality": None, **value} if isinstance(value, dict) else value
+        if isinstance(known, dict) and isinstance(known["quality"], dict):
+            known = {**known, "quality": {"halves": None, **known["quality"]}}
         return from_json(cls, known, path=path)
 
     def to_json(self) -> dict[str, Any]:

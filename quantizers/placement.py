@@ -15,7 +15,7 @@ from quantizers.plan import Range
 if TYPE_CHECKING:
     from torch import fx
 
-__all__ = ["carried", "integer_values"]
+__all__ = ["carried", "integer_values", "result_of"]
 
 _COMPUTED = frozenset(
     f"aten.{name}"
@@ -45,7 +45,7 @@ def integer_values(graph: fx.GraphModule) -> list[str]:
         value
         for node in graph.graph.nodes
         if str(node.target) in _COMPUTED
-        for value in (_result(node), *_operands(node))
+        for value in (result_of(node), *_operands(node))
     }
     return [node.name for node in graph.graph.nodes if node in chosen and _is_float(node)]
 
@@ -63,18 +63,19 @@ def carried(graph: fx.GraphModule, ranges: Mapping[str, Range]) -> dict[str, Ran
     return {n.name: found[n.name] for n in graph.graph.nodes if n.name in found and _is_float(n)}
 
 
+def result_of(node: fx.Node) -> fx.Node:
+    """The value that a computing operator leaves: behind the activation that runtimes fuse."""
+    users = list(node.users)
+    fused = len(users) == 1 and str(users[0].target) in _FUSED
+    return _origin(users[0] if fused else node)
+
+
 def _moves(node: fx.Node) -> bool:
     """Is its result elements of its input, and maybe zeros?"""
     import operator
 
     padded = "pad" in str(node.target) and any(isinstance(a, float) and a for a in node.args)
     return (str(node.target) in _RESHAPED or node.target is operator.getitem) and not padded
-
-
-def _result(node: fx.Node) -> fx.Node:
-    users = list(node.users)
-    fused = len(users) == 1 and str(users[0].target) in _FUSED
-    return _origin(users[0] if fused else node)
 
 
 def _operands(node: fx.Node) -> Iterator[fx.Node]:

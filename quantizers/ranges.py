@@ -67,6 +67,20 @@ class Histogram:
         places = np.floor(flat * np.float32(_BINS / 2 / self.limit)).astype(np.intp) + _BINS // 2
         self.counts += np.bincount(places, minlength=_BINS)
 
+    def merged(self, other: Histogram) -> Histogram:
+        """What both saw, as if one had."""
+        both = Histogram()
+        both.low, both.high = min(self.low, other.low), max(self.high, other.high)
+        for one in (self, other):
+            part = Histogram()
+            part.limit, part.counts = one.limit, one.counts
+            while both.limit < part.limit:
+                both._double()
+            while part.limit < both.limit:
+                part._double()
+            both.counts = both.counts + part.counts
+        return both
+
     def _double(self) -> None:
         merged = self.counts.reshape(-1, 2).sum(1)
         self.counts = np.zeros(_BINS, np.int64)

@@ -20,6 +20,7 @@ __all__ = [
     "Drift",
     "Equalization",
     "Faithful",
+    "Halves",
     "Histogram",
     "Interval",
     "LayerNoise",
@@ -247,9 +248,46 @@ class Equalization:
 
 
 @dataclass(frozen=True)
+class Halves:
+    """How far two halves of the `count` calibration inputs are apart: noise on one half if it is
+    calibrated with the other, over that if it is with itself, in dB; see `quantizers.halves`.
+
+    `ranges_db` is of activation ranges, None if none were taken, and most of it is at the value
+    `ranges_at`; `means_db` is of bias corrections, most of it at the layer `means_at`, None if
+    there are no halves. `more`: about how many inputs are missing.
+    """
+
+    count: int
+    limit_db: float
+    ranges_db: float | None = None
+    ranges_at: str = ""
+    means_db: float | None = None
+    means_at: str = ""
+    more: int = 0
+
+    @property
+    def warning(self) -> str:
+        """What is wrong with the set, "" if the halves agree."""
+        if self.means_db is None:
+            return (
+                f"The calibration set is too small: whether {self.count} input says enough cannot "
+                "even be told. Take some dozens, of different scenes."
+            )
+        apart, where = max((self.ranges_db or 0.0, self.ranges_at), (self.means_db, self.means_at))
+        if apart <= self.limit_db:
+            return ""
+        return (
+            f"The calibration set is too small: one half of its {self.count} inputs in place of "
+            f"the other makes {apart:.1f} dB more noise (at most {self.limit_db:g} is small), most "
+            f"of it at {where}. Take about {self.more} more, of other scenes than these."
+        )
+
+
+@dataclass(frozen=True)
 class Quality:
     """Everything in report.json beyond the table. The sets are those of these figures, None where
-    they are the manifest's. `steps` says what was done to the network first, one sentence each."""
+    they are the manifest's. `steps` says what was done to the network first, one sentence each;
+    `halves` is about the calibration set, None if nothing was fitted to it."""
 
     reports: tuple[QualityReport, ...] = ()
     noise: tuple[NoiseProfile, ...] = ()
@@ -258,6 +296,7 @@ class Quality:
     steps: tuple[str, ...] = ()
     calibration: SampleSet | None = None
     evaluation: SampleSet | None = None
+    halves: Halves | None = None
 
     def report(self, format: str, precision: str) -> QualityReport | None:  # noqa: A002
         """The report on one artifact, if there is one."""

@@ -41,6 +41,9 @@ def test_a_stream_counts_the_same_however_it_is_cut(first, second):
     assert np.array_equal(one.counts, two.counts)
     assert one.limit == two.limit
     assert (one.low, one.high) == (min(first + second), max(first + second))
+    merged = stream(first).merged(stream(second))
+    assert np.array_equal(merged.counts, two.counts)
+    assert (merged.limit, merged.low, merged.high) == (two.limit, two.low, two.high)
 
 
 @settings(max_examples=20, deadline=None)
