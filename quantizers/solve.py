@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Methods", "Told", "solve"]
 
 Told = Callable[[str, int, int], None]
+_EXACT = 32  # bits: such weights stay what they are
 
 
 def solve(
@@ -46,19 +47,19 @@ def solve(
 
     `graph` is flat, over ATen, and stays as it is. Each of `samples` is one array per input.
     `ranges` are those of the activations that will be integers. `told(module, done, count)` hears
-    of every layer.
+    of every layer. Weights that are stored in half precision are rounded to it.
     """
     import torch
 
     found = sites(graph)
-    chosen = {name: s for name, s in storages(found, recipe).items() if s.quantized}
+    chosen = {name: s for name, s in storages(found, recipe).items() if s.bits < _EXACT}
     layers = {n: site for site in found if site.weight in chosen for n in site.nodes}
     integers = recipe.activations
     steps = {name: (*affine(r, integers), integers) for name, r in (ranges or {}).items()}
     twin = _Twin(graph, layers, chosen, steps, methods or Methods(), told)
     with torch.inference_mode():
         twin.run(samples)
-    made = _program(graph, twin.grids, twin.biases)
+    made = _program(graph, twin.weights, twin.biases)
     return made, Plan(recipe, twin.grids, dict(ranges or {}))
 
 
@@ -86,6 +87,7 @@ class _Twin:
         told: Told,
     ) -> None:
         self.grids: dict[str, Grid] = {}
+        self.weights: dict[str, Tensor] = {}
         self.biases: dict[str, Tensor] = {}
         self._graph = graph
         self._layers = layers
@@ -146,14 +148,10 @@ class _Twin:
 
         site = self._layers[node.name]
         place = 0 if "embedding" in site.kinds else 1
-        if site.weight not in self.grids:
-            self._told(site.module, len(self.grids), len(self._chosen))
-            read = node.args[1 - place]
-            inputs = self._values[read].seen  # type: ignore[index]  # a node
-            weight = weight_of(self._graph, site.weight)
-            storage = self._chosen[site.weight]
-            self.grids[site.weight] = fitted(node, weight, inputs, site, storage, self._methods)
-        values = torch.from_numpy(self.grids[site.weight].values())
+        if site.weight not in self.weights:
+            self._told(site.module, len(self.weights), len(self._chosen))
+            self.weights[site.weight] = self._stored(node, site, node.args[1 - place])
+        values = self.weights[site.weight]
         seen = []
         for index in range(len(true)):
             args, kwargs = self._arguments(node, index, "seen")
@@ -162,6 +160,18 @@ class _Twin:
         if not self._methods.correct_bias or "embedding" in site.kinds:
             return seen
         return self._corrected(node, true, seen)
+
+    def _stored(self, node: fx.Node, site: Site, read: Any) -> Tensor:
+        """The weight's values in its storage, fitted to what the call reads."""
+        import torch
+
+        weight, storage = weight_of(self._graph, site.weight), self._chosen[site.weight]
+        if not storage.quantized:
+            return weight.half().float()
+        inputs = self._values[read].seen
+        grid = fitted(node, weight, inputs, site, storage, self._methods)
+        self.grids[site.weight] = grid
+        return torch.from_numpy(grid.values())
 
     def _corrected(self, node: fx.Node, true: list[Tensor], seen: list[Tensor]) -> list[Tensor]:
         """The mean error of each output channel into the bias."""
@@ -191,7 +201,7 @@ def _rounded(value: Tensor, scale: float, zero_point: int, integers: str) -> Ten
 
 
 def _program(
-    graph: fx.GraphModule, grids: Mapping[str, Grid], biases: Mapping[str, Tensor]
+    graph: fx.GraphModule, weights: Mapping[str, Tensor], biases: Mapping[str, Tensor]
 ) -> fx.GraphModule:
     """A copy of `graph`, names kept, with weights of their own and a bias for every layer."""
     import torch
@@ -199,8 +209,8 @@ def _program(
 
     nodes = copy.deepcopy(graph.graph)  # names stay, tensors are not in it
     made = fx.GraphModule(graph, nodes)
-    for name, grid in grids.items():
-        replace_weight(made, name, torch.from_numpy(grid.values()))
+    for name, weight in weights.items():
+        replace_weight(made, name, weight.clone())  # no longer one of inference mode
     for node in list(nodes.nodes):
         if node.name not in biases:
             continue

@@ -214,6 +214,19 @@ def test_a_layer_that_a_rule_leaves_out_stays_as_it_is(graph, calibration):
         assert torch.equal(weight_of(program, name), weight_of(graph, name))
 
 
+def test_a_weight_of_half_precision_is_rounded_to_it_and_its_mean_error_corrected(
+    graph, calibration
+):
+    asked = Recipe("own", "i8", rules=(Rule("classify", (), "f16"),))
+    program, plan = solve(graph, calibration[:2], asked)
+    before, after = (weight_of(one, "classify.weight") for one in (graph, program))
+    assert "classify.weight" not in plan.grids
+    assert torch.equal(after, before.half().float())
+    assert not torch.equal(after, before)
+    errors = mean_errors(graph, program, calibration[:2])
+    assert max(errors.values()) < 1e-5
+
+
 def test_every_weight_is_told_of_once(graphs, calibration):
     heard = []
     graph = graphs["attention"]
