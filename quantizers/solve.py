@@ -144,7 +144,6 @@ class _Twin:
 
     def _layer(self, node: fx.Node, true: list[Any]) -> list[Any]:
         """Fit the layer's weight at its first use and correct its bias at each; its new outputs."""
-        import torch
 
         site = self._layers[node.name]
         place = 0 if "embedding" in site.kinds else 1
@@ -204,7 +203,6 @@ def _program(
     graph: fx.GraphModule, weights: Mapping[str, Tensor], biases: Mapping[str, Tensor]
 ) -> fx.GraphModule:
     """A copy of `graph`, names kept, with weights of their own and a bias for every layer."""
-    import torch
     from torch import fx
 
     nodes = copy.deepcopy(graph.graph)  # names stay, tensors are not in it
