@@ -20,11 +20,21 @@ from headtail.preprocess import Frame, Preprocess, check_frame
 from headtail.tensors import Array, TensorSpec
 from quantizers.recipe import Recipe
 
-__all__ = ["CalibrationSet", "crops", "from_arrays", "require_calibration", "require_disjoint"]
+__all__ = [
+    "CalibrationSet",
+    "crops",
+    "from_arrays",
+    "require_alike",
+    "require_calibration",
+    "require_disjoint",
+]
 
 AREA = (0.35, 1.0)  # of the photo
 ASPECT = (3 / 4, 4 / 3)  # width / height
 _TRIES = 10
+# Between the ranges of two sets of the same kind of input. What is preprocessed in another way is
+# further apart: bytes and (byte - 127) / 128 are by 128, bytes and their ImageNet units by 54.
+_ALIKE = 8.0
 
 
 @dataclass(frozen=True)
@@ -90,8 +100,43 @@ def require_calibration(recipe: Recipe, calibration: CalibrationSet | None) -> N
             expected="Static activation ranges and weights of few bits are fitted to real inputs; "
             "none are made up.",
             remedy="Add get_calibration_data() to the model's script, pass calibration=... or "
-            "--calibration-data, or choose a precision that needs none, such as w8 or fp16.",
+            "--calibration-data (a folder of photos, or the word synthetic for noise), or choose "
+            "a precision that needs none, such as w8 or fp16.",
         )
+
+
+def require_alike(calibration: CalibrationSet, evaluation: CalibrationSet) -> None:
+    """Raise `UsageFault` if an input is in other units in one set than in the other.
+
+    Told by the widths of their ranges, so shifts are not found; inputs that are integers, or one
+    value throughout the evaluation set, say nothing about units.
+    """
+    pairs = zip(_extremes(calibration), _extremes(evaluation), strict=True)
+    for place, (found, judged) in enumerate(pairs):
+        if found is None or judged is None or judged[0] == judged[1]:
+            continue
+        ratio = (found[1] - found[0]) / (judged[1] - judged[0])
+        if not 1 / _ALIKE <= ratio <= _ALIKE:
+            raise UsageFault(
+                f"Input {place} reaches from {found[0]:g} to {found[1]:g} in the calibration set "
+                f"and from {judged[0]:g} to {judged[1]:g} in the evaluation set.",
+                expected="Both sets are preprocessed in the same way.",
+                remedy="Preprocess the calibration inputs as the evaluation inputs are; or return "
+                "photos (uint8) and let get_preprocess() do it for both.",
+            )
+
+
+def _extremes(given: CalibrationSet) -> list[tuple[float, float] | None]:
+    """Lowest and highest value of each input over all samples; None for what is not a float.
+
+    Adding 0.0 takes the sign off a zero.
+    """
+    return [
+        (min(float(a.min()) for a in arrays) + 0.0, max(float(a.max()) for a in arrays) + 0.0)
+        if arrays[0].dtype.kind == "f" and arrays[0].size
+        else None
+        for arrays in zip(*given.samples, strict=True)
+    ]
 
 
 def require_disjoint(calibration: Mapping[str, Frame], evaluation: Mapping[str, Frame]) -> None:

@@ -16,7 +16,7 @@ from headtail.errors import SourceFault
 from headtail.manifest import is_plain_path
 from headtail.preprocess import Frame, Preprocess, check_frame
 from headtail.tensors import Array
-from quantizers.calibration import CalibrationSet, from_arrays
+from quantizers.calibration import CalibrationSet, from_arrays, require_alike
 
 __all__ = ["SourceModel", "from_module", "plain_name"]
 
@@ -81,6 +81,8 @@ def from_module(  # noqa: PLR0913  # the options of a live model, each of them o
         arrays, frames = _inputs(evaluation, preprocess)
         judged = from_arrays(arrays, source=judged_on or f"{origin}: evaluation data", seed=0)
         _check_like(arrays, example, "Evaluation")
+        if ranges is not None:
+            require_alike(ranges, judged)
     else:
         arrays, frames = [tuple(narrowed(value.detach().numpy()) for value in example)], []
         judged = from_arrays(arrays, source=f"{origin}: example inputs, not known real", seed=0)

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from headtail.errors import ImageFault, UsageFault
 from quantizers import calibration
-from quantizers.calibration import crops, from_arrays, require_calibration, require_disjoint
+from quantizers.calibration import (
+    crops,
+    from_arrays,
+    require_alike,
+    require_calibration,
+    require_disjoint,
+)
 from quantizers.recipe import recipe
 
 
@@ -113,3 +119,21 @@ def test_no_photos_and_frames_that_are_none_are_refused(preprocess):
         crops({"a": np.zeros((4, 4, 3), np.uint8)}, count=0, seed=0, preprocess=preprocess)
     with pytest.raises(ImageFault):
         crops({"a": np.zeros((4, 4), np.uint8)}, count=1, seed=0, preprocess=preprocess)
+
+
+@pytest.mark.parametrize(("scale", "fits"), [(1, True), (0.2, True), (6, True), (64, False)])
+def test_sets_in_other_units_are_told_by_their_ranges(scale, fits):
+    values = np.linspace(-1, 1, 8, dtype=np.float32)
+    judged = from_arrays([(values, np.arange(3))], source="e", seed=0)
+    given = from_arrays([(values * scale, np.arange(3) * 999)], source="c", seed=0)
+    if fits:
+        require_alike(given, judged)
+        return
+    for one, other in ((given, judged), (judged, given)):
+        with pytest.raises(UsageFault, match="Input 0 reaches from"):
+            require_alike(one, other)
+
+
+def test_an_evaluation_set_of_one_value_says_nothing_about_units():
+    judged = from_arrays([(one(0, 0),)], source="e", seed=0)
+    require_alike(from_arrays([(one(-128, 127),)], source="c", seed=0), judged)
