@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ __all__ = ["EQUAL_DB", "Applied", "Prepared", "Undone", "apply_rewrites", "prepa
 # answer is further than that from its float64 one (MobileOne: 98 dB) is judged by the latter.
 EQUAL_DB = 100.0
 _MARGIN_DB = 1.0
+Run = Callable[[fx.GraphModule, Sequence[torch.Tensor]], list[Array]]
 
 
 @dataclass(frozen=True)
@@ -48,24 +50,44 @@ class Prepared:
     applied: tuple[Applied, ...]
     undone: tuple[Undone, ...]
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """All of it for a person, a sentence each."""
+        done = [
+            f"{one.name}: {one.sites} place{'s' * (one.sites != 1)}, outputs {_equal(one.snr_db)}"
+            for one in self.applied
+        ]
+        return (*done, *(f"{one.name} taken back: {one.reason}" for one in self.undone))
 
-def prepare(graph: fx.GraphModule, example: Sequence[torch.Tensor], target: str) -> Prepared:
-    """Apply the rewrites of `target` to a copy of the flat `graph`, proving each on `example`."""
+
+def _equal(snr_db: float) -> str:
+    return "bit-equal" if snr_db == math.inf else f"equal to {snr_db:.0f} dB"
+
+
+def prepare(
+    graph: fx.GraphModule, example: Sequence[torch.Tensor], target: str, *, run: Run | None = None
+) -> Prepared:
+    """Apply the rewrites of `target` to a copy of the flat `graph`, proving each on `example`.
+
+    `run` is how graphs are run to compare them, if not as they are.
+    """
     rewrites = [(rewrite.name, rewrite.function()) for rewrite in rewrites_for(target)]
-    return apply_rewrites(graph, example, rewrites)
+    return apply_rewrites(graph, example, rewrites, run=run or _run)
 
 
 def apply_rewrites(
     graph: fx.GraphModule,
     example: Sequence[torch.Tensor],
     rewrites: Sequence[tuple[str, Callable[[fx.GraphModule], int]]],
+    *,
+    run: Run = _run,
 ) -> Prepared:
     """Apply named rewrites one after the other.
 
     A rewrite that fails or changes the answer is taken back: the graph converts without it.
     """
     current = _copy(graph)
-    expected = _run(current, example)
+    expected = run(current, example)
     applied: list[Applied] = []
     undone: list[Undone] = []
     for name, rewrite in rewrites:
@@ -74,7 +96,7 @@ def apply_rewrites(
             sites = rewrite(changed)
             if not sites:
                 continue
-            worst = _worst(expected, _run(_settled(changed), example))
+            worst = _worst(expected, run(_settled(changed), example))
         except Exception as error:  # a pattern met in a form that its author did not think of
             undone.append(Undone(name, f"{type(error).__name__}: {str(error)[:200]}"))
             continue

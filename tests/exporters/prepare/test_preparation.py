@@ -1,5 +1,7 @@
 """Rewrites are proven on a real input; one that fails or changes the answer is taken back."""
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -58,6 +60,33 @@ def test_a_rewrite_that_fails_leaves_the_others(graph):
     assert [(a.name, a.sites) for a in prepared.applied] == [("drop_relu", 1)]
     targets = {node.target for node in prepared.graph.graph.nodes}
     assert torch.ops.aten.relu.default not in targets  # dead code is gone
+
+
+def test_what_was_done_and_what_was_not_is_told_in_sentences(graph):
+    def doubled(graph):
+        relu = next(n for n in graph.graph.nodes if n.target is torch.ops.aten.relu.default)
+        with graph.graph.inserting_after(relu):
+            again = graph.graph.call_function(relu.target, (relu,))
+        relu.replace_all_uses_with(again, delete_user_cb=lambda user: user is not again)
+        return 1
+
+    def half_as_loud(graph):  # and twice as much before: equal but for rounding
+        conv = next(n for n in graph.graph.nodes if n.target is torch.ops.aten.conv2d.default)
+        for place, name in ((1, "weight_of_it"), (2, "bias_of_it")):
+            held = graph.get_parameter(conv.args[place].target)
+            graph.register_buffer(name, held * 3)
+            with graph.graph.inserting_before(conv):
+                conv.update_arg(place, graph.graph.get_attr(name))
+        with graph.graph.inserting_after(conv):
+            third = graph.graph.call_function(torch.ops.aten.div.Tensor, (conv, 3.0))
+        conv.replace_all_uses_with(third, delete_user_cb=lambda user: user is not third)
+        return 2
+
+    steps = _prepared(graph, _louder, _broken, doubled, half_as_loud).steps
+    assert steps[0] == "doubled: 1 place, outputs bit-equal"
+    assert re.fullmatch(r"half_as_loud: 2 places, outputs equal to 1\d\d dB", steps[1])
+    assert steps[2] == "louder taken back: its graph agrees to 60 dB only"
+    assert steps[3] == "broken taken back: KeyError: 'val'"
 
 
 class Cancels(nn.Module):
