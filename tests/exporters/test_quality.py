@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from exporters.conversion import Conversion
+from exporters.insight import insight_of
 from exporters.packing import Proof
 from exporters.parity import judge
 from exporters.progress import Quiet
 from exporters.prove import Observation
 from exporters.quality import quality_of
-from exporters.quantized import quantize_all
+from exporters.quantized import _quantizable, quantize_all
 from exporters.target import target
 from headtail.errors import TensorMismatch
 from headtail.manifest import FORWARD
+from quantizers.halves import agreement_of_halves
 from quantizers.recipe import RECIPES
 
 
@@ -34,7 +39,7 @@ def proven(captured, expected):
     def proof(precision, outputs):
         aim = target("litert")
         return Proof(
-            Conversion("litert", precision, Path("residual.tflite"), {}, None, 1.0, 1),
+            Conversion("litert", RECIPES[precision], Path("residual.tflite"), {}, None, 1.0, 1),
             captured.entries,
             1,
             aim,
@@ -119,3 +124,54 @@ def test_outputs_of_another_shape_are_refused(photo_source, proven, expected, pl
     proof = replace(right, seen=observed)
     with pytest.raises(TensorMismatch):
         quality_of(photo_source, [proof], expected, planned)
+
+
+@pytest.mark.parametrize("precision", ["w8", "w8a8"])
+def test_what_is_known_of_layers_weights_and_the_set_is_in_the_report(
+    photo_source, captured, proven, expected, planned, precision
+):
+    own = planned["w8"]
+    network, _, _ = _quantizable(captured)
+    halves = agreement_of_halves(network, photo_source.calibration.samples)
+    programs = {"w8": (own.program, own.plan), precision: (own.program, own.plan)}
+    known = insight_of(network, programs, photo_source.evaluation.samples, halves=halves)
+    proofs = [proven("w8", own.outputs)]
+    found = quality_of(photo_source, proofs, expected, planned, known)
+    assert [one.precision for one in found.noise] == list(programs)
+    assert len(found.sensitivity) == 1  # the same weights twice
+    assert found.halves == halves
+    layers = [one.layer for one in found.noise[0].layers]
+    assert layers == [one.layer for one in found.sensitivity[0].layers]
+    assert "stem.0" in layers
+    assert (found.noise[0].n, found.sensitivity[0].n) == (6, 6)
+    # the last layer's noise is that of the outputs, which the file's report has too
+    assert found.noise[0].layers[-1].snr_db == pytest.approx(found.reports[0].snr_db.value, abs=0.2)
+
+
+def test_changed_answers_are_shown_as_the_model_saw_them(photo_source, proven, expected, planned):
+    turned = [[-output for output in outputs] for outputs in expected.outputs]
+    (report,) = quality_of(photo_source, [proven("w8", turned)], expected, planned).reports
+    for one in report.changed:
+        with Image.open(io.BytesIO(base64.b64decode(one.thumbnail))) as shown:
+            assert shown.size == (32, 32)
+            seen = photo_source.preprocess.view(photo_source.frames[one.index])
+            assert np.abs(np.asarray(shown, float) - seen).mean() < 8  # what JPEG costs
+
+
+def test_inputs_that_are_no_photos_are_shown_if_they_are_pictures(
+    photo_source, proven, expected, planned
+):
+    turned = [[-output for output in outputs] for outputs in expected.outputs]
+    bare = replace(photo_source, frames=(), preprocess=None)
+    (report,) = quality_of(bare, [proven("w8", turned)], expected, planned).reports
+    sizes = set()
+    for one in report.changed:
+        with Image.open(io.BytesIO(base64.b64decode(one.thumbnail))) as shown:
+            sizes.add((shown.size, shown.mode))
+    assert sizes == {((32, 32), "RGB")}
+    words = [
+        tuple(np.zeros((1, 7), np.int32) for _ in sample) for sample in bare.evaluation.samples
+    ]
+    silent = replace(bare, evaluation=replace(bare.evaluation, samples=tuple(words)))
+    (report,) = quality_of(silent, [proven("w8", turned)], expected, planned).reports
+    assert {one.thumbnail for one in report.changed} == {""}
