@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from exporters.prove import size_of
 from headtail.metrics import snr_db, top1_agreement, wilson_interval
 
 
@@ -29,10 +30,10 @@ def measure(format_name: str, folder: Path) -> None:
     inputs, expected = np.load(folder / "evaluation.npy"), np.load(folder / "reference.npy")
     rows: list[dict[str, Any]] = []
     for name, path in files.items():
-        run = _runner(path)
+        run = runner(path)
         given = [run(array) for array in inputs]
         rows.append({"recipe": "tool", "format": format_name, "precision": name})
-        rows[-1] |= {"bytes": _size(path), "file": f"tool/{path.name}"}
+        rows[-1] |= {"bytes": size_of(path), "file": f"tool/{path.name}"}
         rows[-1] |= {**judged(list(expected), given), "seconds": round(seconds[name], 1)}
         print(f"    {rows[-1]}", file=sys.stderr, flush=True)
     (folder / f"tool.{format_name}.json").write_text(json.dumps(rows))
@@ -48,12 +49,8 @@ def judged(expected: Sequence[Any], given: Sequence[Any]) -> dict[str, Any]:
     return {"agreement": same / n, "n": n, "low": low, "high": high, **figures}
 
 
-def _size(path: Path) -> int:
-    parts = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
-    return sum(part.stat().st_size for part in parts)
-
-
-def _runner(path: Path) -> Callable[[Any], Any]:
+def runner(path: Path) -> Callable[[Any], Any]:
+    """From one input to the first output, float32 both, by the file's own runtime."""
     if path.suffix == ".tflite":
         return _litert_runner(path)
     import torch

@@ -1,0 +1,269 @@
+"""Accuracy of quantized files on Fashion-MNIST: our recipes beside each format's own tool.
+
+    PYTHONPATH=. python benchmarks/fashion.py [--folder build/fashion] [--only PART ...]
+
+Two small networks (`benchmarks/fashion_nets.py`) are trained from a seed; 64 training pictures
+calibrate, without their labels. Every file is then run by its runtime on the 10,000 test pictures,
+one thread, and its answers are held against the labels and, picture by picture, against those of
+the float32 model in PyTorch:
+
+    ours   `exporters.pipeline.export` in the three formats, all precisions
+    tool   each format's own quantizer with its defaults, as in `benchmarks/quant.py`
+
+A drop is accuracy of the float32 model less that of the file, with Newcombe's paired interval and
+McNemar's p-value. Core ML files are run by the MIL interpreter, not by Apple hardware. Parts are
+kept in the folder, so that a run can be continued; ends in one JSON line with the rows, the goals
+and whether they are met. The pictures are those of the Debian package dataset-fashion-mnist.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import quant_tools
+from benchmarks.fashion_data import CLASSES, normalised, read_set
+from exporters.prove import size_of
+from exporters.versions import tool_versions
+from headtail.quality import assess
+
+FORMATS = {"executorch": "pte", "litert": "tflite", "coreml": "mlpackage"}
+NETS = ("mobile", "vit")
+FOUR_BITS = ("w4", "w4b32", "p4")
+PRECISIONS = ("fp32", "w8", "w8a8", "w8a8d", *FOUR_BITS)
+CALIBRATION, EVALUATION, SEED = 64, 200, 0
+GOALS = {"w8a8": 0.003, "four_bits": 0.010, "two_bits_finetuned": 0.030}
+ACCURACY = {"mobile": 0.91, "vit": 0.88}  # of the float32 networks
+NOTES = (
+    "Core ML's own activation quantization runs the model, which needs a Mac: its tool has 8-bit "
+    "and 4-bit weights only",
+    "Core ML files are run by the MIL interpreter, not by Apple hardware",
+)
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONWARNINGS": "ignore"}
+
+
+def calibration() -> Any:
+    """Training pictures to calibrate with, float32 (64, 1, 28, 28), drawn from a seed."""
+    pictures, _ = read_set("train")
+    chosen = np.random.default_rng(SEED).permutation(len(pictures))[:CALIBRATION]
+    return normalised(pictures[chosen])
+
+
+def trained(net: str, folder: Path) -> dict[str, Any]:
+    """Child process: the network's weights in the folder, and its answers to the test pictures."""
+    import torch
+
+    from benchmarks.fashion_nets import load, train
+
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    train(net, *read_set("train"), folder / f"{net}.safetensors")
+    seconds = time.perf_counter() - start
+    module = load(net, folder / f"{net}.safetensors")
+    pictures, labels = read_set("t10k")
+    with torch.inference_mode():
+        answers = [module(torch.from_numpy(one[None])).numpy() for one in normalised(pictures)]
+    logits = np.concatenate(answers)
+    np.save(folder / f"{net}.reference.npy", logits)
+    said = {"network": net, "weights": sum(p.numel() for p in module.parameters())}
+    accuracy = float((logits.argmax(1) == labels).mean())
+    return {**said, "accuracy": accuracy, "n": len(labels), "seconds": round(seconds, 1)}
+
+
+def exported(net: str, folder: Path) -> list[dict[str, Any]]:
+    """Child process: our files, in one bundle, each judged."""
+    import torch
+
+    from benchmarks.fashion_nets import load
+    from exporters.options import ExportOptions
+    from exporters.pipeline import export
+    from exporters.source import from_module
+
+    torch.set_num_threads(1)
+    pictures, labels = read_set("t10k")
+    inputs = normalised(pictures)[:, None]
+    source = from_module(
+        load(net, folder / f"{net}.safetensors"),
+        (torch.from_numpy(inputs[0]),),
+        name=net,
+        labels=CLASSES,
+        calibration=list(calibration()[:, None]),
+        evaluation=list(inputs[:EVALUATION]),
+        eval_labels=labels[:EVALUATION],
+    )
+    bundle = folder / f"{net}.bundle"
+    options = ExportOptions(
+        bundle, tuple(FORMATS), PRECISIONS, split=False, force=True, rebuild=True, runs=1
+    )
+    result = export(source, options)
+    rows = []
+    for row in result.rows:
+        path = bundle / f"artifacts/{net}.{row.precision}.{FORMATS[row.format]}"
+        said = {"recipe": "ours", "verdict": row.verdict, "note": row.note}
+        figures = judged((net, row.format, row.precision), path, folder) if path.exists() else {}
+        rows.append({**said, **figures, "format": row.format, "precision": row.precision})
+    return rows
+
+
+def of_tool(net: str, format_name: str, folder: Path) -> list[dict[str, Any]]:
+    """Child process: the files of a format's own quantizer with its defaults, judged."""
+    import torch
+
+    from benchmarks.fashion_nets import load
+
+    torch.set_num_threads(1)
+    samples = list(calibration()[:, None])
+    to = folder / f"tool.{net}"
+    to.mkdir(exist_ok=True)
+    make = quant_tools.TOOLS[format_name]
+    module = load(net, folder / f"{net}.safetensors")
+    files, _ = make(module, (torch.from_numpy(samples[0]),), samples, to)
+    return [
+        {"recipe": "tool", **judged((net, format_name, name), path, folder)}
+        for name, path in files.items()
+    ]
+
+
+def judged(kind: tuple[str, str, str], path: Path, folder: Path) -> dict[str, Any]:
+    """One file on all test pictures: against labels and against the float32 model."""
+    net, format_name, precision = kind
+    run, start = quant_tools.runner(path), time.perf_counter()
+    pictures, labels = read_set("t10k")
+    given = [run(one[None])[0] for one in normalised(pictures)]
+    seconds = time.perf_counter() - start
+    found = assess(
+        np.load(folder / f"{net}.reference.npy"),
+        given,
+        kind=(format_name, precision),
+        labels=labels.tolist(),
+    )
+    assert found.accuracy is not None  # there are labels
+    assert found.agreement is not None
+    drop = found.accuracy.drop
+    row = {"network": net, "format": format_name, "precision": precision}
+    row |= {"bytes": size_of(path), "n": found.n, "accuracy": found.accuracy.candidate}
+    row |= {"drop": drop.value, "low": drop.low, "high": drop.high}
+    row |= {"lost": found.accuracy.lost, "won": found.accuracy.won}
+    row |= {"p_value": found.accuracy.p_value, "agreement": found.agreement.value}
+    row |= {"snr_db_mean": found.snr_db.value, "snr_db_min": found.snr_db_min}
+    row |= {"run_seconds": round(seconds, 1)}
+    print(f"    {row}", file=sys.stderr, flush=True)
+    return row
+
+
+def parts(folder: Path) -> dict[str, Callable[[], Any]]:
+    """What is measured, each part once and in a process of its own."""
+    made: dict[str, Callable[[], Any]] = {}
+    for net in NETS:
+        made[f"train.{net}"] = partial(_child, folder, "train", net)
+    for net in NETS:
+        made[f"ours.{net}"] = partial(_child, folder, "ours", net)
+        for name in FORMATS:
+            made[f"tool.{net}.{name}"] = partial(_child, folder, "tool", net, name)
+    return made
+
+
+def _child(folder: Path, *which: str) -> Any:
+    """What a part says that is measured in a process of its own, one JSON line."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--folder", str(folder), "--part", *which],
+        env={**os.environ, **ENVIRONMENT},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(which)} ended with {done.returncode}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+CHILDREN: Mapping[str, Callable[..., Any]] = {
+    "train": trained,
+    "ours": exported,
+    "tool": of_tool,
+}
+
+
+def goals(networks: Sequence[Any], rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Each goal of each network and file: the figure, its interval, and whether it is met.
+
+    `surely`: is the whole interval on the right side?
+    """
+    said = []
+    for one in networks:
+        goal = ACCURACY[one["network"]]
+        said.append({"network": one["network"], "what": "accuracy", "figure": one["accuracy"]})
+        said[-1] |= {"goal": goal, "met": one["accuracy"] >= goal}
+    names = {"w8a8": "w8a8", **dict.fromkeys(FOUR_BITS, "four_bits")}
+    for row in rows:
+        if row["recipe"] != "ours" or row["precision"] not in names:
+            continue
+        goal = GOALS[names[row["precision"]]]
+        drop = row.get("drop")
+        said.append({"network": row.get("network"), "format": row["format"]})
+        said[-1] |= {"what": f"{row['precision']} drop", "figure": drop, "goal": goal}
+        said[-1] |= {"met": drop is not None and drop <= goal}
+        said[-1] |= {"surely": drop is not None and row["high"] <= goal}
+    return said
+
+
+def measure(folder: Path, only: Sequence[str]) -> dict[str, Any]:
+    """Every part that is asked for or was measured before; what fails is named, not hidden."""
+    done: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    missing = []
+    for key, make in parts(folder).items():
+        kept = folder / f"part.{key}.json"
+        if not kept.exists():
+            if only and not any(f"{key}.".startswith(f"{one}.") for one in only):
+                missing.append(key)
+                continue
+            print(key, file=sys.stderr, flush=True)
+            try:
+                kept.write_text(json.dumps(make()))
+            except Exception as error:  # the other parts are still worth their figures
+                failed[key] = f"{type(error).__name__}: {error}"[:500]
+                print(f"{key} failed: {failed[key]}", file=sys.stderr, flush=True)
+                continue
+        done[key] = json.loads(kept.read_text())
+    networks = [part for key, part in done.items() if key.startswith("train.")]
+    rows = [row for key, part in done.items() if not key.startswith("train.") for row in part]
+    said = {"networks": networks, "rows": rows, "goals": goals(networks, rows)}
+    return {**said, "not_measured": missing, "failed": failed}
+
+
+def main() -> int:
+    """Measure the parts that are not measured yet, and sum up all that are."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path("build/fashion"))
+    parser.add_argument("--only", nargs="*", default=[], help="parts by the start of their names")
+    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    folder = options.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    if options.part:
+        which, *rest = options.part
+        print(json.dumps(CHILDREN[which](*rest, folder)))
+        return 0
+    whole = {"benchmark": "fashion", "calibration": CALIBRATION, "seed": SEED}
+    whole |= {**measure(folder, options.only), "notes": NOTES, "threads": 1}
+    tools = {name: importlib.metadata.version(name) for name in ("torchao", "ai-edge-quantizer")}
+    versions = {"machine": platform.processor(), "versions": {**tool_versions(), **tools}}
+    print(json.dumps({**whole, **versions}))
+    return 0 if all(one["met"] for one in whole["goals"]) and not whole["failed"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
