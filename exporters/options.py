@@ -54,12 +54,6 @@ class ExportOptions:
         return RECIPES | {one.name: one for one in (*self.recipes, *chosen)}
 
     def __post_init__(self) -> None:
-        if not self.destination.name.endswith(".bundle"):
-            raise UsageFault(
-                f"The destination is {self.destination.name!r}.",
-                expected="A bundle is a folder called NAME.bundle.",
-                remedy=f"Use {self.destination.name}.bundle.",
-            )
         if self.cuts and not self.split:
             raise UsageFault(
                 f"The cuts {', '.join(self.cuts)} were asked for, and no split.",
@@ -79,12 +73,6 @@ class ExportOptions:
                 expected=f"Only {', '.join(CHANNELS_LAST)} gains by it: the others' kernels and "
                 "phone code take pictures channels first.",
                 remedy="Export --channels-last --format litert, and the others to another bundle.",
-            )
-        if self.destination.exists() and not self.force:
-            raise UsageFault(
-                f"{self.destination} already exists.",
-                expected="A bundle is never overwritten unasked.",
-                remedy="Choose another destination, or pass --force.",
             )
 
 

@@ -33,6 +33,7 @@ from headtail.manifest import (
     Entry,
     Manifest,
     QuantTable,
+    SampleSet,
     Tail,
 )
 from headtail.report import ArtifactRow
@@ -65,8 +66,10 @@ class Proof:
         known = _RUNTIME_NAMES.get(self.target.format)
         return known or f"{self.target.format} {self.seen.version}"
 
-    def artifact(self) -> Artifact:
-        """Its entry in the manifest."""
+    def artifact(self, calibration: SampleSet | None) -> Artifact:
+        """Its entry in the manifest; `calibration` is what those that need it were fitted to."""
+        recipe = self.conversion.recipe
+        fitted = recipe.quantizes or recipe.needs_calibration
         return Artifact(
             path=f"artifacts/{self.conversion.path.name}",
             format=self.target.format,
@@ -80,6 +83,7 @@ class Proof:
             dtypes=self.seen.dtypes,
             rewrites=dict(self.conversion.rewrites),
             coverage=self.conversion.coverage,
+            calibration=calibration if fitted else None,
         )
 
     def row(self) -> ArtifactRow:
@@ -120,6 +124,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
         golden = _golden(source, forward, cuts, expected, golden_samples)
         writer.add(GOLDEN, tensorfile.dump(golden))
         ranges = _ranges(source, graph, cuts, expected) if graph is not None else {}
+        calibration = source.calibration.provenance if source.calibration else None
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
             bundle_id="",
@@ -130,11 +135,11 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
             preprocess=source.preprocess,
             inputs=forward.inputs,
             outputs=forward.outputs,
-            artifacts=tuple(proof.artifact() for proof in proofs),
+            artifacts=tuple(proof.artifact(calibration) for proof in proofs),
             cuts=tuple(_cut(cut, *ranges[cut.id], expected.cuts[cut.id]) for cut in cuts),
             tails=(Tail(*_TAIL_FILES),) if tail is not None else (),
             golden=GOLDEN,
-            calibration=source.calibration.provenance if source.calibration else None,
+            calibration=calibration,
             evaluation=source.evaluation.provenance,
             tool_versions=tool_versions(),
             recipes={p.conversion.precision: to_json(p.conversion.recipe) for p in proofs},

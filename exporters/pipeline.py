@@ -47,7 +47,7 @@ from exporters.sized import prove_sizes
 from exporters.source import SourceModel
 from exporters.sources.savedmodel import ForeignModel
 from exporters.target import TARGETS
-from headtail.bundle import write_report
+from headtail.bundle import check_destination, write_report
 from headtail.errors import UsageFault
 from headtail.report import Effort, Report
 
@@ -71,6 +71,7 @@ def export(
     source: SourceModel | ForeignModel, options: ExportOptions, *, progress: Progress | None = None
 ) -> ExportResult:
     """Export `source`; raises `GateFailed` if not one artifact could be written and proven."""
+    check_destination(options.destination, force=options.force)
     source = _as_asked(source, options)
     if isinstance(source, ForeignModel):
         return export_foreign(source, options, progress=progress)

@@ -143,6 +143,16 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class SampleSet:
+    """Provenance of a set of real inputs: where from, how many, which seed, which exact bytes."""
+
+    source: str
+    count: int
+    seed: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Artifact:
     """One file per (format, precision), with several entry points that share weights.
 
@@ -151,6 +161,7 @@ class Artifact:
     `dtypes` counts the weight elements the file really holds, by dtype, as the audit re-read them.
     `rewrites` counts the places that each rewrite of the graph changed before conversion, in order
     of their names; `coverage` is None where the format does not fix what a delegate takes.
+    `calibration` are the inputs that it was fitted to, None if none.
     """
 
     path: str
@@ -165,6 +176,7 @@ class Artifact:
     dtypes: dict[str, int]
     rewrites: dict[str, int]
     coverage: Coverage | None
+    calibration: SampleSet | None
 
     def entry(self, name: str) -> Entry:
         """The entry point `name`; `UnknownName` lists what the file has."""
@@ -213,20 +225,11 @@ class Tail:
 
 
 @dataclass(frozen=True)
-class SampleSet:
-    """Provenance of a set of real inputs: where from, how many, which seed, which exact bytes."""
-
-    source: str
-    count: int
-    seed: int
-    sha256: str
-
-
-@dataclass(frozen=True)
 class Manifest:
-    """See the module docstring. `calibration` is None if nothing was calibrated; `source` says
-    where the model and its weights came from. `recipes` says what each precision's name stands for,
-    as `quantizers.recipe` reads it.
+    """See the module docstring. `calibration`, None if there was none, is what the ranges of
+    boundary tensors were taken from; artifacts have their own. `source` says where the model and
+    its weights came from. `recipes` says what each precision's name stands for, as
+    `quantizers.recipe` reads it.
     """
 
     schema_version: int

@@ -15,6 +15,7 @@ again, and do not travel in the .zip, so that equal content has equal bytes.
 from headtail.bundle.measurements import read_report, update_report, write_report
 from headtail.bundle.opening import open_bundle
 from headtail.bundle.reading import Bundle
+from headtail.bundle.staging import check_destination
 from headtail.bundle.transport import pack_zip, unpack_zip
 from headtail.bundle.verifying import verify_files
 from headtail.bundle.writing import BundleWriter
@@ -22,6 +23,7 @@ from headtail.bundle.writing import BundleWriter
 __all__ = [
     "Bundle",
     "BundleWriter",
+    "check_destination",
     "open_bundle",
     "pack_zip",
     "read_report",

@@ -85,7 +85,7 @@ def check_destination(destination: Path, *, force: bool) -> None:
         return
     if not force:
         raise UsageFault(
-            f"{destination} exists already.",
+            f"{destination} already exists.",
             expected="A bundle is never overwritten unasked.",
             remedy="Choose another name, or pass force (--force).",
         )

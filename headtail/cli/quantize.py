@@ -58,15 +58,18 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
 ) -> int:
     """Write verified, audited artifacts of these precisions, fitted to real inputs.
 
-    SOURCE is as for export. Weights are rounded layer by layer on the calibration inputs, biases
-    take the mean errors away, and every file is held against the program that it should equal
-    (faithful) and against the float32 model (good), each with an interval.
+    SOURCE is as for export, or a bundle with cuts, to which the artifacts are added. Weights are
+    rounded layer by layer on the calibration inputs, biases take the mean errors away, and every
+    file is held against the program that it should equal (faithful) and against the float32 model
+    (good), each with an interval.
     """
     console = Console(as_json)
+    from exporters.adding import add_precisions
     from exporters.pipeline import ExportOptions, export, formats_of
     from exporters.source import load_module
+    from exporters.sources.bundled import from_bundle
     from exporters.sources.calibration_folder import calibrated_with
-    from headtail.bundle import read_report
+    from headtail.bundle import open_bundle, read_report
     from headtail.cli.recipes import asked_for
     from headtail.cli.tables import export_json, export_lines
     from headtail.quality import failures, parse_gates
@@ -76,11 +79,12 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
 
     gates = parse_gates(fail_on)
     asked = asked_for(recipes, max_mb=max_mb, min_agreement=min_agreement)
-    model = load_module(source)
+    bundle = open_bundle(source) if Path(source).suffix in (".bundle", ".zip") else None
+    model = from_bundle(bundle) if bundle else load_module(source)
     if calibration_data is not None:
         model = calibrated_with(model, calibration_data)
     options = ExportOptions(
-        output or Path(f"{model.name}.bundle"),
+        output or (bundle.path if bundle else Path(f"{model.name}.bundle")),
         formats=formats or formats_of(model),
         precisions=asked.precisions,
         recipes=asked.recipes,
@@ -89,11 +93,15 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         force=force,
         runs=runs,
     )
-    result = export(model, options, progress=console)
+    if bundle:
+        result = add_precisions(bundle, model, options, progress=console)
+    else:
+        result = export(model, options, progress=console)
     report = Report.from_json(read_report(result.bundle))
     reports = report.quality.reports if report.quality else ()
     sizes = {(row.format, row.precision): row.bytes for row in result.rows}
-    judged = [(one, sizes[one.format, one.precision]) for one in reports]
+    made = [one for one in reports if (one.format, one.precision) in sizes]
+    judged = [(one, sizes[one.format, one.precision]) for one in made]
     failed = failures(gates, judged)
     failed += failures(parse_gates(asked.budget), [j for j in judged if j[0].precision == MIXED])
     console.lines([*export_lines(result), *failed])

@@ -148,6 +148,7 @@ def _artifact(kind: str, precision: str, path: Path, golden: dict[str, Array]) -
         dtypes={},
         rewrites={},
         coverage=None,
+        calibration=None,
     )
 
 
@@ -165,6 +166,7 @@ def _stand_in() -> Artifact:
         dtypes={},
         rewrites={},
         coverage=None,
+        calibration=None,
     )
 
 

@@ -221,12 +221,12 @@ def test_a_degenerate_model_is_not_proven_by_equal_zeros(tmp_path):
         )
 
 
-def test_the_destination_is_checked_before_anything_is_done(tmp_path):
+def test_the_destination_is_checked_before_anything_is_done(tmp_path, photo_source):
     with pytest.raises(UsageFault, match=r"NAME\.bundle"):
-        ExportOptions(tmp_path / "model")
+        export(photo_source, ExportOptions(tmp_path / "model"))
     (tmp_path / "a.bundle").mkdir()
     with pytest.raises(UsageFault, match=r"already exists.*--force"):
-        ExportOptions(tmp_path / "a.bundle")
+        export(photo_source, ExportOptions(tmp_path / "a.bundle"))
 
 
 def test_unknown_format_precision_and_cut_are_refused(tmp_path):

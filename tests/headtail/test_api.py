@@ -94,7 +94,7 @@ def test_paths_may_be_strings(tmp_path):
 def test_bad_options_are_refused_before_any_work(tmp_path):
     torch = pytest.importorskip("torch")
     model, inputs = torch.nn.ReLU().eval(), (torch.zeros(1, 3),)
-    with pytest.raises(UsageFault, match=r"A bundle is a folder called NAME\.bundle"):
+    with pytest.raises(UsageFault, match=r"A bundle's folder is named NAME\.bundle"):
         headtail.export(model, inputs, output=tmp_path / "net")
     with pytest.raises(UnknownName, match="Did you mean 'litert'"):
         headtail.export(model, inputs, output=tmp_path / "net.bundle", formats=["litret"])

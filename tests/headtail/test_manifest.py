@@ -63,6 +63,7 @@ SMALL = Manifest(
             dtypes={"f32": 4},
             rewrites={"fold_batch_norm": 3},
             coverage=Coverage("XNNPACK", 0.99, 2, (LeftOver("aten.roll", "blocks.1", 4),)),
+            calibration=None,
         ),
     ),
     cuts=(
@@ -93,7 +94,7 @@ GOLDEN = "".join(
     [
         '{"artifacts":[{',
         '"agreement":{"high":null,"low":null,"n":1,"snr_db_mean":99.5,"snr_db_min":99.0,"top1":null},',
-        '"bytes":3,',
+        '"bytes":3,"calibration":null,',
         '"coverage":{"delegate":"XNNPACK","left":[{"count":4,"module":"blocks.1","op":"aten.roll"}],',
         '"mac_share":0.99,"partitions":2},',
         '"dtypes":{"f32":4},',

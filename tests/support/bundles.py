@@ -184,6 +184,7 @@ def _artifact(path: str, kind: str, runtime: str) -> Artifact:
         dtypes={"f32": 100},
         rewrites={},
         coverage=None,
+        calibration=None,
     )
 
 

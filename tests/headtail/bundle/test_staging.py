@@ -41,7 +41,7 @@ def test_two_writers_of_one_process_do_not_meet(tmp_path):
     with Staging(tmp_path / "x.bundle") as one, Staging(tmp_path / "x.bundle") as two:
         assert one.path != two.path
         one.commit()
-        with pytest.raises(UsageFault, match="exists already"):
+        with pytest.raises(UsageFault, match="already exists"):
             two.commit()
     assert names(tmp_path) == ["x.bundle"]
 

@@ -57,6 +57,6 @@ def test_a_file_that_changed_is_not_packed(bundle, tmp_path):
 
 def test_unpacking_overwrites_nothing(bundle, tmp_path):
     pack_zip(bundle, tmp_path / "b.zip")
-    with pytest.raises(UsageFault, match="exists already"):
+    with pytest.raises(UsageFault, match="already exists"):
         unpack_zip(tmp_path / "b.zip", bundle.path)
     verify_files(bundle)

@@ -83,7 +83,7 @@ def test_an_error_inside_the_block_leaves_nothing(tmp_path):
 
 def test_nothing_is_overwritten_unasked(tmp_path):
     before = tree(tiny_bundle(tmp_path).path)
-    with pytest.raises(UsageFault, match=r"exists already.*force"):
+    with pytest.raises(UsageFault, match=r"already exists.*force"):
         tiny_bundle(tmp_path)
     assert tree(tmp_path / "tiny.bundle") == before
     assert names(tmp_path) == ["tiny.bundle"]
@@ -94,7 +94,7 @@ def test_a_destination_that_appears_meanwhile_survives(tmp_path):
         manifest = fill(writer)
         (tmp_path / "x.bundle").mkdir()
         (tmp_path / "x.bundle" / "theirs").write_bytes(b"kept")
-        with pytest.raises(UsageFault, match="exists already"):
+        with pytest.raises(UsageFault, match="already exists"):
             writer.publish(manifest)
     assert tree(tmp_path) == {"x.bundle/theirs": b"kept"}
 

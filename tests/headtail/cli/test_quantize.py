@@ -108,3 +108,44 @@ def test_a_folder_without_photos_is_refused(model, tmp_path):
 def test_what_is_not_known_is_refused_before_work(model, given, error, said):
     with pytest.raises(error, match=said):
         run("quantize", model, *given)
+
+
+@pytest.mark.slow
+def test_a_bundle_gets_more_precisions_of_its_own_program(model, photos, tmp_path):
+    out = tmp_path / "net.bundle"
+    run("export", model, "--format", "litert", "--precision", "fp32", "--runs", 2, "-o", out)
+    before = open_bundle(out).manifest
+    recipe = tmp_path / "mine.json"
+    recipe.write_text(
+        '{"name": "mine", "weights": "i8", "rules": [{"match": "*", "ops": ["linear"]}]}'
+    )
+    given = ("--recipe", f"w8a8,{recipe}", "--format", "litert", "--calibration-data", photos)
+    found = run("quantize", out, *given, "--runs", 2)
+    after = open_bundle(out).manifest  # every byte checked
+    assert [a.precision for a in after.artifacts] == ["fp32", "w8a8", "mine"]
+    assert after.artifacts[0] == before.artifacts[0]
+    assert (after.cuts, after.tails, after.evaluation) == (
+        before.cuts,
+        before.tails,
+        before.evaluation,
+    )
+    assert after.recipes["mine"]["rules"][0]["weights"] == "f32"
+    assert after.artifacts[2].dtypes.keys() >= {"i8", "f32"}
+    fitted = after.artifacts[1].calibration
+    assert fitted is not None
+    assert (fitted.count, before.artifacts[0].calibration) == (64, None)
+    assert found["bundle_id"] == after.bundle_id != before.bundle_id
+    reports = {report["precision"] for report in found["quality"]["reports"]}
+    assert reports == {"fp32", "w8a8", "mine"}
+    run("verify", out, "--runs", 2)
+    with pytest.raises(UsageFault, match=r"already holds litert\.mine, litert\.w8a8"):
+        run("quantize", out, *given)
+
+
+@pytest.mark.slow
+def test_a_bundle_without_its_program_cannot_be_quantized(model, photos, tmp_path):
+    out = tmp_path / "net.bundle"
+    given = ("--format", "litert", "--precision", "fp32", "--runs", 2, "--no-split")
+    run("export", model, *given, "-o", out)
+    with pytest.raises(UsageFault, match="holds no program"):
+        run("quantize", out, "--recipe", "w8", "--calibration-data", photos)

@@ -121,7 +121,7 @@ def test_a_bundle_that_is_not_held(client, bundle, destination):
 
 def test_a_destination_that_exists(client, origin, bundle, destination):
     destination.mkdir()
-    with pytest.raises(UsageFault, match="exists already"):
+    with pytest.raises(UsageFault, match="already exists"):
         client.download(bundle.manifest.bundle_id, destination)
     with pytest.raises(UsageFault, match="not named like a bundle"):
         client.download(bundle.manifest.bundle_id, destination.with_name("got"))
