@@ -1,10 +1,12 @@
 """report.json and report.html: what was measured about a bundle, sealed but not part of it.
 
-    report.json = canonical {"bundle_id", "html_sha256", "report": {...}, "sha256"}
+    report.json = canonical {"bundle_id", "html_sha256", "report": {...}, "sha256", "sheets": {...}}
 
 `sha256` is the SHA-256 of the same canonical bytes with `sha256` set to the empty string, the way
 `bundle_id` seals the manifest. `bundle_id` binds the report to one content, `html_sha256` the page
-to the report. The seal finds accidents and edits; it is no signature.
+to the report; `sheets`, left out if there are none, are the SHA-256 of the contact sheets of
+changed images, `report.<format>.<precision>.jpg`. The seal finds accidents and edits; it is no
+signature.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,39 +26,66 @@ from headtail.manifest import REPORT, REPORT_HTML
 from headtail.strictjson import canonical_bytes, parse
 
 if TYPE_CHECKING:
-    from headtail.report import ArtifactRow
+    from headtail.report import ArtifactRow, Report
 
-__all__ = ["read_report", "update_report", "write_report"]
+__all__ = ["read_report", "report_files", "update_report", "write_report"]
 
 MAX_REPORT_BYTES = 8 << 20
 KEYS = {"bundle_id", "html_sha256", "report", "sha256"}
+_SHEETS = "report.*.jpg"
+_SHEET = r"report\.[A-Za-z0-9._-]+\.jpg"
 
 
 def write_report(bundle: Bundle, report: dict[str, Any]) -> None:
     """Write `report` (see `headtail.report.Report`) and its page into the bundle's folder.
 
-    Each file is replaced atomically. A crash between the two leaves a page that does not fit its
-    report, which `read_report` refuses by name. Raises `SchemaFault` if `report` does not fit.
+    So are the contact sheets of its changed images. Each file is replaced atomically. A crash
+    between two leaves one that does not fit the report, which `read_report` refuses by name. Raises
+    `SchemaFault` if `report` does not fit.
     """
     from headtail.report import Report
     from headtail.report_page import contents, to_html  # not on a phone, which only reads
 
     typed = Report.from_json(report, path="$.report")
     page = to_html(contents(bundle.manifest, typed)).encode()
-    envelope = {
+    sheets = _sheets(typed, bundle.manifest.labels)
+    envelope: dict[str, Any] = {
         "bundle_id": bundle.manifest.bundle_id,
         "html_sha256": hashlib.sha256(page).hexdigest(),
         "report": report,
     }
+    if sheets:
+        envelope["sheets"] = {name: hashlib.sha256(s).hexdigest() for name, s in sheets.items()}
     data = canonical_bytes({**envelope, "sha256": _seal(envelope)})
-    if max(len(data), len(page)) > MAX_REPORT_BYTES:
+    if max(map(len, (data, page, *sheets.values()))) > MAX_REPORT_BYTES:
         raise UsageFault(
             f"The report has {len(data)} bytes, its page {len(page)}.",
             expected=f"At most {MAX_REPORT_BYTES} bytes each.",
             remedy="Report fewer rows.",
         )
+    for stale in set(bundle.path.glob(_SHEETS)) - {bundle.path / name for name in sheets}:
+        stale.unlink()
+    for name, sheet in sheets.items():
+        _replace(bundle.path / name, sheet)
     _replace(bundle.path / REPORT_HTML, page)
     _replace(bundle.path / REPORT, data)
+
+
+def _sheets(report: Report, labels: Sequence[str]) -> dict[str, bytes]:
+    """File name -> JPEG, of the artifacts with changed images."""
+    from headtail.quality.sheet import contact_sheet, sheet_name
+
+    found = report.quality.reports if report.quality else ()
+    made = {sheet_name(one.key): contact_sheet(one, labels=labels) for one in found}
+    return {name: sheet for name, sheet in made.items() if sheet}
+
+
+def report_files(bundle: Bundle) -> set[str]:
+    """Names of the files that the report consists of; raises as `read_report`."""
+    if read_report(bundle) is None:
+        return set()
+    envelope = _envelope(read_limited(bundle.path, REPORT, limit=MAX_REPORT_BYTES))
+    return {REPORT, REPORT_HTML, *envelope.get("sheets", {})}
 
 
 def update_report(
@@ -88,6 +118,10 @@ def read_report(bundle: Bundle) -> dict[str, Any] | None:
     page = read_limited(bundle.path, REPORT_HTML, limit=MAX_REPORT_BYTES)
     if hashlib.sha256(page).hexdigest() != envelope["html_sha256"]:
         raise _fault(REPORT_HTML, "is not the page that was written with the report")
+    for name, digest in envelope.get("sheets", {}).items():
+        sheet = read_limited(bundle.path, name, limit=MAX_REPORT_BYTES)
+        if hashlib.sha256(sheet).hexdigest() != digest:
+            raise _fault(name, "is not the sheet that was written with the report")
     report: dict[str, Any] = envelope["report"]
     return report
 
@@ -98,10 +132,13 @@ def _envelope(data: bytes) -> dict[str, Any]:
         canonical = canonical_bytes(value) == data
     except (HeadtailError, ValueError) as error:  # ValueError: 1e999 or a lone surrogate
         raise _fault(REPORT, f"is not canonical JSON ({error})") from None
-    if not canonical or not isinstance(value, dict) or set(value) != KEYS:
+    if not canonical or not isinstance(value, dict) or set(value) - {"sheets"} != KEYS:
         raise _fault(REPORT, f"is not canonical JSON with the keys {sorted(KEYS)}")
     if not isinstance(value["report"], dict) or value["sha256"] != _seal(value):
         raise _fault(REPORT, "does not match its own SHA-256")
+    sheets = value.get("sheets", {})
+    if not isinstance(sheets, dict) or not all(re.fullmatch(_SHEET, name) for name in sheets):
+        raise _fault(REPORT, "names sheets that are none")
     return value
 
 
@@ -128,5 +165,6 @@ def _fault(rel: str, what: str) -> IntegrityFault:
         f"{rel} {what}.",
         file=rel,
         expected="The report is sealed and belongs to this very bundle.",
-        remedy=f"Delete {REPORT} and {REPORT_HTML}, then run `headtail verify` on the bundle.",
+        remedy=f"Delete {REPORT} and {REPORT_HTML} (and {_SHEETS}), then run `headtail verify` on "
+        "the bundle.",
     )

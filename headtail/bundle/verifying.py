@@ -6,13 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from headtail.bundle.measurements import read_report
+from headtail.bundle.measurements import report_files
 from headtail.bundle.reading import Bundle, check_file, integrity, read_limited
-from headtail.manifest import MANIFEST, MAX_MANIFEST_BYTES, REPORT, REPORT_HTML
+from headtail.manifest import MANIFEST, MAX_MANIFEST_BYTES
 
 __all__ = ["verify_files"]
-
-OWN_SEAL = {MANIFEST, REPORT, REPORT_HTML}  # not in `files`, checked by other means
 
 
 def verify_files(bundle: Bundle) -> None:
@@ -25,12 +23,12 @@ def verify_files(bundle: Bundle) -> None:
         raise integrity(MANIFEST, "changed after it was read", "It stays as it was opened.")
     promised = set(manifest.files)
     folders = {rel[:i] for rel in promised for i, letter in enumerate(rel) if letter == "/"}
+    sealed = {MANIFEST, *report_files(bundle)}  # not in `files`, checked by other means
     for rel in _entries(bundle.path, folders):
-        if rel not in promised and rel not in OWN_SEAL:
+        if rel not in promised and rel not in sealed:
             raise integrity(rel, "is in the folder", "The manifest does not promise it.")
     for rel, record in sorted(manifest.files.items()):
         check_file(bundle.path, rel, record)
-    read_report(bundle)
 
 
 def _entries(root: Path, folders: set[str], prefix: str = "") -> Iterator[str]:

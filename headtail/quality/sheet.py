@@ -9,24 +9,22 @@ import base64
 import dataclasses
 import io
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headtail.errors import UsageFault
 from headtail.preprocess import Frame
 from headtail.quality.schema import ChangedImage, QualityReport
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
-__all__ = ["class_name", "contact_sheet", "most_certain", "with_thumbnails"]
+__all__ = ["class_name", "contact_sheet", "most_certain", "sheet_name", "with_thumbnails"]
 
 SIDE = 144  # pixels of a thumbnail's longer side
 JPEG_QUALITY = 80
+SHEET_QUALITY = 90
 MARGIN = 12
 CAPTION_LINES = 3
 LINE = 15
-SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def class_name(index: int, labels: Sequence[str]) -> str:
@@ -57,24 +55,21 @@ def with_thumbnails(
     return dataclasses.replace(report, changed=changed)
 
 
-def contact_sheet(
-    report: QualityReport, path: Path, *, labels: Sequence[str], columns: int = 6
-) -> int:
-    """Write the changed images that have a thumbnail to `path`, a grid with captions; how many.
+def sheet_name(key: str) -> str:
+    """The file in the bundle with the contact sheet of artifact `key`."""
+    return f"report.{key}.jpg"
 
-    `path` ends in .png, .jpg or .jpeg; `labels` names the classes, empty if they have no names.
-    Raises `UsageFault` for another ending and if there is nothing to show.
+
+def contact_sheet(report: QualityReport, *, labels: Sequence[str], columns: int = 6) -> bytes:
+    """A JPEG of the changed images that have a thumbnail, a grid with captions; b"" without any.
+
+    `labels` names the classes, empty if they have no names.
     """
     from PIL import Image
 
     shown = [one for one in most_certain(report.changed, len(report.changed)) if one.thumbnail]
-    if not shown or path.suffix.lower() not in SUFFIXES:
-        raise UsageFault(
-            f"{len(shown)} changed images of {report.key} were to be drawn to {path.name}.",
-            expected=f"At least one with a thumbnail, and a name that ends in {', '.join(SUFFIXES)}"
-            ".",
-            remedy="Pass a report from with_thumbnails(); without changes there is no sheet.",
-        )
+    if not shown:
+        return b""
     columns = min(columns, len(shown))
     rows = -(-len(shown) // columns)
     cell = SIDE + MARGIN, SIDE + CAPTION_LINES * LINE + MARGIN
@@ -82,8 +77,9 @@ def contact_sheet(
     for place, one in enumerate(shown):
         row, column = divmod(place, columns)
         _draw(sheet, one, (MARGIN + column * cell[0], MARGIN + row * cell[1]), labels)
-    sheet.save(path, quality=90)
-    return len(shown)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=SHEET_QUALITY, optimize=True)
+    return buffer.getvalue()
 
 
 def _draw(

@@ -49,6 +49,32 @@ def test_the_file_is_canonical_and_its_seal_is_as_documented(bundle):
     assert value["bundle_id"] == bundle.manifest.bundle_id
 
 
+def test_changed_images_lie_beside_the_report_and_are_sealed_with_it(bundle):
+    write_report(bundle, full_report().to_json())
+    sheets = [name for name in names(bundle.path) if name.endswith(".jpg")]
+    assert sheets == ["report.litert.w8a8.jpg"]  # nothing changed in litert.fp32
+    open_bundle(bundle.path)
+    sheet = bundle.path / sheets[0]
+    drawn = sheet.read_bytes()
+    sheet.write_bytes(drawn[:-1] + b"?")
+    with pytest.raises(IntegrityFault, match=r"litert\.w8a8\.jpg is not the sheet") as caught:
+        open_bundle(bundle.path)
+    assert caught.value.file == sheets[0]
+    sheet.unlink()
+    with pytest.raises(IntegrityFault, match=r"litert\.w8a8\.jpg is missing"):
+        open_bundle(bundle.path)
+
+
+def test_a_sheet_that_no_report_names_is_a_stray_file_until_the_next_report(bundle):
+    stray = bundle.path / "report.coreml.w8.jpg"
+    stray.write_bytes(b"x")
+    with pytest.raises(IntegrityFault, match=r"report\.coreml\.w8\.jpg is in the folder"):
+        open_bundle(bundle.path)
+    write_report(bundle, tiny_report().to_json())
+    assert not stray.exists()
+    open_bundle(bundle.path)
+
+
 def test_a_report_that_does_not_fit_is_not_written(bundle):
     report = tiny_report().to_json()
     with pytest.raises(SchemaFault, match=r"Unknown key 'more' @ \$\.report"):
