@@ -71,7 +71,9 @@ def _computes(layer: fx.Node, grid: Grid, *, dynamic: bool) -> bool:
     defaults = (None, None, None, [1, 1], [0, 0], [1, 1], 1)
     given: Any = (*layer.args, *defaults[len(layer.args) :])
     if dynamic:
-        return given[6] == 1 and grid.storage.dtype == "i8" and _has_its_layout(given[0])
+        # one input channel per group is depthwise to executorch: a stem of grey pictures is too
+        spread = given[6] == 1 and grid.levels.shape[1] > 1
+        return spread and grid.storage.dtype == "i8" and _has_its_layout(given[0])
     return is_pointwise(grid.levels.shape, given[3], given[4], given[6])
 
 

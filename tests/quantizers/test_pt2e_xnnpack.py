@@ -126,6 +126,19 @@ def test_a_plans_levels_and_scales_are_the_files(mixed, inputs, tmp_path):
         assert snr_db(reference=expected, candidate=run_file(path, array)) > 110
 
 
+def test_a_stem_that_reads_grey_pictures_has_no_dynamic_kernel(tmp_path):
+    """executorch takes one input channel for a depthwise convolution, and leaves it."""
+    generator = torch.Generator().manual_seed(0)
+    grey = [(torch.randn(1, 1, 16, 16, generator=generator).numpy(),) for _ in range(2)]
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 3))
+    program = quantized(net.eval(), Plan(recipe("w8a8d")), grey)
+    path = written(program, tmp_path / "grey.pte")
+    assert audit(path, "executorch").weight_elements["i8"] == 9 * 8 * 4
+    for (array,) in grey:
+        seen = run_program(program, array)
+        assert snr_db(reference=seen, candidate=run_file(path, array)) > 25
+
+
 def test_ranges_of_each_input(mixed, inputs, tmp_path):
     program = quantized(mixed, Plan(recipe("w8a8d")), inputs)
     path = written(program, tmp_path / "dynamic.pte")
