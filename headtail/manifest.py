@@ -44,6 +44,7 @@ __all__ = [
 SCHEMA_VERSION = 3  # 3: recipes; 2: artifacts list their rewrites and what their delegate takes
 FORWARD = "forward"
 MANIFEST = "manifest.json"
+SYNTHETIC = "synthetic: "  # what the source of inputs that are noise begins with
 REPORT = "report.json"
 REPORT_HTML = "report.html"
 RESERVED = frozenset({MANIFEST, REPORT, REPORT_HTML, "signature"})  # never in `files`
@@ -144,12 +145,17 @@ class Coverage:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Provenance of a set of real inputs: where from, how many, which seed, which exact bytes."""
+    """Provenance of a set of inputs: where from, how many, which seed, which exact bytes."""
 
     source: str
     count: int
     seed: int
     sha256: str
+
+    @property
+    def synthetic(self) -> bool:
+        """Is it noise, made for the word `synthetic`?"""
+        return self.source.startswith(SYNTHETIC)
 
 
 @dataclass(frozen=True)

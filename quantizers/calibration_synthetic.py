@@ -12,20 +12,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headtail.manifest import SampleSet
+from headtail.manifest import SYNTHETIC
 from headtail.preprocess import Frame, Preprocess
 from headtail.tensors import Array
 from quantizers.calibration import CalibrationSet, from_arrays
 
-__all__ = ["WORD", "is_synthetic", "synthetic", "synthetic_pictures"]
+__all__ = ["WORD", "synthetic", "synthetic_pictures"]
 
 WORD = "synthetic"
-_SOURCE = f"{WORD}: noise, no real inputs"
-
-
-def is_synthetic(sample_set: SampleSet) -> bool:
-    """Is it what `synthetic` made?"""
-    return sample_set.source == _SOURCE
+_SOURCE = f"{SYNTHETIC}noise, no real inputs"
 
 
 def synthetic(

@@ -37,8 +37,8 @@ class ArtifactFacts:
     `ratio`: bytes over those of the same format's float32 file. `shares`: of `elements` weight
     elements, the part that each dtype has. `note_n`: how many inputs the note is about, None if
     they are those of the figures. Latencies in ms, None unless taken
-    on a host or a device. `fronts`: `size` and `latency` where no artifact is better in both that
-    and the score.
+    on a host or a device. `synthetic`: it was fitted to noise. `fronts`: `size` and `latency` where
+    no artifact is better in both that and the score.
     """
 
     key: str
@@ -64,6 +64,7 @@ class ArtifactFacts:
     shares: dict[str, float]
     audit: str
     coverage: Coverage | None
+    synthetic: bool
     fronts: tuple[str, ...] = ()
 
 
@@ -195,6 +196,7 @@ def _held(
         shares=_shares(artifact.dtypes),
         audit=report.audit if report else "",
         coverage=artifact.coverage,
+        synthetic=artifact.calibration is not None and artifact.calibration.synthetic,
     )
 
 
@@ -223,6 +225,7 @@ def _failed(row: ArtifactRow) -> ArtifactFacts:
         shares={},
         audit="",
         coverage=None,
+        synthetic=False,
     )
 
 

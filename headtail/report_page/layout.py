@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -62,10 +63,12 @@ def _header(page: Spot) -> str:
         f"bundle <b><code>{escape(page['bundle_id'].value[:16])}</code></b>",
         f"measured by <b><code>headtail {page['command']}</code></b>",
     ]
+    stamps = "".join(f'<p class="stamp">{one}</p>' for one in _stamps(page))
     return (
         f'<header><p class="eyebrow">Headtail report</p><h1>{page["name"]}</h1>'
         f'<p class="meta">{"".join(f"<span>{one}</span>" for one in meta)}</p>'
-        f'<p class="lede">{" ".join(_lede(page))}</p></header>'
+        f'<p class="lede">{" ".join(_lede(page))}</p>'
+        f"{stamps}</header>"
     )
 
 
@@ -96,6 +99,39 @@ def _lede(page: Spot) -> Iterator[str]:
             f"The fastest is {_name(fastest)}: {fastest['latency_ms_p50'].show('ms')} ms on a "
             f"{fastest['timing_kind']}."
         )
+
+
+def _stamps(page: Spot) -> Iterator[str]:
+    """What must not be overlooked, since it takes the meaning from figures below."""
+    noise = [_name(one) for one in page["artifacts"] if one["synthetic"].value]
+    if noise:
+        yield (
+            f"{', '.join(noise)}: calibrated with noise, by the word <code>synthetic</code>. The "
+            "figures show that the recipe works; they say little about the model on real inputs."
+        )
+    halves = page["quality"]["halves"]
+    if halves and _apart(halves) > halves["limit_db"].value:
+        yield (
+            f"The calibration set is too small: its halves are {_halves(halves)}. Inputs that are "
+            "not in it will have more noise than these figures say."
+        )
+
+
+def _apart(halves: Spot) -> float:
+    """Decibels; endless if there are no halves."""
+    found = halves["means_db"].value
+    return math.inf if found is None else float(max(found, halves["ranges_db"].value or 0.0))
+
+
+def _halves(halves: Spot) -> str:
+    if halves["means_db"].value is None:
+        return f"none, with {halves['count'].show('count')} input"
+    parts = [
+        f"{halves[key].show('db')} dB in {what}"
+        for key, what in (("ranges_db", "ranges"), ("means_db", "means"))
+        if halves[key].value is not None
+    ]
+    return f"{' and '.join(parts)} apart, where {halves['limit_db'].show('db')} dB is the limit"
 
 
 def _name(one: Spot) -> str:
@@ -146,6 +182,8 @@ def _provenance(page: Spot) -> str:
         (name.capitalize(), _set(page[name]) if page[name] else "none: nothing was calibrated")
         for name in ("evaluation", "calibration")
     ]
+    if page["quality"]["halves"]:
+        sets.append(("Its halves", _halves(page["quality"]["halves"])))
     runtimes = sorted({one["runtime"].value for one in page["artifacts"] if one["runtime"]})
     pairs = [
         ("Model", str(page["source"])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
+from headtail.quality.sheet import sheet_name
 from headtail.report_page.lines import COLOURS, histogram, ink_of, noise_lines
 from headtail.report_page.spots import Spot
 from headtail.report_page.tables import artifact_name, head, missing, section, table
@@ -89,10 +90,8 @@ def sensitivity(page: Spot) -> str:
     )
     runs = [one for one in page["quality"]["sensitivity"] if one["layers"]]
     if not runs:
-        what = "Sensitivity was not measured:"
-        return section(
-            "Sensitivity", about, missing(what, command=_QUANTIZE.replace("w8a8", "mixed"))
-        )
+        what = "Sensitivity was not measured; that happens while a model is quantized:"
+        return section("Sensitivity", about, missing(what, command=_QUANTIZE))
     return section("Sensitivity", about, "".join(map(_run, runs)))
 
 
@@ -198,6 +197,10 @@ def _sheet(page: Spot, report: Spot, *, is_open: bool) -> str:
     cards = "".join(_card(page, one) for one in order[:SHOWN])
     heading = f"{artifact_name(report)}: {total} of {report['n'].show('count')}"
     sheet = f'<ul class="sheet">{cards}</ul>'
+    if any(one["thumbnail"] for one in report["changed"]):
+        key = f"{report['format'].value}.{report['precision'].value}"
+        name = escape(sheet_name(key))
+        sheet += f'<p class="aside">Beside the report in the bundle: <code>{name}</code></p>'
     if is_open:
         return f"<h3>{heading}</h3>{sheet}"
     return f"<details><summary>{heading}</summary>{sheet}</details>"

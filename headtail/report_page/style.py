@@ -64,6 +64,8 @@ code{font:.86em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wr
 .lede{font-size:clamp(1.08rem,2vw,1.3rem);line-height:1.5;max-width:46rem;margin:1.75rem 0 0;
 text-wrap:pretty}
 .lede strong{font-weight:620}
+.stamp{max-width:46rem;margin:1.2rem 0 0;padding:.7rem 1rem;border-left:4px solid var(--poor);
+background:var(--raised);border-radius:0 6px 6px 0;font-size:.92rem}
 section{display:grid;grid-template-columns:13.5rem minmax(0,1fr);gap:0 3rem;
 border-top:1px solid var(--line);padding:2.2rem 0 2.6rem}
 section>.about{font-size:.84rem;line-height:1.5;color:var(--soft)}

@@ -5,7 +5,7 @@ import pytest
 
 from headtail.manifest import SampleSet
 from headtail.tensors import Array
-from quantizers.calibration_synthetic import WORD, is_synthetic, synthetic, synthetic_pictures
+from quantizers.calibration_synthetic import WORD, synthetic, synthetic_pictures
 
 
 def test_the_same_seed_gives_the_same_set_and_another_another(preprocess):
@@ -15,8 +15,8 @@ def test_the_same_seed_gives_the_same_set_and_another_another(preprocess):
 
 
 def test_it_is_stamped(preprocess):
-    assert is_synthetic(synthetic([], preprocess, count=1, seed=0).provenance)
-    assert not is_synthetic(SampleSet(f"photos in {WORD}", 1, 0, ""))
+    assert synthetic([], preprocess, count=1, seed=0).provenance.synthetic
+    assert not SampleSet(f"photos in {WORD}", 1, 0, "").synthetic
 
 
 def test_pictures_fall_off_as_photos_do(preprocess, photos):

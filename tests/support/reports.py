@@ -9,6 +9,7 @@ import numpy as np
 
 from headtail.manifest import Agreement, Coverage, LeftOver, Manifest, SampleSet
 from headtail.quality import (
+    Halves,
     LayerNoise,
     NoiseProfile,
     Quality,
@@ -87,6 +88,7 @@ def full_quality() -> Quality:
         equalization=(equalized("stem.conv.weight", "weight", values * 3, values),),
         steps=("folded 1 batch norm",),
         evaluation=SampleSet("made up crops", INPUTS, 11, "2" * 64),
+        halves=Halves(12, 2.0, 3.25, "stem.conv", 0.5, "classifier", 9),
     )
 
 

@@ -6,7 +6,6 @@ from PIL import Image
 
 from headtail.bundle import open_bundle, read_report
 from headtail.errors import HeadtailError, SourceFault, UsageFault
-from quantizers.calibration_synthetic import is_synthetic
 from tests.exporters.sources.commands import run
 
 SCRIPT = """
@@ -112,8 +111,12 @@ def test_noise_is_taken_by_name_and_stamped(script, tmp_path, monkeypatch):
     told = [note for note in found["remarks"] if "synthetic inputs" in note]
     assert len(told) == 1
     bundle = open_bundle(out)
-    assert bundle.manifest.calibration is not None
-    assert is_synthetic(bundle.manifest.calibration)
+    fitted = bundle.manifest.artifacts[0].calibration
+    assert fitted is not None
+    assert fitted.synthetic
     report = read_report(bundle)
     assert report is not None
     assert told[0] in report["notes"]
+    assert "calibrated with noise" in (out / "report.html").read_text()
+    run("verify", out, "--runs", 2)  # its own notes take the place of the export's
+    assert "calibrated with noise" in (out / "report.html").read_text()

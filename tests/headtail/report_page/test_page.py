@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headtail.manifest import Manifest
-from headtail.quality import Quality
+from headtail.manifest import SYNTHETIC, Manifest, SampleSet
+from headtail.quality import Halves, Quality
 from headtail.report import Report
 from headtail.report_page import contents, to_html
 from headtail.report_page.spots import Spot, number
@@ -107,6 +107,7 @@ SPOKEN = (
     r"quality\.noise\.\d\.layers\.\d\.snr_db",
     r"quality\.sensitivity\.\d\.layers\.\d\.damage",
     r"quality\.equalization\.\d\.spread_(before|after)",
+    r"quality\.halves\.(limit|means|ranges)_db",
     r"cuts\.\d\.(head_flops|wire_bytes\..*)",
     r"(evaluation|calibration)\.count",
     r"stages\..*",
@@ -134,6 +135,41 @@ def test_the_surest_changed_answers_are_shown():
         assert shown_ == (place < 8)
     assert len(page.of("img")) == 3  # as many as have a thumbnail
     assert f"LiteRT w8a8: {len(changed)} of 60" in page.text
+
+
+def stamps(page: Page) -> int:
+    return len([a for a in page.of("p") if a.get("class") == "stamp"])
+
+
+def test_halves_that_disagree_are_stamped_on_the_page():
+    report = full_report()
+    quality = report.quality or Quality()
+    assert quality.halves is not None
+    page, _ = shown(None, report)
+    assert stamps(page) == 1
+    told = " ".join(page.text.split(" ,")).replace(" .", ".")
+    assert "its halves are 3.2 dB in ranges and 0.5 dB in means apart" in told
+    one = dataclasses.replace(quality, halves=Halves(1, 2.0))
+    page, _ = shown(None, dataclasses.replace(report, quality=one))
+    assert stamps(page) == 1
+    assert "its halves are none, with 1 input." in page.text.replace(" .", ".")
+    alike = dataclasses.replace(quality.halves, ranges_db=1.9)
+    quality = dataclasses.replace(quality, halves=alike)
+    page, _ = shown(None, dataclasses.replace(report, quality=quality))
+    assert stamps(page) == 0
+    assert "1.9 dB in ranges" in page.text
+
+
+def test_noise_is_stamped_on_every_page_about_what_was_fitted_to_it():
+    manifest = full_manifest()
+    noise = SampleSet(f"{SYNTHETIC}noise", 64, 0, "3" * 64)
+    first, quantized, *rest = manifest.artifacts
+    fitted = dataclasses.replace(quantized, calibration=noise)
+    manifest = dataclasses.replace(manifest, artifacts=(first, fitted, *rest))
+    page, value = shown(manifest, Report("verify", ()))  # whoever measured last
+    assert stamps(page) == 1
+    assert "LiteRT w8a8 : calibrated with noise" in page.text
+    assert [one["synthetic"] for one in value["artifacts"]] == [False, True, False]
 
 
 def centre(tag: str, attributes: dict[str, str]) -> tuple[float, float]:
@@ -169,8 +205,7 @@ def test_a_section_without_data_says_how_to_get_it(quality):
     rows = (dataclasses.replace(full_report().artifacts[0], timing_kind="", latency_ms_p50=None),)
     page, _ = shown(manifest_of(golden_tensors(), name="t"), Report("x", rows, quality=quality))
     told = [words for words in page.words if words.startswith("headtail ")]
-    assert told.count("headtail quantize SOURCE --recipe w8a8 --calibration-data DIR") == 4
-    assert "headtail quantize SOURCE --recipe mixed --calibration-data DIR" in told
+    assert told.count("headtail quantize SOURCE --recipe w8a8 --calibration-data DIR") == 5
     assert "headtail bench BUNDLE" in told
     assert len(page.of("section")) == 10
 
