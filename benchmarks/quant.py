@@ -11,6 +11,7 @@ Calibration on 64 crops of one set of photos, evaluation on 256 crops of another
               ExecuTorch XNNPACKQuantizer, static, per channel, by PT2E; LiteRT static_wi8_ai8 and
               weight_only_wi8_afp32; Core ML 8-bit weights, 4-bit k-means palettes, int4 in blocks
               of 32. Core ML's activation quantization runs the model, which needs a Mac.
+    mixed     storages chosen weight by weight, within 1.15 x the bytes of our own int8 file
     latency   float32 and int8 files take turns, each in a process of its own, pinned to one core
 
 Core ML files are run by the MIL interpreter. Parts are kept in the folder, so that a run can be
@@ -44,7 +45,8 @@ FORMATS = {"executorch": "pte", "litert": "tflite", "coreml": "mlpackage"}
 TIMED = ("executorch", "litert")  # on this machine
 TURNS = 5  # medians of all files, each of 30 runs in turns; the median of their ratios counts
 FOUR_BITS = ("w4", "w4b32", "p4")
-PRECISIONS = ("fp32", "fp16", "w8", "w8a8", *FOUR_BITS)
+PRECISIONS = ("fp32", "fp16", "w8", "w8a8", "mixed", *FOUR_BITS)
+MIXED_OVER_INT8 = 1.15
 # The tool's own int8 file; Core ML's own activation quantization runs the model, on a Mac.
 TOOL_INT8 = {"executorch": "static_int8", "litert": "static_wi8_ai8", "coreml": "w8"}
 LITE0, RESNET18 = "efficientnet_lite0", "resnet18"
@@ -55,6 +57,8 @@ GOALS = {
     "w8a8_over_tool_int8_size": 1.05,
     "w8_agreement": 0.98,
     "w8_snr_db": 30.0,
+    "mixed_agreement": 0.98,
+    "mixed_over_int8_size": MIXED_OVER_INT8,
     "four_bits_agreement": 0.90,
     "four_bits_over_fp16_size": 0.35,
     "int8_speedup": 1.8,
@@ -62,6 +66,7 @@ GOALS = {
     "w8a8_cpu_seconds": 240.0,  # of one core, what the wall-clock is on a machine of our own
 }
 AT_MOST = {
+    "mixed_over_int8_size",
     "w8a8_over_tool_int8_size",
     "four_bits_over_fp16_size",
     "w8a8_seconds",
@@ -112,17 +117,27 @@ def prepare(folder: Path) -> dict[str, Any]:
     return said
 
 
-def export_ours(network: str, formats: Sequence[str], precisions: Sequence[str], to: Path) -> None:
-    """Child process: one bundle."""
+def export_ours(
+    network: str, formats: Sequence[str], precisions: Sequence[str], to: Path, max_bytes: int
+) -> None:
+    """Child process: one bundle; `max_bytes` is the budget of mixed, 0 without."""
     from exporters.options import ExportOptions
     from exporters.pipeline import export
+    from exporters.quantized import USUAL, Fit
     from exporters.source import SourceModel, load_module
+    from quantizers.mixture import Mixture
 
     source = _lite0() if network == LITE0 else load_module(source_of(network))
     assert isinstance(source, SourceModel)
     np.savez(to.parent / f"{network}.input.npz", *source.evaluation.samples[0])
     options = ExportOptions(
-        to, tuple(formats), tuple(precisions), split=False, force=True, rebuild=True
+        to,
+        tuple(formats),
+        tuple(precisions),
+        split=False,
+        force=True,
+        rebuild=True,
+        fit=Fit(Mixture(max_bytes=max_bytes)) if max_bytes else USUAL,
     )
     export(source, options, progress=_Spoken())
 
@@ -157,8 +172,14 @@ def _lite0() -> Any:
     )
 
 
-def ours(network: str, formats: Sequence[str], precisions: Sequence[str], to: Path) -> list[Any]:
-    """The rows of one export.
+def ours(
+    network: str,
+    formats: Sequence[str],
+    precisions: Sequence[str],
+    to: Path,
+    max_bytes: Callable[[], int] = lambda: 0,
+) -> list[Any]:
+    """The rows of one export; `max_bytes` is asked for the budget of mixed when it is needed.
 
     `seconds` is the wall-clock from capture to the packed bundle of all that is `exported`
     together; `process_seconds` has imports, reading of photos and the like too, `cpu_seconds` is
@@ -166,7 +187,7 @@ def ours(network: str, formats: Sequence[str], precisions: Sequence[str], to: Pa
     """
     start, before = time.perf_counter(), os.times()
     asked = [",".join(formats), ",".join(precisions)]
-    _child(["--export", network, *asked, str(to)])
+    _child(["--export", network, *asked, str(to), str(max_bytes())])
     seconds, cpu = time.perf_counter() - start, _spent(os.times()) - _spent(before)
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip()
     said = json.loads((to / "report.json").read_text())["report"]
@@ -233,6 +254,10 @@ def parts(folder: Path) -> dict[str, Callable[[], Any]]:
     made["ours.float"] = partial(ours, LITE0, list(FORMATS), ["fp32", "fp16"], bundle)
     for name in TIMED:
         made[f"latency.{LITE0}.{name}"] = partial(latency, LITE0, name, folder)
+    for name in FORMATS:
+        bundle = folder / f"{LITE0}.mixed.{name}.bundle"
+        budget = partial(_budget, folder, name)
+        made[f"ours.mixed.{name}"] = partial(ours, LITE0, [name], ["mixed"], bundle, budget)
     for precision in ("w8", *FOUR_BITS):
         bundle = folder / f"{LITE0}.{precision}.bundle"
         made[f"ours.{precision}"] = partial(ours, LITE0, _honouring(precision), [precision], bundle)
@@ -241,6 +266,11 @@ def parts(folder: Path) -> dict[str, Callable[[], Any]]:
         made[f"{RESNET18}.{name}"] = partial(ours, RESNET18, [name], ["fp32", "w8a8"], bundle)
         made[f"latency.{RESNET18}.{name}"] = partial(latency, RESNET18, name, folder)
     return made
+
+
+def _budget(folder: Path, format_name: str) -> int:
+    rows = json.loads((folder / f"part.ours.w8a8.{format_name}.json").read_text())
+    return int(MIXED_OVER_INT8 * rows[0]["bytes"])
 
 
 def _of_tool(format_name: str, folder: Path) -> list[Any]:
@@ -266,6 +296,8 @@ def goals(rows: Sequence[Any], timings: Sequence[Any]) -> list[dict[str, Any]]:
             "w8a8_agreement": mine["w8a8"].get("agreement"),
             "w8a8_snr_db": mine["w8a8"].get("snr_db_mean"),
             "w8a8_over_tool_int8_size": _ratio(mine["w8a8"].get("bytes"), theirs.get("bytes")),
+            "mixed_agreement": mine["mixed"].get("agreement"),
+            "mixed_over_int8_size": _ratio(mine["mixed"].get("bytes"), mine["w8a8"].get("bytes")),
             "w8_agreement": mine["w8"].get("agreement"),
             "w8_snr_db": mine["w8"].get("snr_db_mean"),
             "w8a8_seconds": mine["w8a8"].get("seconds"),
@@ -334,12 +366,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("build/quant"))
     parser.add_argument("--only", nargs="*", default=[], help="parts by the start of their names")
-    parser.add_argument("--export", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--export", nargs=5, help=argparse.SUPPRESS)
     parser.add_argument("--tool", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.export:
-        network, formats, precisions, to = options.export
-        export_ours(network, formats.split(","), precisions.split(","), Path(to))
+        network, formats, precisions, to, size = options.export
+        export_ours(network, formats.split(","), precisions.split(","), Path(to), int(size))
         return 0
     if options.tool:
         quant_tools.measure(options.tool[0], Path(options.tool[1]))

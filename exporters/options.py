@@ -9,11 +9,11 @@ from pathlib import Path
 from exporters.channels_last import FORMATS as CHANNELS_LAST
 from exporters.conversion import Failure
 from exporters.processes import Limits
+from exporters.quantized import USUAL, Fit
 from exporters.target import TARGETS
 from headtail.bundle import Bundle
 from headtail.errors import GateFailed, UsageFault
 from headtail.report import ArtifactRow
-from quantizers.mixture import Mixture
 from quantizers.recipe import RECIPES, Recipe
 
 __all__ = ["GOLDEN_SAMPLES", "ExportOptions", "ExportResult", "missed", "require_any"]
@@ -24,7 +24,7 @@ GOLDEN_SAMPLES = 4  # whole photos with all boundary tensors are about 1.5 MB ea
 @dataclass(frozen=True)
 class ExportOptions:
     """What to write. Empty `precisions`: all that the formats honour; they name presets, `recipes`
-    of one's own, or `mixed`, chosen within the budget of `mixture`; `cuts`: names, or empty for the
+    of one's own, or `mixed`; quantized ones are made as `fit` says; `cuts`: names, or empty for the
     three best, unless `split` is off; `warmup` and `runs` count timed runs per artifact;
     `limits` hold for each converter's process; `rebuild` takes nothing from the cache;
     `fold_preprocess` makes normalisation part of the program, which then takes pixels;
@@ -45,12 +45,12 @@ class ExportOptions:
     channels_last: bool = False
     dynamic: tuple[str, ...] = ()
     recipes: tuple[Recipe, ...] = ()
-    mixture: Mixture | None = None
+    fit: Fit = USUAL
 
     @property
     def known(self) -> dict[str, Recipe]:
         """Every recipe that `precisions` may name."""
-        chosen = (self.mixture.over(self.formats),) if self.mixture else ()
+        chosen = (self.fit.mixture.over(self.formats),) if self.fit.mixture else ()
         return RECIPES | {one.name: one for one in (*self.recipes, *chosen)}
 
     def __post_init__(self) -> None:

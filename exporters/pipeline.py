@@ -94,7 +94,7 @@ def export(
                 captured,
                 pairs,
                 options.recipes,
-                options.mixture,
+                options.fit,
                 options.warmup,
                 options.runs,
             )
@@ -192,7 +192,7 @@ class _Work:
                 wanted,
                 folder=self.folder,
                 progress=self.clock.progress,
-                mixture=self.options.mixture,
+                fit=self.options.fit,
             )
 
     def converted(self, pairs: Pairs, planned: Mapping[str, Quantized]) -> _Converted:

@@ -31,15 +31,16 @@ from exporters.source import SourceModel
 from exporters.target import Target
 from headtail.manifest import FORWARD
 from headtail.tensors import Array
-from quantizers.activation_ranges import measured_ranges
+from quantizers.activation_ranges import Observed, observed
 from quantizers.mixture import NAME as MIXED
 from quantizers.mixture import Mixture, choose_recipe
-from quantizers.plan import Plan, Range
+from quantizers.plan import Plan
 from quantizers.recipe import Recipe
 from quantizers.solve import solve
 from quantizers.static_graph import reference_graph
+from quantizers.tuning import DEFAULTS, Tuning, tuned
 
-__all__ = ["Quantized", "quantize_all", "unfaithful"]
+__all__ = ["USUAL", "Fit", "Quantized", "quantize_all", "unfaithful"]
 
 # What folds constants per channel into weights, whatever the format.
 _REWRITES = (
@@ -53,6 +54,18 @@ _REWRITES = (
 
 
 UNLIKE_DB = 6.0  # an error of half the signal's size
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is done for quantized precisions that is not done unasked: the budget of a recipe called
+    `mixed`, and in how many `trials` the methods are tuned for each recipe (0: not)."""
+
+    mixture: Mixture | None = None
+    trials: int = 0
+
+
+USUAL = Fit()
 
 
 @dataclass(frozen=True)
@@ -80,11 +93,11 @@ def quantize_all(
     *,
     folder: Path,
     progress: Progress,
-    mixture: Mixture | None = None,
+    fit: Fit = USUAL,
 ) -> dict[str, Quantized]:
     """Solve for those of `recipes` that move weights to a grid, by their names.
 
-    One called `mixed` is chosen within the budget of `mixture` among the storages it has. Empty
+    One called `mixed` is chosen within the budget of `fit` among the storages it has. Empty
     without calibration inputs, from which errors are told, and for dynamic sizes, whose program
     cannot be traced again.
     """
@@ -95,15 +108,16 @@ def quantize_all(
         graph, heads, steps = _quantizable(captured)
         work = _Solving(graph, source.calibration.samples, progress)
         static = [one for one in asked if one.activation_mode == "static"]
-        ranges = work.ranges() if static else {}
+        seen = work.seen() if static else None
         made = {}
         for one in asked:
-            recipe, said = one, steps
-            if mixture and one.name == MIXED:
-                recipe, choice = work.chosen(one, mixture)
-                said = (*steps, choice)
-            program, plan = work.solved(recipe, ranges if one in static else None)
-            plan = replace(plan, steps=said)
+            recipe, said = one, list(steps)
+            if fit.mixture and one.name == MIXED:
+                recipe, choice = work.chosen(one, fit.mixture)
+                said.append(choice)
+            tuning = work.tuned(recipe, fit.trials) if fit.trials else DEFAULTS
+            program, plan = work.solved(recipe, tuning, seen if one in static else None)
+            plan = replace(plan, steps=tuple(filter(None, [*said, tuning.said])))
             made[one.name] = _saved(program, plan, heads, captured, source, folder)
     return made
 
@@ -116,10 +130,17 @@ class _Solving:
     samples: Sequence[tuple[Array, ...]]
     progress: Progress
 
-    def ranges(self) -> dict[str, Range]:
-        """Of activations."""
+    def seen(self) -> Observed:
+        """What the activations are."""
         self.progress.note("measuring the ranges of activations")
-        return measured_ranges(self.graph, self.samples)
+        return observed(self.graph, self.samples)
+
+    def tuned(self, recipe: Recipe, trials: int) -> Tuning:
+        """The best methods for a recipe."""
+        told = self.progress.note
+        found = tuned(self.graph, self.samples, recipe, trials=trials, told=told)
+        told(f"{recipe.name}: {found.said}")
+        return found
 
     def chosen(self, offer: Recipe, mixture: Mixture) -> tuple[Recipe, str]:
         """The best recipe of the storages that `offer` has, and what it is in a sentence."""
@@ -129,14 +150,17 @@ class _Solving:
         return choice.recipe, choice.said
 
     def solved(
-        self, recipe: Recipe, ranges: Mapping[str, Range] | None
+        self, recipe: Recipe, tuning: Tuning, seen: Observed | None
     ) -> tuple[fx.GraphModule, Plan]:
-        """The program and plan of a recipe."""
+        """The program and plan of a recipe; `seen` is for static ranges."""
 
         def told(module: str, done: int, count: int) -> None:
             self.progress.note(f"{recipe.name}: weight {done + 1} of {count}, {module}")
 
-        return solve(self.graph, self.samples, recipe, ranges=ranges, told=told)
+        ranges = seen.ranges(method=tuning.estimator) if seen else None
+        return solve(
+            self.graph, self.samples, recipe, ranges=ranges, methods=tuning.methods, told=told
+        )
 
 
 @contextmanager

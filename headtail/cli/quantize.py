@@ -38,6 +38,11 @@ __all__ = ["command"]
 @click.option(
     "--fail-on", multiple=True, help="Exit 1 if an artifact is so bad: 'agreement<.95,snr<20'."
 )
+@click.option(
+    "--tune",
+    type=COUNT,
+    help="Try so many configurations of ranges, scales, rounding and biases, and use the best.",
+)
 @click.option("--split/--no-split", default=False, help="With: cuts, heads and a tail as export.")
 @click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
@@ -51,6 +56,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     calibration_data: Path | None,
     output: Path | None,
     fail_on: tuple[str, ...],
+    tune: int | None,
     split: bool,
     runs: int,
     force: bool,
@@ -66,6 +72,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     console = Console(as_json)
     from exporters.adding import add_precisions
     from exporters.pipeline import ExportOptions, export, formats_of
+    from exporters.quantized import Fit
     from exporters.source import load_module
     from exporters.sources.bundled import from_bundle
     from exporters.sources.calibration_folder import calibrated_with
@@ -88,7 +95,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         formats=formats or formats_of(model),
         precisions=asked.precisions,
         recipes=asked.recipes,
-        mixture=asked.mixture,
+        fit=Fit(asked.mixture, tune or 0),
         split=split,
         force=force,
         runs=runs,

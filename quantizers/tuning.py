@@ -1,0 +1,127 @@
+"""The discrete choices of the solver, tuned for one network on calibration inputs held out.
+
+    half of the samples -> solve with a configuration -> dB against float on the other half
+        -> `quantizers.tuner` names the next configuration to try
+
+What is found best is then used on all samples. Where nothing is better, the defaults stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headtail.errors import UsageFault
+from headtail.metrics import finite_db, snr_db
+from headtail.tensors import Array
+from quantizers.activation_ranges import Observed, observed
+from quantizers.fitting import Methods
+from quantizers.ranges import ESTIMATORS
+from quantizers.recipe import Recipe
+from quantizers.solve import solve
+from quantizers.static_graph import reference_graph
+from quantizers.tuner import tune
+
+if TYPE_CHECKING:
+    from torch import fx
+
+__all__ = ["DEFAULTS", "Tuning", "tuned"]
+
+_SAMPLES = 32  # for fitting and judging together
+_RANGES = ("mse", *sorted(set(ESTIMATORS) - {"mse"}))
+_METHODS = {
+    "scales": ("searched", "largest"),
+    "rounding": ("path following", "nearest"),
+    "biases": ("corrected", "kept"),
+}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Methods for `quantizers.solve`, an estimator of `quantizers.ranges`, and in a sentence what
+    was tried."""
+
+    methods: Methods
+    estimator: str
+    said: str = ""
+
+
+DEFAULTS = Tuning(Methods(), _RANGES[0])
+
+
+def tuned(
+    graph: fx.GraphModule,
+    samples: Sequence[tuple[Array, ...]],
+    recipe: Recipe,
+    *,
+    trials: int,
+    told: Callable[[str], None] = lambda text: None,
+) -> Tuning:
+    """The best of at most `trials` configurations for `recipe` on a flat `graph`.
+
+    Each sample is one array per input; every second of the first 32 is held out. Raises
+    `UsageFault` for fewer than two samples, and for no trials.
+    """
+    used = samples[:_SAMPLES]
+    fit, judge = used[::2], used[1::2]
+    if not judge:
+        raise UsageFault(
+            f"{recipe.name} was to be tuned with {len(samples)} calibration samples.",
+            expected="At least two: one to fit to, another to judge by; 32 are usual.",
+            remedy="Pass more calibration inputs, or leave tuning out.",
+        )
+    static = recipe.activation_mode == "static"
+    options = {"ranges": _RANGES, **_METHODS} if static else _METHODS
+    judged = _Judged(graph, fit, judge, recipe, observed(graph, fit) if static else None)
+    truth = judged.outputs(graph)
+
+    def score(config: Mapping[str, str]) -> float:
+        found = judged.db(config, truth)
+        told(f"{recipe.name}: {', '.join(map(' '.join, config.items()))}: {found:.2f} dB")
+        return found
+
+    result = tune(options, score, trials=trials)
+    best, first = result.best, result.trials[0]
+    chosen = ", ".join(f"{choice} {option}" for choice, option in best.config.items())
+    said = (
+        f"tuned in {len(result.trials)} trials of {result.exhaustive} ({result.saved} saved): "
+        f"{chosen}; {best.score:.2f} dB on {len(judge)} calibration inputs held out, "
+        f"{first.score:.2f} by default"
+    )
+    return Tuning(_methods(best.config), best.config.get("ranges", DEFAULTS.estimator), said)
+
+
+def _methods(config: Mapping[str, str]) -> Methods:
+    first = {choice: options[0] for choice, options in _METHODS.items()}
+    scales, rounding, biases = (config[name] == first[name] for name in _METHODS)
+    return Methods(search_scales=scales, follow_path=rounding, correct_bias=biases)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Configurations solved for on `fit` and run on `judge`; `seen` for static ranges."""
+
+    graph: fx.GraphModule
+    fit: Sequence[tuple[Array, ...]]
+    judge: Sequence[tuple[Array, ...]]
+    recipe: Recipe
+    seen: Observed | None
+
+    def db(self, config: Mapping[str, str], truth: Sequence[Array]) -> float:
+        """Mean over the samples."""
+        ranges = self.seen.ranges(method=config["ranges"]) if self.seen else None
+        methods = _methods(config)
+        program, plan = solve(self.graph, self.fit, self.recipe, ranges=ranges, methods=methods)
+        pairs = zip(truth, self.outputs(reference_graph(program, plan)), strict=True)
+        return float(np.mean([finite_db(snr_db(reference=a, candidate=b)) for a, b in pairs]))
+
+    def outputs(self, graph: fx.GraphModule) -> list[Array]:
+        """All outputs of each sample in one vector."""
+        import torch
+
+        with torch.inference_mode():
+            runs = [graph(*(torch.tensor(array) for array in sample)) for sample in self.judge]
+        return [np.concatenate([value.numpy().ravel() for value in outputs]) for outputs in runs]
