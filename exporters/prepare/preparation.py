@@ -72,7 +72,7 @@ def prepare(
     `run` is how graphs are run to compare them, if not as they are.
     """
     rewrites = [(rewrite.name, rewrite.function()) for rewrite in rewrites_for(target)]
-    return apply_rewrites(graph, example, rewrites, run=run or _run)
+    return apply_rewrites(graph, example, rewrites, run=run)
 
 
 def apply_rewrites(
@@ -80,12 +80,13 @@ def apply_rewrites(
     example: Sequence[torch.Tensor],
     rewrites: Sequence[tuple[str, Callable[[fx.GraphModule], int]]],
     *,
-    run: Run = _run,
+    run: Run | None = None,
 ) -> Prepared:
     """Apply named rewrites one after the other.
 
     A rewrite that fails or changes the answer is taken back: the graph converts without it.
     """
+    run = run or _run
     current = _copy(graph)
     expected = run(current, example)
     applied: list[Applied] = []
