@@ -8,7 +8,7 @@ from headtail.errors import UsageFault
 from quantizers.candidates import stored_size
 from quantizers.mixture import NAME, Mixture, choose_recipe
 from quantizers.recipe import RECIPES, Storage
-from quantizers.sites import sites, storages
+from quantizers.sites import sites, storages, weight_of
 from quantizers.support import BACKENDS, refusal
 
 I8, I4, F16 = Storage("i8"), Storage("i4"), Storage("f16")
@@ -26,8 +26,15 @@ def weights_size(graph, recipe):
 
 
 def held_otherwise(graph):
-    """Bytes of what is no weight: here biases, and those that correction will add."""
-    return sum(4 * site.shape[0] for site in sites(graph))
+    """Bytes of what is no weight: biases, and those that correction will add; batch norms, which
+    are not folded here; and what is said about operators, which is an estimate."""
+    layers = sites(graph)
+    known = {site.weight for site in layers}
+    constants = {str(n.target) for n in graph.graph.nodes if n.op == "get_attr"} - known
+    calls = {n.name: n for n in graph.graph.nodes if n.op == "call_function"}
+    bare = [s for s in layers if len(calls[s.nodes[0]].args) < 3 or not calls[s.nodes[0]].args[2]]
+    grown = sum(4 * site.shape[0] for site in bare)
+    return sum(4 * weight_of(graph, n).numel() for n in constants) + grown + 1200 * len(calls)
 
 
 def test_a_budget_of_bytes_is_kept_and_used(graph, samples):
