@@ -6,11 +6,15 @@ from PT2E before lowering; see `quantizers.pt2e_backend`.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+from torch import fx
 
 from exporters.entries import EntryPoints
 from exporters.lean import lean
 from exporters.metadata.executorch import constant_methods
+from exporters.prepare import prepare
 from exporters.target import Job
 from headtail.manifest import FORWARD, Coverage
 
@@ -37,8 +41,11 @@ def write(job: Job) -> Coverage | None:
             needed = job.plan.recipe.needs_calibration
             samples = read_samples(job.calibration, job.inputs) if needed else []
             # as captured: the rewrites spell operators out that are to be quantized as one
+            captured = _programs(job.captured)
             programs = dict(
-                pt2e_backend.quantize_entries(_programs(job.captured), job.plan, samples)
+                pt2e_backend.quantize_entries(
+                    captured, job.plan, samples, rewrite=partial(_prepared, job.captured)
+                )
             )
         lowered = to_edge_transform_and_lower(
             programs, partitioner=[pt2e_backend.partitioner()], constant_methods=said
@@ -50,6 +57,15 @@ def write(job: Job) -> Coverage | None:
     with job.destination.open("wb") as file:
         program.write_to_file(file)
     return taken
+
+
+def _prepared(captured: EntryPoints, quantized: fx.GraphModule) -> fx.GraphModule:
+    """What stayed float as XNNPACK takes it; layers read integers, which rewrites leave alone."""
+    from quantizers.pt2e_unrounded import run_unrounded
+
+    if captured.ranges:  # rewrites would fix the sizes
+        return quantized
+    return prepare(quantized, captured.example, "executorch", run=run_unrounded).graph
 
 
 def _programs(entries: EntryPoints) -> dict[str, torch.export.ExportedProgram]:

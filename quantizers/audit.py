@@ -1,4 +1,4 @@
-"""What a file on disk really holds: weight elements and activations by dtype, operators left float.
+"""What a file on disk really holds: weights, activations and products by dtype, what stayed float.
 
 The counts come from re-reading the artifact, never from what the quantizer said it did.
 
@@ -8,13 +8,15 @@ paddings do not. A weight that several entry points share counts once, a copy of
 *Activations* and *float operators* are those of the entry point `forward`; quantize and dequantize
 operators are not counted, nor is a weight's own dequantization. Where a format writes quantized
 operators as float ones between dequantize and quantize, what is quantized at once is an integer.
+*Products* are the multiply-accumulates of `forward`, by the dtype of what is multiplied: they are
+most of the work, whereas one norm may be written as nine tensors. Core ML's are not counted.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from headtail.errors import GateFailed, HeadtailError, IntegrityFault, UnknownName
@@ -25,8 +27,9 @@ __all__ = ["Audit", "audit"]
 
 # Of the weight elements; the rest are biases and what a stack cannot quantize.
 LEAST_WEIGHTS = 0.90
-# Of the activation tensors; float inputs, outputs and layout changes beside them are normal.
-LEAST_ACTIVATIONS = 0.50
+# Of the products, or where they are not counted of the activation tensors; float inputs, outputs
+# and layout changes beside them are normal.
+LEAST_INTEGERS = 0.50
 _SHOWN_OPERATORS = 6
 
 _READERS = {
@@ -38,23 +41,34 @@ _READERS = {
 
 @dataclass(frozen=True)
 class Audit:
-    """Counts by dtype: of weights by the keys of `quantizers.recipe.WEIGHTS`, of activations by
-    those of `headtail.tensors.DTYPES`; the format's own name for others."""
+    """Counts by dtype: of weights by the keys of `quantizers.recipe.WEIGHTS`, of activations and
+    products by those of `headtail.tensors.DTYPES`; the format's own name for others.
+
+    `remarks`: sentences of the format's about what it cannot compute in integers.
+    """
 
     weight_elements: dict[str, int]
     activation_tensors: dict[str, int]
     float_ops: dict[str, int]
+    products: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def sentence(self, recipe: Recipe) -> str:
-        """`asked w8a8, got 99.5 % int8 weights, 96.0 % int8 activations; float ops: softmax x3`."""
+        """`asked w8a8, got 99.5 % int8 weights, 96.0 % int8 activations, 99.0 % int8 products;
+        float ops: softmax x3`."""
         shares = {word: _share(self.weight_elements, word) for word in _stored(recipe)}
         said = " + ".join(f"{_percent(share)} {_word(word)}" for word, share in shares.items())
         parts = [f"{said} weights"]
         if recipe.activation_mode == "static":
             share = _share(self.activation_tensors, recipe.activations)
             parts.append(f"{_percent(share)} {_word(recipe.activations)} activations")
+        if recipe.activation_mode != "none" and self.products:
+            share = _share(self.products, recipe.activations)
+            parts.append(f"{_percent(share)} {_word(recipe.activations)} products")
         text = f"asked {recipe.name}, got {', '.join(parts)}"
-        return f"{text}; {self._floats()}" if recipe.activation_mode == "static" else text
+        floats = [self._floats()] if recipe.activation_mode == "static" else []
+        remarks = self.remarks if recipe.activation_mode != "none" else ()
+        return "; ".join([text, *floats, *remarks])
 
     def check(self, recipe: Recipe) -> None:
         """Raise `GateFailed` if the file does not hold what `recipe` asked for.
@@ -66,12 +80,13 @@ class Audit:
             return  # a program without weights holds none of another dtype
         weights = sum(_share(self.weight_elements, dtype) for dtype in _stored(recipe))
         integers = any(self.weight_elements.get(s.dtype) for s in recipe.storages if s.quantized)
-        activations = _share(self.activation_tensors, recipe.activations)
+        computed = _share(self.products or self.activation_tensors, recipe.activations)
         static = recipe.activation_mode == "static"
         held = weights >= LEAST_WEIGHTS and (integers or not recipe.quantizes)
-        if held and (not static or activations >= LEAST_ACTIVATIONS):
+        if held and (not static or computed >= LEAST_INTEGERS):
             return
-        also = f" and {LEAST_ACTIVATIONS:.0%} of the activations" if static else ""
+        what = "products" if self.products else "activations"
+        also = f" and {LEAST_INTEGERS:.0%} of the {what}" if static else ""
         raise GateFailed(
             f"The file is not {recipe.name}: {self.sentence(recipe)}.",
             expected=f"At least {LEAST_WEIGHTS:.0%} of the weight elements{also} as asked.",

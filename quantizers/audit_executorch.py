@@ -40,11 +40,43 @@ _SCALAR = {
 }  # fmt: skip
 
 
+# Operators that multiply -> where the two operands are.
+_MULTIPLYING = {
+    "XNNFullyConnected": ("input1_id", "filter_id"),
+    "XNNConv2d": ("input1_id", "filter_id"),
+    "XNNDepthwiseConv2d": ("input1_id", "filter_id"),
+    "XNNConvTranspose2d": ("input1_id", "filter_id"),
+    "XNNBatchMatrixMultiply": ("input1_id", "input2_id"),
+}
+_PORTABLE = {"convolution": (0, 1), "linear": (0, 1), "mm": (0, 1), "bmm": (0, 1), "addmm": (1, 2)}
+_PRODUCTS_OF_TWO = ("XNNBatchMatrixMultiply", "mm", "bmm", "addmm")
+_BATCHED = "batchmatrixmultiply"
+_NO_INTEGER_PRODUCT = (
+    "XNNPACK multiplies two activations (attention's batchmatrixmultiply) in float only"
+)
+
+
 class _Counts:
     def __init__(self) -> None:
         self.weights: dict[tuple[str, str], tuple[str, int]] = {}
         self.activations = Counter[str]()
         self.float_ops = Counter[str]()
+        self.products = Counter[str]()
+
+    def multiply(self, name: str, *tensors: tuple[str, list[int]]) -> None:
+        """Count the products of an operator; `tensors` are both operands and the output, each a
+        dtype and sizes."""
+        (left, _), (right, kernel), _ = tensors
+        floats = [dtype for dtype in (left, right) if dtype in _FLOATS]
+        given, out = tensors[0][1], math.prod(tensors[2][1])
+        if name in _PRODUCTS_OF_TWO:
+            count = out * given[-1]
+        elif name == "XNNConvTranspose2d":  # every input goes into a kernel's worth of outputs
+            count = math.prod(given) * math.prod(kernel) // kernel[-1]
+        else:
+            channels = kernel[-1 if name == "XNNDepthwiseConv2d" else 0]
+            count = out * math.prod(kernel) // channels
+        self.products[(floats or [left])[0]] += count
 
 
 def read(path: Path) -> Audit:
@@ -66,6 +98,8 @@ def read(path: Path) -> Audit:
         dict(sorted(weights.items())),
         dict(sorted(counts.activations.items())),
         dict(sorted(counts.float_ops.items())),
+        dict(sorted(counts.products.items())),
+        (_NO_INTEGER_PRODUCT,) if _BATCHED in counts.float_ops else (),
     )
 
 
@@ -87,6 +121,9 @@ def _count_portable(plan: Any, counts: _Counts, *, main: bool) -> None:
             name = plan.operators[call.op_index].name.removeprefix("aten::")
             if "quantize_per" not in name:
                 counts.float_ops[name] += 1
+            if name in _PORTABLE:
+                places = [call.args[place] for place in (*_PORTABLE[name], -1)]
+                counts.multiply(name, *((dtypes[i], list(tensors[i].sizes)) for i in places))
     counts.activations.update(dtypes[i] for i in used)
 
 
@@ -126,11 +163,13 @@ def _spelled_out(match: re.Match[str]) -> str:
 
 def _count_delegate(graph: dict[str, Any], counts: _Counts, *, main: bool) -> None:
     dtypes: dict[int, str] = {}
+    sizes: dict[int, list[int]] = {}
     for item in graph["xvalues"]:
         value = item["xvalue_union"]
         value = value.get("tensor_value", value)
         name = value["datatype"].removeprefix("xnn_datatype_")
         dtype = dtypes[value["id_out"]] = _XNNPACK.get(name, name)
+        sizes[value["id_out"]] = value["dims"]
         constant = graph["constant_data"][value["constant_buffer_idx"]]
         if value["constant_buffer_idx"] and value["num_dims"]:
             key = ("named", constant["named_key"] or f"{constant['offset']}")
@@ -142,3 +181,6 @@ def _count_delegate(graph: dict[str, Any], counts: _Counts, *, main: bool) -> No
             kind, output = node["xnode_union_type"], node["xnode_union"].get("output_id")
             if kind != "XNNConvert" and dtypes.get(output) in _FLOATS:
                 counts.float_ops[kind.removeprefix("XNN").lower()] += 1
+            if kind in _MULTIPLYING:
+                places = [node["xnode_union"][p] for p in _MULTIPLYING[kind]]
+                counts.multiply(kind, *((dtypes[i], sizes[i]) for i in (*places, output)))

@@ -22,6 +22,11 @@ _NAMES = {
 }  # fmt: skip
 _FLOATS = ("f16", "f32", "f64")
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+# Operators that multiply -> where the two inputs are.
+_MULTIPLYING = {
+    "CONV_2D": (0, 1), "DEPTHWISE_CONV_2D": (0, 1), "FULLY_CONNECTED": (0, 1),
+    "TRANSPOSE_CONV": (2, 1), "BATCH_MATMUL": (0, 1),
+}  # fmt: skip
 
 
 def read(path: Path) -> Audit:
@@ -36,7 +41,12 @@ def read(path: Path) -> Audit:
         )
     model = litert_file.open_model(data)
     subgraph = model.subgraphs[_forward(model)]
-    return Audit(_weights(model), _activations(model, subgraph), _float_ops(model, subgraph))
+    return Audit(
+        _weights(model),
+        _activations(model, subgraph),
+        _float_ops(model, subgraph),
+        _products(model, subgraph),
+    )
 
 
 def _forward(model: Any) -> int:
@@ -97,3 +107,33 @@ def _float_ops(model: Any, subgraph: Any) -> dict[str, int]:
         and any(_dtype(subgraph.tensors[int(i)]) in _FLOATS for i in op.outputs)
     )
     return dict(sorted(counts.items()))
+
+
+def _products(model: Any, subgraph: Any) -> dict[str, int]:
+    """A weight that is read as integers is multiplied with integers: inputs that are float are
+    rounded by the kernel."""
+    counts = Counter[str]()
+    for op in subgraph.operators:
+        name = operator_name(model, op)
+        if name not in _MULTIPLYING:
+            continue
+        left, right = (subgraph.tensors[int(op.inputs[place])] for place in _MULTIPLYING[name])
+        out = subgraph.tensors[int(op.outputs[0])]
+        dtypes = [_dtype(left), _dtype(right)]
+        rounded = dtypes[0] in _FLOATS and dtypes[1] not in _FLOATS
+        floats = [dtype for dtype in dtypes if dtype in _FLOATS]
+        dtype = "i8" if rounded else (floats or dtypes)[0]
+        counts[dtype] += _multiplied(name, op, _sizes(left), _sizes(right), _sizes(out))
+    return dict(sorted(counts.items()))
+
+
+def _multiplied(name: str, op: Any, left: list[int], right: list[int], out: list[int]) -> int:
+    if name == "BATCH_MATMUL":
+        return math.prod(out) * left[-2 if op.builtinOptions.adjX else -1]
+    if name == "TRANSPOSE_CONV":  # every input goes into a kernel's worth of outputs
+        return math.prod(left) * math.prod(right) // right[-1]
+    return math.prod(out) * math.prod(right) // right[-1 if name.startswith("DEPTHWISE") else 0]
+
+
+def _sizes(tensor: Any) -> list[int]:
+    return [] if tensor.shape is None else [int(size) for size in tensor.shape]

@@ -7,7 +7,7 @@ weights and scales of the shared part are the same by construction and the `.pte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from headtail.errors import ConversionFailed, UsageFault
@@ -49,14 +49,19 @@ HONOURS = frozenset(name for name, recipe in RECIPES.items() if refusal(recipe) 
 
 
 def quantize_entries(
-    entries: Mapping[str, ExportedProgram], plan: Plan, calibration: Sequence[Sequence[Array]]
+    entries: Mapping[str, ExportedProgram],
+    plan: Plan,
+    calibration: Sequence[Sequence[Array]],
+    *,
+    rewrite: Callable[[fx.GraphModule], fx.GraphModule] = lambda graph: graph,
 ) -> Mapping[str, ExportedProgram]:
     """Quantize `entries` as `plan` says: `forward`, and heads that compute a part of it.
 
     Weights take the plan's levels and scales; a plan without grids rounds to nearest. Static ranges
     are the plan's, by name of the value in `forward`; integer values that it does not name are
     measured on `calibration`, one array per input and sample. Heads take the inputs of `forward` in
-    the same order and are matched by what they compute. Raises `UsageFault` for a recipe this
+    the same order and are matched by what they compute. `rewrite` is given each quantized entry, to
+    write what stayed float as the runtime likes it. Raises `UsageFault` for a recipe this
     format does not honour, for no `forward` or no samples, and `ConversionFailed` for a head that
     computes what `forward` does not.
     """
@@ -81,7 +86,7 @@ def quantize_entries(
         for name, program in entries.items():
             # cutting leaves the float weights behind, so forward is cut at its outputs too
             part = cut(whole, [_counterpart(whole, value, renamed) for value in returns[name]])
-            made[name] = torch.export.export(part, program.example_inputs[0])
+            made[name] = torch.export.export(rewrite(part), program.example_inputs[0])
     return made
 
 

@@ -2,7 +2,8 @@
 
 A window's relative position bias is a table indexed with constants, a sine embedding is arithmetic
 on arange: per image they give the same values each time, with operators that phones delegate
-badly (index, sin, cumsum). What is larger than 16 MiB stays computed.
+badly (index, sin, cumsum). What is larger than 16 MiB stays computed, and integers stay integers:
+dequantizing a weight is the runtime's to do.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ def _is_constant(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
     if node.op != "call_function":
         return False
     if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+        return False
+    if getattr(node.target, "namespace", "") == "quantized_decomposed":
         return False
     return all(operand in values for operand in node.all_input_nodes)
 

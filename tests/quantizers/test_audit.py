@@ -17,6 +17,25 @@ def test_the_sentence_says_asked_and_got():
     assert clean.sentence(recipe("w8a8")).endswith("; no float ops")
 
 
+PRODUCTS = Audit({"i8": 100}, {"f32": 90, "i8": 10}, {"bmm": 2}, {"f32": 20, "i8": 80}, ("No bmm",))
+
+
+def test_products_count_before_tensors():
+    # a norm may be written as nine tensors; what an operator multiplies is most of the work
+    PRODUCTS.check(recipe("w8a8"))
+    assert PRODUCTS.sentence(recipe("w8a8")) == (
+        "asked w8a8, got 100.0 % int8 weights, 10.0 % int8 activations, 80.0 % int8 products; "
+        "float ops: bmm x2; No bmm"
+    )
+    assert PRODUCTS.sentence(recipe("w8a8d")) == (
+        "asked w8a8d, got 100.0 % int8 weights, 80.0 % int8 products; No bmm"
+    )
+    assert PRODUCTS.sentence(recipe("w8")) == "asked w8, got 100.0 % int8 weights"
+    floats = Audit({"i8": 100}, {"i8": 90, "f32": 10}, {}, {"f32": 51, "i8": 49})
+    with pytest.raises(GateFailed, match="50% of the products as asked"):
+        floats.check(recipe("w8a8"))
+
+
 def test_many_kinds_of_float_ops_are_counted_not_listed():
     floats = {f"op{i}": 1 for i in range(9)}
     sentence = Audit({"i8": 1}, {"i8": 1}, floats).sentence(recipe("w8a8"))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from headtail.errors import UsageFault
 from headtail.metrics import snr_db
@@ -79,6 +80,15 @@ def test_static_integers_leave_no_float_operator(quantized):
     found = audit(quantized["w8a8"], "litert")
     assert found.float_ops == {}
     assert found.activation_tensors["f32"] == 2  # the input and the output
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("fp32", "f32"), ("w8", "f32"), ("w8a8", "i8"), ("w8a8d", "i8")]
+)
+def test_products_are_counted_as_torch_counts_them(quantized, net, samples, name, dtype):
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        net(torch.from_numpy(samples[0][0]))
+    assert audit(quantized[name], "litert").products == {dtype: flops.get_total_flops() // 2}
 
 
 @pytest.mark.parametrize("name", NAMES)

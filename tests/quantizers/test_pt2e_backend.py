@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from headtail.errors import ConversionFailed, IntegrityFault, UsageFault
 from headtail.metrics import snr_db
@@ -105,12 +106,15 @@ def test_quantized_programs_follow_the_model(quantized, net, samples):
             assert snr_db(reference=reference, candidate=output_of(quantized[name], array)) > 15
 
 
-def test_the_file_is_integer_and_runs_as_the_programs_do(quantized, files, samples):
+def test_the_file_is_integer_and_runs_as_the_programs_do(quantized, files, net, samples):
     from executorch.runtime import Runtime
 
     found = audit(files["all"], "executorch")
     found.check(recipe("w8a8"))
     assert found.weight_elements == {"i32": 114, "i8": 21_864}
+    with FlopCounterMode(display=False) as flops, torch.no_grad():
+        net(torch.from_numpy(samples[0][0]))
+    assert found.products == {"i8": flops.get_total_flops() // 2}
     program = Runtime.get().load_program(str(files["all"]))
     assert program.method_names == set(quantized)
     for name in quantized:

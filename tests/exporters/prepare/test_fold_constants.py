@@ -38,3 +38,21 @@ def test_a_large_value_stays_computed(monkeypatch):
     assert rewritten(Grown(), (torch.randn(1, 3, 1000),), "fold_constants")[1] == 0
     monkeypatch.setattr(fold_constants, "_MOST_BYTES", 12_000)
     assert rewritten(Grown(), (torch.randn(1, 3, 1000),), "fold_constants")[1] == 1
+
+
+def test_integers_stay_integers():
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401  # registers the operators
+
+    class Held(nn.Module):
+        levels: torch.Tensor
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("levels", torch.ones(3, 4, dtype=torch.int8))
+
+        def forward(self, x):
+            read = torch.ops.quantized_decomposed.dequantize_per_tensor
+            return x @ read(self.levels, 0.5, 0, -128, 127, torch.int8).T
+
+    graph, _ = rewritten(Held(), (torch.randn(2, 4),), "fold_constants")
+    assert targets(graph)["quantized_decomposed"] == 1
