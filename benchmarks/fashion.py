@@ -19,6 +19,7 @@ and whether they are met. The pictures are those of the Debian package dataset-f
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -29,7 +30,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,12 +39,18 @@ from benchmarks.fashion_data import CLASSES, normalised, read_set
 from exporters.prove import size_of
 from exporters.versions import tool_versions
 from headtail.quality import assess
+from quantizers.recipe import RECIPES, Recipe
+
+if TYPE_CHECKING:
+    from exporters.options import ExportOptions
 
 FORMATS = {"executorch": "pte", "litert": "tflite", "coreml": "mlpackage"}
 NETS = ("mobile", "vit")
 FOUR_BITS = ("w4", "w4b32", "p4")
 PRECISIONS = ("fp32", "w8", "w8a8", "w8a8d", *FOUR_BITS)
 CALIBRATION, EVALUATION, SEED = 64, 200, 0
+# Depthwise kernels, the first layer and the smallest weights keep 8 bits, as with four bits.
+TWO_BITS = Recipe("w2", "i2", rules=RECIPES["w4"].rules)
 GOALS = {"w8a8": 0.003, "four_bits": 0.010, "two_bits_finetuned": 0.030}
 ACCURACY = {"mobile": 0.91, "vit": 0.88}  # of the float32 networks
 NOTES = (
@@ -54,10 +61,10 @@ NOTES = (
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONWARNINGS": "ignore"}
 
 
-def calibration() -> Any:
-    """Training pictures to calibrate with, float32 (64, 1, 28, 28), drawn from a seed."""
+def calibration(count: int) -> Any:
+    """Training pictures to calibrate with, float32 (count, 1, 28, 28), drawn from a seed."""
     pictures, _ = read_set("train")
-    chosen = np.random.default_rng(SEED).permutation(len(pictures))[:CALIBRATION]
+    chosen = np.random.default_rng(SEED).permutation(len(pictures))[:count]
     return normalised(pictures[chosen])
 
 
@@ -65,29 +72,62 @@ def trained(net: str, folder: Path) -> dict[str, Any]:
     """Child process: the network's weights in the folder, and its answers to the test pictures."""
     import torch
 
-    from benchmarks.fashion_nets import load, train
+    from benchmarks.fashion_nets import train
 
     torch.set_num_threads(1)
-    start = time.perf_counter()
-    train(net, *read_set("train"), folder / f"{net}.safetensors")
-    seconds = time.perf_counter() - start
-    module = load(net, folder / f"{net}.safetensors")
+    kept, start = folder / f"{net}.safetensors", time.perf_counter()
+    train(net, *read_set("train"), kept)
+    return {**reference(net, folder), "seconds": round(time.perf_counter() - start, 1)}
+
+
+def reference(net: str, folder: Path) -> dict[str, Any]:
+    """The trained network's answers to the test pictures, one by one as files get them, kept."""
+    import torch
+
+    from benchmarks.fashion_nets import load
+
+    kept = folder / f"{net}.safetensors"
+    module = load(net, kept)
     pictures, labels = read_set("t10k")
     with torch.inference_mode():
         answers = [module(torch.from_numpy(one[None])).numpy() for one in normalised(pictures)]
     logits = np.concatenate(answers)
     np.save(folder / f"{net}.reference.npy", logits)
     said = {"network": net, "weights": sum(p.numel() for p in module.parameters())}
-    accuracy = float((logits.argmax(1) == labels).mean())
-    return {**said, "accuracy": accuracy, "n": len(labels), "seconds": round(seconds, 1)}
+    said |= {"sha256": hashlib.sha256(kept.read_bytes()).hexdigest()}
+    return {**said, "accuracy": float((logits.argmax(1) == labels).mean()), "n": len(labels)}
 
 
 def exported(net: str, folder: Path) -> list[dict[str, Any]]:
     """Child process: our files, in one bundle, each judged."""
+    from exporters.options import ExportOptions
+
+    bundle = folder / f"{net}.bundle"
+    options = ExportOptions(bundle, tuple(FORMATS), PRECISIONS, **_EXPORT)
+    return _judged_export(net, folder, options, samples=CALIBRATION)
+
+
+def two_bits(net: str, folder: Path) -> list[dict[str, Any]]:
+    """Child process: weights of 2 bits but for the tender ones, as solved for, judged."""
+    from exporters.options import ExportOptions
+    from quantizers.support import refusal
+
+    bundle = folder / f"{net}.two_bits.bundle"
+    formats = tuple(name for name in FORMATS if refusal(name, TWO_BITS) is None)
+    options = ExportOptions(bundle, formats, (TWO_BITS.name,), recipes=(TWO_BITS,), **_EXPORT)
+    return _judged_export(net, folder, options, samples=CALIBRATION)
+
+
+_EXPORT: dict[str, Any] = {"split": False, "force": True, "rebuild": True, "runs": 1}
+
+
+def _judged_export(
+    net: str, folder: Path, options: ExportOptions, *, samples: int
+) -> list[dict[str, Any]]:
+    """The rows of an export that is fitted to so many training pictures, without their labels."""
     import torch
 
     from benchmarks.fashion_nets import load
-    from exporters.options import ExportOptions
     from exporters.pipeline import export
     from exporters.source import from_module
 
@@ -99,15 +139,11 @@ def exported(net: str, folder: Path) -> list[dict[str, Any]]:
         (torch.from_numpy(inputs[0]),),
         name=net,
         labels=CLASSES,
-        calibration=list(calibration()[:, None]),
+        calibration=list(calibration(samples)[:, None]),
         evaluation=list(inputs[:EVALUATION]),
         eval_labels=labels[:EVALUATION],
     )
-    bundle = folder / f"{net}.bundle"
-    options = ExportOptions(
-        bundle, tuple(FORMATS), PRECISIONS, split=False, force=True, rebuild=True, runs=1
-    )
-    result = export(source, options)
+    result, bundle = export(source, options), options.destination
     rows = []
     for row in result.rows:
         path = bundle / f"artifacts/{net}.{row.precision}.{FORMATS[row.format]}"
@@ -124,7 +160,7 @@ def of_tool(net: str, format_name: str, folder: Path) -> list[dict[str, Any]]:
     from benchmarks.fashion_nets import load
 
     torch.set_num_threads(1)
-    samples = list(calibration()[:, None])
+    samples = list(calibration(CALIBRATION)[:, None])
     to = folder / f"tool.{net}"
     to.mkdir(exist_ok=True)
     make = quant_tools.TOOLS[format_name]
@@ -152,7 +188,7 @@ def judged(kind: tuple[str, str, str], path: Path, folder: Path) -> dict[str, An
     assert found.accuracy is not None  # there are labels
     assert found.agreement is not None
     drop = found.accuracy.drop
-    row = {"network": net, "format": format_name, "precision": precision}
+    row: dict[str, Any] = {"network": net, "format": format_name, "precision": precision}
     row |= {"bytes": size_of(path), "n": found.n, "accuracy": found.accuracy.candidate}
     row |= {"drop": drop.value, "low": drop.low, "high": drop.high}
     row |= {"lost": found.accuracy.lost, "won": found.accuracy.won}
@@ -170,6 +206,7 @@ def parts(folder: Path) -> dict[str, Callable[[], Any]]:
         made[f"train.{net}"] = partial(_child, folder, "train", net)
     for net in NETS:
         made[f"ours.{net}"] = partial(_child, folder, "ours", net)
+        made[f"two_bits.{net}"] = partial(_child, folder, "two_bits", net)
         for name in FORMATS:
             made[f"tool.{net}.{name}"] = partial(_child, folder, "tool", net, name)
     return made
@@ -192,6 +229,7 @@ def _child(folder: Path, *which: str) -> Any:
 CHILDREN: Mapping[str, Callable[..., Any]] = {
     "train": trained,
     "ours": exported,
+    "two_bits": two_bits,
     "tool": of_tool,
 }
 
@@ -257,7 +295,7 @@ def main() -> int:
         which, *rest = options.part
         print(json.dumps(CHILDREN[which](*rest, folder)))
         return 0
-    whole = {"benchmark": "fashion", "calibration": CALIBRATION, "seed": SEED}
+    whole: dict[str, Any] = {"benchmark": "fashion", "calibration": CALIBRATION, "seed": SEED}
     whole |= {**measure(folder, options.only), "notes": NOTES, "threads": 1}
     tools = {name: importlib.metadata.version(name) for name in ("torchao", "ai-edge-quantizer")}
     versions = {"machine": platform.processor(), "versions": {**tool_versions(), **tools}}

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from headtail.errors import IntegrityFault, MissingDependency
 
-__all__ = ["CLASSES", "FOLDER", "SIDE", "normalised", "parse_idx", "read_set"]
+__all__ = ["CLASSES", "FOLDER", "SIDE", "Bytes", "normalised", "parse_idx", "read_set"]
 
 Bytes = npt.NDArray[np.uint8]
 FOLDER = Path("/usr/share/datasets/fashion-mnist")

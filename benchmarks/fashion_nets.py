@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.fashion_data import CLASSES, SIDE, normalised
+from benchmarks.fashion_data import CLASSES, SIDE, Bytes, normalised
 
 __all__ = ["NETS", "Net", "load", "train"]
 
@@ -127,7 +127,7 @@ class Net:
 NETS = {"mobile": Net(mobile, 10, 6e-3), "vit": Net(VisionTransformer, 12, 3e-3)}
 
 
-def train(name: str, pictures: np.ndarray, labels: np.ndarray, to: Path) -> None:  # type: ignore[type-arg]  # uint8
+def train(name: str, pictures: Bytes, labels: Bytes, to: Path) -> None:
     """Train a network of `NETS` on bytes (n, 28, 28) and labels (n,), and keep its weights."""
     from safetensors.torch import save_file
 
@@ -135,7 +135,7 @@ def train(name: str, pictures: np.ndarray, labels: np.ndarray, to: Path) -> None
     torch.use_deterministic_algorithms(mode=True)
     net, generator = NETS[name], np.random.default_rng(SEED)
     # twice as fast as channels first on a CPU
-    module = net.make().train().to(memory_format=torch.channels_last)
+    module = net.make().train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     steps = net.epochs * (len(pictures) // BATCH)
     optimizer = torch.optim.AdamW(module.parameters(), net.rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, net.rate, steps, pct_start=0.2)
@@ -164,8 +164,8 @@ def load(name: str, kept: Path) -> nn.Module:
 
 
 def _batches(
-    pictures: np.ndarray,  # type: ignore[type-arg]  # uint8
-    labels: np.ndarray,  # type: ignore[type-arg]  # uint8
+    pictures: Bytes,
+    labels: Bytes,
     generator: np.random.Generator,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One epoch in random order, pictures shifted by up to `SHIFT` pixels and maybe mirrored."""
