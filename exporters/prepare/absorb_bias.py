@@ -1,0 +1,78 @@
+"""Biases of channels that lie far from zero go to the layers that read them.
+
+One range for all channels of a value reaches from the lowest to the highest; centred, the channels
+need less. Through a ReLU this is the high-bias absorption of Nagel et al., section 4.1.3,
+https://arxiv.org/abs/1906.04721, for channels that are never below what is taken from them; what
+lies behind no such function may be centred whatever its values are, as Wei et al. do behind norms,
+https://arxiv.org/abs/2304.09145. An attention's values lose their mean so: then what its rounded
+weights lack of one is no longer missing from its output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import fx
+
+from exporters.prepare.channel_shifts import Shifts, shiftable, shifts_of
+from exporters.prepare.channel_statistics import Channel
+from exporters.prepare.channel_weights import Weights, by_input
+
+__all__ = ["absorbed"]
+
+_MARGIN = 0.25  # of the way from a channel's mean to its lowest, below it
+
+
+def absorbed(
+    graph: fx.GraphModule, seen: Mapping[str, Channel], kept: Collection[str] = ()
+) -> tuple[fx.GraphModule, dict[str, Channel], int]:
+    """A copy of `graph` with centred channels, what `seen` is of it, and how many were moved.
+
+    `kept` names values that must stay.
+    """
+    free = shiftable(graph, kept)
+    given = {}
+    for node, movable in free.channels.items():
+        if node.name in seen:
+            channel = seen[node.name]
+            centre = _spare(channel) if node in free.rectified else _middle(channel)
+            given[node] = torch.where(movable, centre, 0.0)
+    shifts = shifts_of(graph, given)
+    moved = {name: one.shifted(_like(shifts, name, one)) for name, one in seen.items()}
+    count = sum(int((shift != 0).sum()) for shift in given.values())
+    return _program(graph, given, shifts), moved, count
+
+
+def _middle(channel: Channel) -> torch.Tensor:
+    return ((channel.low + channel.high) / 2).reshape(-1)
+
+
+def _spare(channel: Channel) -> torch.Tensor:
+    """What every value of the channel has, and those of other inputs probably too."""
+    low = channel.low - _MARGIN * (channel.mean - channel.low)
+    return low.clamp(min=0).reshape(-1)
+
+
+def _program(
+    graph: fx.GraphModule, given: Mapping[fx.Node, torch.Tensor], shifts: Shifts
+) -> fx.GraphModule:
+    weights = Weights(graph)
+    for node, shift in given.items():
+        if bool(shift.any()):
+            weights.add(node, -shift)
+    for node, shift in shifts.read.items():
+        if bool(shift.any()):
+            weight = weights.of(node, 1)
+            assert weight is not None  # it is a layer
+            weights.add(node, (weight * by_input(weight, shift)).flatten(1).sum(1))
+    return weights.program()
+
+
+def _like(shifts: Shifts, name: str, channel: Channel) -> torch.Tensor:
+    """One place along every axis over which the channel's figures are."""
+    shift: torch.Tensor = next(value for node, value in shifts.of.items() if node.name == name)
+    for axis, size in enumerate(channel.low.shape):
+        if size == 1:
+            shift = shift.narrow(axis, 0, 1)
+    return shift

@@ -1,0 +1,182 @@
+"""The steps that even out channels, each kept only if inputs held out say that it helps.
+
+    channels equalized -> biases absorbed        (exporters.prepare.equalize, .absorb_bias)
+
+Neither changes what a network computes, and both change what integers make of it: a value whose
+channels all reach the end of its range leaves inputs beyond those that were calibrated with no
+room. Which of the two weighs more cannot be known from the weights. So each step is fitted to one
+half of the inputs and rehearsed on the other, the half that is least like it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+import numpy as np
+import torch
+from torch import fx
+
+from exporters.prepare.absorb_bias import absorbed
+from exporters.prepare.channel_calls import CONVOLUTIONS
+from exporters.prepare.channel_statistics import Channel, measured_channels
+from exporters.prepare.channel_ties import Channels, tied_channels
+from exporters.prepare.editing import is_call
+from exporters.prepare.equalize import Noise, equalized_weights, factors
+from exporters.prepare.preparation import EQUAL_DB
+from exporters.prepare.rehearsal import rehearsed
+from headtail.metrics import snr_db
+from headtail.tensors import Array
+from quantizers.placement import integer_values
+from quantizers.recipe import Recipe
+
+__all__ = ["Equalized", "equalized"]
+
+aten = torch.ops.aten
+Samples = Sequence[Sequence[Array]]
+_Found = tuple[fx.GraphModule, dict[str, Channel], int]
+_MOST = 32  # inputs looked at
+_LEAST = 4
+_GAIN_DB = 0.5  # less is within what other inputs would make of it
+_STEPS = {"f32": 0, "f16": 0, "i8": 255, "i16": 65534}
+
+
+@dataclass(frozen=True)
+class Equalized:
+    """The graph for one recipe, names as before, and what was done or left, in sentences."""
+
+    graph: fx.GraphModule
+    steps: tuple[str, ...]
+    changed: bool
+
+
+def equalized(
+    graph: fx.GraphModule,
+    samples: Samples,
+    recipe: Recipe,
+    *,
+    kept: Collection[str] = (),
+) -> Equalized:
+    """`graph`, flat, batch norms folded, with those of the steps that `recipe` gains from.
+
+    Each of `samples` is one array per input; fewer than four tell nothing, and nothing is done.
+    `kept` names values that must stay as they are: those that a cut hands on.
+    """
+    if len(samples) < _LEAST or not recipe.quantizes:
+        return Equalized(graph, (), changed=False)
+    trial = _Trial(graph, samples, recipe, kept)
+    trial.rehearse("equalize", trial.equalize)
+    if recipe.activation_mode != "none":
+        trial.rehearse("absorb_bias", trial.absorb)
+    return Equalized(trial.whole[0], tuple(trial.steps), changed=trial.whole[0] is not graph)
+
+
+class _Trial:
+    """A graph as fitted to half of the inputs and, step by step with it, to all of them."""
+
+    def __init__(
+        self, graph: fx.GraphModule, samples: Samples, recipe: Recipe, kept: Collection[str]
+    ) -> None:
+        self.steps: list[str] = []
+        self._recipe = recipe
+        self._kept = kept
+        self._channels = tied_channels(graph, kept)
+        self._fitted, self._judged = _halves(samples)
+        axes = _axes(graph, self._channels)
+        seen = measured_channels(graph, self._fitted, axes)
+        others = measured_channels(graph, self._judged, axes)
+        joined = {name: one.joined(others[name]) for name, one in seen.items()}
+        self._half = (graph, seen, 0)
+        self.whole: _Found = (graph, joined, 0)
+        self._best = self._rehearsed(graph)
+
+    def rehearse(self, name: str, step: Callable[[_Found], _Found]) -> None:
+        """Try a step, and keep it if it helps."""
+        half = step(self._half)
+        if not half[2]:
+            return
+        gained = self._rehearsed(half[0])
+        figures = f"{self._best:.1f} to {gained:.1f} dB on inputs held out"
+        if gained < self._best + _GAIN_DB:
+            self.steps.append(f"{name} left out: {figures}")
+            return
+        whole = step(self.whole)
+        equal = _agreement(self.whole[0], whole[0], [*self._fitted, *self._judged])
+        if equal < EQUAL_DB:
+            self.steps.append(f"{name} left out: outputs would agree to {equal:.0f} dB only")
+            return
+        self.steps.append(
+            f"{name}: {whole[2]} channels, outputs equal to {equal:.0f} dB, {figures}"
+        )
+        self._half, self.whole, self._best = half, whole, gained
+
+    def absorb(self, found: _Found) -> _Found:
+        """Centre channels."""
+        return absorbed(found[0], found[1], self._kept)
+
+    def equalize(self, found: _Found) -> _Found:
+        """Scale channels."""
+        graph, seen, _ = found
+        channels = tied_channels(graph, self._kept)
+        bits = min(storage.bits for storage in self._recipe.storages if storage.quantized)
+        noise = Noise(_STEPS[self._recipe.activations], (1 << (bits - 1)) - 1)
+        values = integer_values(graph) if noise.steps else ()
+        logs = factors(graph, channels, seen, values, noise)
+        return equalized_weights(graph, channels, logs), seen, int((logs != 0).sum())
+
+    def _rehearsed(self, graph: fx.GraphModule) -> float:
+        return mean(rehearsed(graph, self._recipe, self._fitted, self._judged))
+
+
+def _halves(samples: Samples) -> tuple[Samples, Samples]:
+    """As many of each, the first half alike in the direction in which inputs differ most.
+
+    Crops of one photo come to one side so, and a half says nothing of the other that it would not
+    say of new photos.
+    """
+    step = max(1, len(samples) // _MOST)
+    chosen = list(samples)[::step][:_MOST]
+    rows = np.stack([np.concatenate([a.reshape(-1).astype(np.float64) for a in s]) for s in chosen])
+    centred = rows - rows.mean(0)
+    _, directions = np.linalg.eigh(centred @ centred.T)
+    order = np.argsort(directions[:, -1], kind="stable")
+    middle = len(order) // 2
+    parts = (order[:middle], order[middle : 2 * middle])
+    first, second = ([chosen[index] for index in part] for part in parts)
+    return first, second
+
+
+def _axes(graph: fx.GraphModule, channels: Channels) -> dict[str, tuple[int, ...]]:
+    """Along which axes channels are told apart, for every value that figures are wanted of."""
+    values = set(integer_values(graph))
+    wanted = {node: _varying(channels.of[node]) for node in channels.of if node.name in values}
+    wanted |= {n: _varying(channels.of[n]) for pair in channels.contracted for n in pair}
+    for node in (*channels.read, *channels.made):
+        along = 1 if is_call(node, *CONVOLUTIONS, aten.group_norm.default) else -1
+        wanted[node] = (along % node.meta["val"].ndim,)
+        if node in channels.read:
+            source: fx.Node = node.args[0]  # type: ignore[assignment]  # a layer reads a node
+            wanted[source] = (along % source.meta["val"].ndim,)
+    return {node.name: axes for node, axes in wanted.items() if axes}
+
+
+def _varying(numbers: torch.Tensor) -> tuple[int, ...]:
+    return tuple(
+        axis
+        for axis, (size, stride) in enumerate(zip(numbers.shape, numbers.stride(), strict=True))
+        if size > 1 and stride and bool((numbers != numbers.narrow(axis, 0, 1)).any())
+    )
+
+
+def _agreement(before: fx.GraphModule, after: fx.GraphModule, samples: Samples) -> float:
+    """Lowest SNR in dB of any output."""
+    found = []
+    with torch.inference_mode():
+        for sample in samples:
+            inputs = [torch.tensor(array) for array in sample]
+            found += [
+                snr_db(reference=one.numpy(), candidate=other.numpy())
+                for one, other in zip(before(*inputs), after(*inputs), strict=True)
+            ]
+    return min(found)
