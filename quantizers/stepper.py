@@ -58,7 +58,8 @@ class Stepper:
                 expected=f"The network has {len(inputs)} inputs.",
                 remedy="Pass one array per input, in order.",
             )
-        tensors = [_channels_last(torch.from_numpy(array)) for array in sample]
+        # copies: an array read from a file is read-only, which torch warns about
+        tensors = [_channels_last(torch.tensor(array)) for array in sample]
         return dict(zip(inputs, tensors, strict=True)) | self.holding(self.constants)
 
     def holding(self, constants: Mapping[str, Any]) -> dict[fx.Node, Any]:

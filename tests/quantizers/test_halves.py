@@ -82,6 +82,14 @@ def test_without_static_ranges_only_means_are_looked_at(graph):
     assert found.means_db is not None
 
 
+def test_arrays_of_a_file_are_read_only(graph):
+    """Which torch would warn about: a warning is an error here."""
+    samples = pictures(2, 1)
+    for (array,) in samples:
+        array.flags.writeable = False
+    assert agreement_of_halves(graph, samples).means_db is not None
+
+
 @pytest.mark.parametrize("static", [True, False])
 def test_one_sample_is_too_few_to_tell(graph, static):
     found = agreement_of_halves(graph, pictures(1, 1), static=static)
