@@ -26,6 +26,11 @@ def _db(value: float) -> str:
     return f"{value:.1f}"
 
 
+def _power(value: float) -> str:
+    digits, _, exponent = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(exponent)}"
+
+
 NUMBERS: Mapping[str, Callable[[float], str]] = {
     "bytes": lambda value: f"{value:,.0f}",
     "count": lambda value: f"{value:,}",
@@ -37,7 +42,7 @@ NUMBERS: Mapping[str, Callable[[float], str]] = {
     "seconds": lambda value: f"{value:.1f}",
     "share": lambda value: f"{value:.3f}",
     "signed": lambda value: f"{value:+.3f}" if abs(value) >= 5e-4 else "0.000",
-    "small": lambda value: f"{value:.2g}" if value >= 1e-4 or value == 0 else f"{value:.0e}",
+    "small": lambda value: f"{value:.2g}" if value >= 1e-4 or value == 0 else _power(value),
     "spread": lambda value: f"{value:.3g}",
 }
 

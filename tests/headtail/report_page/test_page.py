@@ -345,7 +345,8 @@ def test_numbers_are_written_for_people():
     assert number(-400.0, "db") == "\N{MINUS SIGN}\N{INFINITY}"
     assert number(18_649_611, "mb") == "18.65"
     assert number(0.0, "small") == "0"
-    assert number(7.7e-12, "small") == "8e\N{MINUS SIGN}12"
+    assert number(7.7e-12, "small") == "7.7e\N{MINUS SIGN}12"
+    assert number(9.4e-05, "small") == "9.4e\N{MINUS SIGN}5"
     assert number(4631000, "count") == "4,631,000"
     assert Spot({"a": [None]})["a"][0].show("db") == (
         '<data value="null" data-at="[&quot;a&quot;, &quot;0&quot;]">\N{EN DASH}</data>'
