@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headtail.tensors import Array
 from quantizers.fitting import Methods, fitted
 from quantizers.plan import Grid, Plan, Range
 from quantizers.recipe import Recipe, Storage
-from quantizers.sites import Site, replace_weight, sites, storages, weight_of
+from quantizers.sites import Site, replace_weight, sites, storages
 from quantizers.static_graph import affine
+from quantizers.stepper import Stepper
 
 if TYPE_CHECKING:
     from torch import Tensor, fx
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Methods", "Told", "solve"]
 
 Told = Callable[[str, int, int], None]
+_Values = list[dict["fx.Node", Any]]  # what nodes give, by sample
 _EXACT = 32  # bits: such weights stay what they are
 
 
@@ -63,17 +64,6 @@ def solve(
     return made, Plan(recipe, twin.grids, dict(ranges or {}))
 
 
-@dataclass(frozen=True)
-class _Value:
-    """What a node gives, one entry per sample, in both runs.
-
-    Both are the same list until the first thing that is quantized.
-    """
-
-    true: list[Any]
-    seen: list[Any]
-
-
 class _Twin:
     """Both runs through one graph, and what is solved for on the way."""
 
@@ -89,91 +79,65 @@ class _Twin:
         self.grids: dict[str, Grid] = {}
         self.weights: dict[str, Tensor] = {}
         self.biases: dict[str, Tensor] = {}
-        self._graph = graph
+        self._stepper = Stepper.of(graph)
         self._layers = layers
         self._chosen = chosen
         self._steps = steps
         self._methods = methods
         self._told = told
-        self._values: dict[fx.Node, _Value] = {}
 
     def run(self, samples: Sequence[Sequence[Array]]) -> None:
-        """Through all nodes, each on all samples; values go when nothing needs them any more."""
-        nodes = list(self._graph.graph.nodes)
-        last = {source: node for node in nodes for source in node.all_input_nodes}
-        inputs = iter(zip(*samples, strict=True))
-        for node in nodes:
-            if node.op == "output":
-                break
-            value = self._value(node, inputs, len(samples))
+        """Through all nodes, each on all samples; both runs share what nothing has changed."""
+        true = [self._stepper.start(tuple(sample)) for sample in samples]
+        seen = [dict(values) for values in true]
+        for node in self._stepper.nodes:
+            if node.op == "call_function":
+                self._step(node, true, seen)
             if node.name in self._steps:
-                steps = self._steps[node.name]
-                value = replace(value, seen=[_rounded(seen, *steps) for seen in value.seen])
-            self._values[node] = value
-            for source in node.all_input_nodes:
-                if last[source] is node:
-                    del self._values[source]
+                for values in seen:
+                    values[node] = _rounded(values[node], *self._steps[node.name])
 
-    def _value(self, node: fx.Node, inputs: Any, count: int) -> _Value:
-        import torch
-
-        if node.op == "placeholder":
-            # copies: an array read from a file is read-only, which torch warns about
-            given = [torch.tensor(array) for array in next(inputs)]
-            return _Value(given, given)
-        if node.op == "get_attr":
-            held = [weight_of(self._graph, str(node.target))] * count
-            return _Value(held, held)
-        arguments = [self._arguments(node, index, "true") for index in range(count)]
-        true = [_call(node, *given) for given in arguments]
+    def _step(self, node: fx.Node, true: _Values, seen: _Values) -> None:
+        results = [self._stepper.call(node, values) for values in true]
+        changed = results
         if node.name in self._layers:
-            return _Value(true, self._layer(node, true))
-        sources = [self._values[source] for source in node.all_input_nodes]
-        if all(value.true is value.seen for value in sources):
-            return _Value(true, true)
-        arguments = [self._arguments(node, index, "seen") for index in range(count)]
-        return _Value(true, [_call(node, *given) for given in arguments])
+            changed = self._layer(node, results, seen)
+        elif any(true[0][source] is not seen[0][source] for source in node.all_input_nodes):
+            changed = [self._stepper.call(node, values) for values in seen]
+        for run, given in ((true, results), (seen, changed)):
+            for values, result in zip(run, given, strict=True):
+                self._stepper.keep(node, result, values)
 
-    def _arguments(self, node: fx.Node, index: int, which: str) -> tuple[list[Any], dict[str, Any]]:
-        from torch import fx
-
-        args, kwargs = fx.node.map_arg(
-            (node.args, node.kwargs), lambda source: getattr(self._values[source], which)[index]
-        )
-        return list(args), dict(kwargs)
-
-    def _layer(self, node: fx.Node, true: list[Any]) -> list[Any]:
+    def _layer(self, node: fx.Node, true: list[Tensor], seen: _Values) -> list[Tensor]:
         """Fit the layer's weight at its first use and correct its bias at each; its new outputs."""
-
         site = self._layers[node.name]
-        place = 0 if "embedding" in site.kinds else 1
         if site.weight not in self.weights:
             self._told(site.module, len(self.weights), len(self._chosen))
-            self.weights[site.weight] = self._stored(node, site, node.args[1 - place])
-        values = self.weights[site.weight]
-        seen = []
-        for index in range(len(true)):
-            args, kwargs = self._arguments(node, index, "seen")
-            args[place] = values
-            seen.append(_call(node, args, kwargs))
+            read: Any = node.args[1 if "embedding" in site.kinds else 0]
+            inputs = [values[read] for values in seen]
+            self.weights[site.weight] = self._stored(node, site, inputs)
+        held = self._stepper.holding({site.weight: self.weights[site.weight]})
+        found = [self._stepper.call(node, values | held) for values in seen]
         if not self._methods.correct_bias or "embedding" in site.kinds:
-            return seen
-        return self._corrected(node, true, seen)
+            return found
+        return self._corrected(node, true, found, seen[0])
 
-    def _stored(self, node: fx.Node, site: Site, read: Any) -> Tensor:
+    def _stored(self, node: fx.Node, site: Site, inputs: Sequence[Tensor]) -> Tensor:
         """The weight's values in its storage, fitted to what the call reads."""
         import torch
 
-        weight, storage = weight_of(self._graph, site.weight), self._chosen[site.weight]
+        weight: Tensor = self._stepper.constants[site.weight].contiguous()
+        storage = self._chosen[site.weight]
         if not storage.quantized:
             return weight.half().float()
-        inputs = self._values[read].seen
         grid = fitted(node, weight, inputs, site, storage, self._methods)
         self.grids[site.weight] = grid
         return torch.from_numpy(grid.values())
 
-    def _corrected(self, node: fx.Node, true: list[Tensor], seen: list[Tensor]) -> list[Tensor]:
-        """The mean error of each output channel into the bias."""
+    def _corrected(
+        self, node: fx.Node, true: list[Tensor], seen: list[Tensor], values: Mapping[fx.Node, Any]
+    ) -> list[Tensor]:
+        """The mean error of each output channel into the bias, which is among `values`."""
         import torch
 
         rank = true[0].ndim
@@ -181,15 +145,11 @@ class _Twin:
         others = [axis for axis in range(rank) if axis != channel]
         means = [(t - s).double().mean(others) for t, s in zip(true, seen, strict=True)]
         shift = torch.stack(means).mean(0)
-        before = node.args[2] if len(node.args) > 2 else None
-        old = 0.0 if before is None else self._values[before].true[0].double()  # type: ignore[index]  # a node
+        before: Any = node.args[2] if len(node.args) > 2 else None
+        old = 0.0 if before is None else values[before].double()
         self.biases[node.name] = (old + shift).float()
         wide = shift.float().reshape([-1 if axis == channel else 1 for axis in range(rank)])
         return [value + wide for value in seen]
-
-
-def _call(node: fx.Node, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    return node.target(*args, **kwargs)  # type: ignore[operator]  # of a call_function
 
 
 def _rounded(value: Tensor, scale: float, zero_point: int, integers: str) -> Tensor:

@@ -83,7 +83,11 @@ class Stepper:
 
     def step(self, node: fx.Node, values: dict[fx.Node, Any]) -> None:
         """Add what a call returns to `values`, and forget what it was the last to read."""
-        values[node] = self.call(node, values)
+        self.keep(node, self.call(node, values), values)
+
+    def keep(self, node: fx.Node, result: Any, values: dict[fx.Node, Any]) -> None:
+        """Add what a call has returned, and forget what it was the last to read."""
+        values[node] = result
         for gone in self.spent.get(node, ()):
             del values[gone]
 
