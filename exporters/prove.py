@@ -40,7 +40,8 @@ class Protocol:
 class Observation:
     """`outputs[entry][sample][output]`, `Timing` by entry point, weight elements by real dtype.
 
-    `compared` says what was compared with the float32 file, "" if there was none.
+    `compared` says what was compared with the float32 file, "" if there was none; `audit` what the
+    file holds.
     """
 
     outputs: dict[str, list[list[Array]]]
@@ -49,6 +50,7 @@ class Observation:
     version: str
     dtypes: dict[str, int]
     compared: str = ""
+    audit: str = ""
 
 
 def size_of(path: Path) -> int:
@@ -105,6 +107,7 @@ def observe(
         event["version"],
         event["dtypes"],
         event["compared"],
+        event["audit"],
     )
 
 

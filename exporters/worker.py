@@ -285,6 +285,7 @@ def _observed(request: RunRequest) -> Mapping[str, Any]:
         "timings": timings,
         "version": runtime.probe().version,
         "dtypes": dict(found.weight_elements),
+        "audit": found.sentence(request.recipe),
         "compared": compared,
     }
 

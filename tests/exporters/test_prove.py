@@ -53,6 +53,7 @@ def test_every_entry_point_is_timed_on_the_host(observation):
     assert observation.load_ms > 0
     assert observation.version
     assert observation.dtypes["f32"] > 0
+    assert observation.audit == "asked fp32, got 100.0 % float32 weights"
 
 
 @pytest.mark.slow
