@@ -19,7 +19,7 @@ from exporters.prepare.channel_shifts import Shifts, shiftable, shifts_of
 from exporters.prepare.channel_statistics import Channel
 from exporters.prepare.channel_weights import Weights, by_input
 
-__all__ = ["absorbed"]
+__all__ = ["absorbed", "shifted_program"]
 
 _MARGIN = 0.25  # of the way from a channel's mean to its lowest, below it
 
@@ -39,13 +39,15 @@ def absorbed(
             centre = _spare(channel) if node in free.rectified else _middle(channel)
             given[node] = torch.where(movable, centre, 0.0)
     shifts = shifts_of(graph, given)
-    moved = {name: one.shifted(_like(shifts, name, one)) for name, one in seen.items()}
+    lacks = {node.name: shift for node, shift in shifts.of.items()}
+    moved = {name: one.shifted(one.along(lacks[name])) for name, one in seen.items()}
     count = sum(int((shift != 0).sum()) for shift in given.values())
-    return _program(graph, given, shifts), moved, count
+    return shifted_program(graph, given, shifts), moved, count
 
 
 def _middle(channel: Channel) -> torch.Tensor:
-    return ((channel.low + channel.high) / 2).reshape(-1)
+    low, high = channel.reach()
+    return ((low + high) / 2).reshape(-1)
 
 
 def _spare(channel: Channel) -> torch.Tensor:
@@ -54,9 +56,13 @@ def _spare(channel: Channel) -> torch.Tensor:
     return low.clamp(min=0).reshape(-1)
 
 
-def _program(
+def shifted_program(
     graph: fx.GraphModule, given: Mapping[fx.Node, torch.Tensor], shifts: Shifts
 ) -> fx.GraphModule:
+    """A copy of `graph` whose layers and norms give less by `given`, and whose readers know.
+
+    Names stay; layers that had no bias may get one.
+    """
     weights = Weights(graph)
     for node, shift in given.items():
         if bool(shift.any()):
@@ -67,12 +73,3 @@ def _program(
             assert weight is not None  # it is a layer
             weights.add(node, (weight * by_input(weight, shift)).flatten(1).sum(1))
     return weights.program()
-
-
-def _like(shifts: Shifts, name: str, channel: Channel) -> torch.Tensor:
-    """One place along every axis over which the channel's figures are."""
-    shift: torch.Tensor = next(value for node, value in shifts.of.items() if node.name == name)
-    for axis, size in enumerate(channel.low.shape):
-        if size == 1:
-            shift = shift.narrow(axis, 0, 1)
-    return shift

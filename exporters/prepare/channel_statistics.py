@@ -13,6 +13,8 @@ from headtail.tensors import Array
 
 __all__ = ["Channel", "measured_channels"]
 
+_DEVIATIONS = 6.0
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -26,10 +28,33 @@ class Channel:
     mean: torch.Tensor
     variance: torch.Tensor
 
+    def reach(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Lowest and highest, or further out where other inputs may come to.
+
+        Extremes of some dozens of inputs are too small for channels that these hardly excited.
+        Equalized to them, such channels are clipped on other photos: EfficientNet-Lite0 lost 5 dB.
+        """
+        far = _DEVIATIONS * self.variance.sqrt()
+        low = torch.where(self.low < 0, torch.minimum(self.low, self.mean - far), self.low)
+        high = torch.where(self.high > 0, torch.maximum(self.high, self.mean + far), self.high)
+        return low, high
+
     def shifted(self, by: torch.Tensor) -> Channel:
         """Of the value less `by`, which broadcasts."""
         moved = {name: getattr(self, name) - by for name in ("low", "high", "mean")}
         return replace(self, **moved)
+
+    def divided(self, by: torch.Tensor) -> Channel:
+        """Of the value over `by`, which is positive and broadcasts."""
+        scaled = {name: getattr(self, name) / by for name in ("low", "high", "mean")}
+        return replace(self, **scaled, variance=self.variance / by.square())
+
+    def along(self, value: torch.Tensor) -> torch.Tensor:
+        """`value`, one number for each element, at one place along every axis gone over."""
+        for axis, size in enumerate(self.low.shape):
+            if size == 1:
+                value = value.narrow(axis, 0, 1)
+        return value
 
     def joined(self, other: Channel) -> Channel:
         """Of both's inputs, as many for each."""

@@ -30,7 +30,7 @@ from exporters.prepare.channel_statistics import Channel
 from exporters.prepare.channel_ties import Channels
 from exporters.prepare.channel_weights import Weights
 
-__all__ = ["Noise", "equalized_weights", "factors"]
+__all__ = ["Noise", "equalized_channels", "equalized_weights", "factors"]
 
 aten = torch.ops.aten
 _MOST = math.log(64.0)  # a factor further from 1 would only move the trouble elsewhere
@@ -89,6 +89,8 @@ def factors(
     named = {node.name: node for node in channels.of}
     held = [_value(named[n], channels, seen[n]) for n in values if n in named and n in seen]
     held = [one for one in held if bool((one.numbers != 0).any())]
+    if not held and not reads:  # nothing depends on a factor
+        return torch.zeros(channels.classes + 1, dtype=torch.double)
     logs = torch.zeros(channels.classes + 1, dtype=torch.double, requires_grad=True)
     optimizer = torch.optim.Adam([logs], lr=_RATE)
     best, found = math.inf, logs.detach().clone()
@@ -116,6 +118,14 @@ def equalized_weights(
     for node, numbers in channels.read.items():
         weights.multiply(node, _factor(logs, numbers))
     return weights.program()
+
+
+def equalized_channels(
+    channels: Channels, seen: Mapping[str, Channel], logs: torch.Tensor
+) -> dict[str, Channel]:
+    """What `seen` is then."""
+    numbers = {node.name: found for node, found in channels.of.items()}
+    return {n: one.divided(_factor(logs, one.along(numbers[n]))) for n, one in seen.items()}
 
 
 def _factor(logs: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
@@ -152,16 +162,9 @@ def _largest(values: torch.Tensor) -> torch.Tensor:
 
 
 def _value(node: fx.Node, channels: Channels, seen: Channel) -> _Value:
-    numbers = _like(channels.of[node], seen.low)
-    return _Value(numbers, seen.low.clamp(max=0), seen.high.clamp(min=0))
-
-
-def _like(numbers: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """One place along every axis that `kept` has one of."""
-    for axis, size in enumerate(kept.shape):
-        if size == 1:
-            numbers = numbers.narrow(axis, 0, 1)
-    return numbers
+    numbers = seen.along(channels.of[node])
+    low, high = seen.reach()
+    return _Value(numbers, low.clamp(max=0), high.clamp(min=0))
 
 
 def _read(
@@ -208,6 +211,6 @@ def _importance(
         powers = [one.variance + one.mean.square() for one in pair]
         whole = max(float((powers[0] * powers[1]).sum()), 1e-30)
         for node, other in ((left, powers[1]), (right, powers[0])):
-            numbers = _like(channels.of[node], other)
+            numbers = seen[node.name].along(channels.of[node])
             found.index_add_(0, numbers.reshape(-1) % len(found), other.reshape(-1) / whole)
     return found

@@ -20,13 +20,15 @@ from torch import fx
 
 from exporters.prepare.absorb_bias import absorbed
 from exporters.prepare.channel_calls import CONVOLUTIONS
+from exporters.prepare.channel_distributions import distributions
 from exporters.prepare.channel_statistics import Channel, measured_channels
 from exporters.prepare.channel_ties import Channels, tied_channels
 from exporters.prepare.editing import is_call
-from exporters.prepare.equalize import Noise, equalized_weights, factors
+from exporters.prepare.equalize import Noise, equalized_channels, equalized_weights, factors
 from exporters.prepare.preparation import EQUAL_DB
 from exporters.prepare.rehearsal import rehearsed
 from headtail.metrics import snr_db
+from headtail.quality.schema import Equalization
 from headtail.tensors import Array
 from quantizers.placement import integer_values
 from quantizers.recipe import Recipe
@@ -38,17 +40,23 @@ Samples = Sequence[Sequence[Array]]
 _Found = tuple[fx.GraphModule, dict[str, Channel], int]
 _MOST = 32  # inputs looked at
 _LEAST = 4
-_GAIN_DB = 0.5  # less is within what other inputs would make of it
+_RUNS = 8
+# Less is within what other inputs would make of it; fixed ranges are at home with these.
+_GAIN_DB = {"static": 1.0, "dynamic": 0.5, "none": 0.5}
 _STEPS = {"f32": 0, "f16": 0, "i8": 255, "i16": 65534}
 
 
 @dataclass(frozen=True)
 class Equalized:
-    """The graph for one recipe, names as before, and what was done or left, in sentences."""
+    """The graph for one recipe, names as before, and what was done or left, in sentences.
+
+    `distributions`: what became of the values whose channels were the most unlike, empty if nothing
+    was done.
+    """
 
     graph: fx.GraphModule
-    steps: tuple[str, ...]
-    changed: bool
+    steps: tuple[str, ...] = ()
+    distributions: tuple[Equalization, ...] = ()
 
 
 def equalized(
@@ -64,12 +72,12 @@ def equalized(
     `kept` names values that must stay as they are: those that a cut hands on.
     """
     if len(samples) < _LEAST or not recipe.quantizes:
-        return Equalized(graph, (), changed=False)
+        return Equalized(graph)
     trial = _Trial(graph, samples, recipe, kept)
     trial.rehearse("equalize", trial.equalize)
     if recipe.activation_mode != "none":
         trial.rehearse("absorb_bias", trial.absorb)
-    return Equalized(trial.whole[0], tuple(trial.steps), changed=trial.whole[0] is not graph)
+    return Equalized(trial.whole[0], tuple(trial.steps), trial.distributions())
 
 
 class _Trial:
@@ -81,12 +89,14 @@ class _Trial:
         self.steps: list[str] = []
         self._recipe = recipe
         self._kept = kept
-        self._channels = tied_channels(graph, kept)
+        channels = tied_channels(graph, kept)
         self._fitted, self._judged = _halves(samples)
-        axes = _axes(graph, self._channels)
+        self._values = set(integer_values(graph))
+        axes = _axes(channels, self._values)
         seen = measured_channels(graph, self._fitted, axes)
         others = measured_channels(graph, self._judged, axes)
         joined = {name: one.joined(others[name]) for name, one in seen.items()}
+        self._first = (graph, joined)
         self._half = (graph, seen, 0)
         self.whole: _Found = (graph, joined, 0)
         self._best = self._rehearsed(graph)
@@ -97,8 +107,8 @@ class _Trial:
         if not half[2]:
             return
         gained = self._rehearsed(half[0])
-        figures = f"{self._best:.1f} to {gained:.1f} dB on inputs held out"
-        if gained < self._best + _GAIN_DB:
+        if gained < self._best + _GAIN_DB[self._recipe.activation_mode]:
+            figures = f"{self._best:.1f} dB on inputs held out would be {gained:.1f}"
             self.steps.append(f"{name} left out: {figures}")
             return
         whole = step(self.whole)
@@ -106,6 +116,7 @@ class _Trial:
         if equal < EQUAL_DB:
             self.steps.append(f"{name} left out: outputs would agree to {equal:.0f} dB only")
             return
+        figures = f"{self._best:.1f} to {gained:.1f} dB on inputs held out"
         self.steps.append(
             f"{name}: {whole[2]} channels, outputs equal to {equal:.0f} dB, {figures}"
         )
@@ -121,19 +132,29 @@ class _Trial:
         channels = tied_channels(graph, self._kept)
         bits = min(storage.bits for storage in self._recipe.storages if storage.quantized)
         noise = Noise(_STEPS[self._recipe.activations], (1 << (bits - 1)) - 1)
-        values = integer_values(graph) if noise.steps else ()
-        logs = factors(graph, channels, seen, values, noise)
-        return equalized_weights(graph, channels, logs), seen, int((logs != 0).sum())
+        logs = factors(graph, channels, seen, self._values if noise.steps else (), noise)
+        then = equalized_channels(channels, seen, logs)
+        return equalized_weights(graph, channels, logs), then, int((logs != 0).sum())
+
+    def distributions(self) -> tuple[Equalization, ...]:
+        """Before and after all that was kept."""
+        graph, seen = self._first
+        if self.whole[0] is graph:
+            return ()
+        now = self.whole[1]
+        changed = {n for n, one in seen.items() if not torch.equal(one.low, now[n].low)}
+        chosen = {name: seen[name] for name in changed & self._values}
+        return distributions(graph, self.whole[0], chosen, self._fitted)
 
     def _rehearsed(self, graph: fx.GraphModule) -> float:
         return mean(rehearsed(graph, self._recipe, self._fitted, self._judged))
 
 
 def _halves(samples: Samples) -> tuple[Samples, Samples]:
-    """As many of each, the first half alike in the direction in which inputs differ most.
+    """Two halves that are both of all kinds, with what is alike on one side.
 
-    Crops of one photo come to one side so, and a half says nothing of the other that it would not
-    say of new photos.
+    Inputs in the order of the direction in which they differ most, a run of neighbours to one half,
+    the next to the other: crops of one photo are no new photo to each other.
     """
     step = max(1, len(samples) // _MOST)
     chosen = list(samples)[::step][:_MOST]
@@ -141,15 +162,13 @@ def _halves(samples: Samples) -> tuple[Samples, Samples]:
     centred = rows - rows.mean(0)
     _, directions = np.linalg.eigh(centred @ centred.T)
     order = np.argsort(directions[:, -1], kind="stable")
-    middle = len(order) // 2
-    parts = (order[:middle], order[middle : 2 * middle])
-    first, second = ([chosen[index] for index in part] for part in parts)
-    return first, second
+    runs = np.array_split(order, _RUNS)
+    halves = [[chosen[index] for run in runs[start::2] for index in run] for start in (0, 1)]
+    return halves[0], halves[1]
 
 
-def _axes(graph: fx.GraphModule, channels: Channels) -> dict[str, tuple[int, ...]]:
+def _axes(channels: Channels, values: Collection[str]) -> dict[str, tuple[int, ...]]:
     """Along which axes channels are told apart, for every value that figures are wanted of."""
-    values = set(integer_values(graph))
     wanted = {node: _varying(channels.of[node]) for node in channels.of if node.name in values}
     wanted |= {n: _varying(channels.of[n]) for pair in channels.contracted for n in pair}
     for node in (*channels.read, *channels.made):

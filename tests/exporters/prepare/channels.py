@@ -17,21 +17,19 @@ class Inverted(nn.Module):
         super().__init__()
         self.activate = activate
         self.stem = nn.Conv2d(3, width, 3, 2, 1)
-        blocks = [
-            [
-                nn.Conv2d(width, 3 * width, 1),
-                nn.Conv2d(3 * width, 3 * width, 3, padding=1, groups=3 * width),
-                nn.Conv2d(3 * width, width, 1),
-            ]
-            for _ in range(2)
-        ]
-        self.blocks = nn.ModuleList(nn.ModuleList(block) for block in blocks)
+        wide = 3 * width
+        self.expand = nn.ModuleList(nn.Conv2d(width, wide, 1) for _ in range(2))
+        self.spatial = nn.ModuleList(
+            nn.Conv2d(wide, wide, 3, padding=1, groups=wide) for _ in range(2)
+        )
+        self.project = nn.ModuleList(nn.Conv2d(wide, width, 1) for _ in range(2))
         self.classify = nn.Linear(width, 10)
 
     def forward(self, x):
         x = self.stem(x)
-        for expand, spatial, project in self.blocks:
-            x = x + project(self.activate(spatial(self.activate(expand(x)))))
+        for index in range(2):
+            wide = self.activate(self.expand[index](x))
+            x = x + self.project[index](self.activate(self.spatial[index](wide)))
         return self.classify(x.mean((2, 3)))
 
 
