@@ -73,7 +73,7 @@ def test_a_file_that_is_not_what_it_should_be_is_refused(
     with pytest.raises(fault, match=words) as caught:
         observe(
             path,
-            ("litert", precision),
+            ("litert", RECIPES[precision]),
             captured.entries,
             photo_source.evaluation.samples[:1],
             folder=tmp_path / "work",
