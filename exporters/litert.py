@@ -12,6 +12,7 @@ from exporters.lean import lean
 from exporters.metadata import Metadata
 from exporters.metadata.litert import embed
 from exporters.target import Job
+from headtail.manifest import FORWARD
 from headtail.tensors import Array
 
 __all__ = ["write"]
@@ -30,7 +31,9 @@ def write(job: Job) -> None:
         job.destination.write_bytes(float_file.read_bytes())
     else:
         samples = _calibration(job) if asked.needs_calibration else {}
-        litert_backend.quantize_file(float_file, job.destination, job.plan, samples)
+        litert_backend.quantize_file(
+            float_file, job.destination, job.plan, samples, program=job.captured.graphs[FORWARD]
+        )
     if job.metadata is not None:  # last, since quantizing writes the file anew
         job.destination.write_bytes(_described(job.destination.read_bytes(), job.metadata))
 

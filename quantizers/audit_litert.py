@@ -11,6 +11,7 @@ from headtail.errors import IntegrityFault
 from headtail.manifest import FORWARD
 from quantizers import litert_file
 from quantizers.audit import Audit
+from quantizers.litert_backend import MEASURED_RANGES
 from quantizers.litert_file import operator_name
 
 __all__ = ["read"]
@@ -46,7 +47,14 @@ def read(path: Path) -> Audit:
         _activations(model, subgraph),
         _float_ops(model, subgraph),
         _products(model, subgraph),
+        _remarks(litert_file.note(model, data, MEASURED_RANGES)),
     )
+
+
+def _remarks(measured: str) -> tuple[str, ...]:
+    if not measured:
+        return ()
+    return (f"{measured} tensors have ranges measured on the file: the plan has no such value",)
 
 
 def _forward(model: Any) -> int:

@@ -18,13 +18,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headtail.errors import UnknownName, UsageFault
 from headtail.tensors import Array
 from quantizers import (
     litert_file,
     litert_match,
+    litert_planned,
     litert_ranges,
     litert_static,
     litert_weights,
@@ -35,7 +36,13 @@ from quantizers.plan import Plan
 from quantizers.ranges import ESTIMATORS
 from quantizers.recipe import Recipe, Storage
 
-__all__ = ["Written", "quantize_file", "refusal"]
+if TYPE_CHECKING:
+    from torch import fx
+
+__all__ = ["MEASURED_RANGES", "Written", "quantize_file", "refusal"]
+
+# Note in a file: how many tensors have ranges that the plan does not have.
+MEASURED_RANGES = "HEADTAIL_MEASURED_RANGES"
 
 # Operators whose constants are weights -> what rules call them.
 _KINDS = {
@@ -48,11 +55,13 @@ _LAYOUT_ONLY = ("PAD", "PADV2", "RESHAPE", "TRANSPOSE")
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a plan: its grids found in the file (all of them), and channels whose weights
-    got a larger scale than the plan's because their bias would not have fitted."""
+    """What became of a plan: its grids found in the file (all of them), channels whose weights got
+    a larger scale than the plan's because their bias would not have fitted, and tensors whose
+    static range was measured on the file."""
 
     grids: int
     widened_channels: int
+    measured_tensors: int = 0
 
 
 def refusal(recipe: Recipe) -> str | None:
@@ -86,15 +95,19 @@ def quantize_file(
     plan: Plan,
     calibration: Mapping[str, Sequence[Sequence[Array]]],
     *,
+    program: fx.GraphModule | None = None,
     ranges: str = "mse",
 ) -> Written:
     """Write `source`, a float file with one or more signatures, to `destination` by `plan`.
 
     `source` was converted from the program that the plan belongs to. `calibration` maps each
-    signature to its samples, each one array per input in order; it is read only for static ranges,
-    which are estimated by `ranges`, a name of `quantizers.ranges`. Entry points calibrated
-    on the same samples share every constant. Raises `UsageFault` for a recipe this format does not
-    honour, for a signature without samples, and for a grid that is no constant of the file.
+    signature to its samples, each one array per input in order; it is read only for static ranges.
+    These are the plan's where the file computes a value of `program`, the flat graph whose names
+    the plan uses; others that a layer needs are measured, and what else has none stays float.
+    Without a program all are measured, and estimated by `ranges`, a name of `quantizers.ranges`.
+    Entry points calibrated on the same samples share every constant. Raises `UsageFault` for a
+    recipe this format does not honour, for a signature without samples, and for a grid that is no
+    constant of the file.
     """
     recipe = plan.recipe
     _check(recipe, ranges)
@@ -104,13 +117,18 @@ def quantize_file(
     data, wanted = _wanted(source.read_bytes(), plan)
     model = litert_file.open_model(data)
     widened = 0
+    measured, used = None, program if plan.ranges else None
+    if recipe.activation_mode == "static":
+        measured = _measured(data, plan, calibration, (used, wanted, ranges))
     if recipe.activation_mode != "none":
-        made = _with_integers(data, recipe, wanted, _measured(data, plan, calibration, ranges))
+        made = _with_integers(data, recipe, wanted, measured)
         before, kept, model, data = model, data, litert_file.open_model(made), made
         widened = litert_static.adjust((before, kept), model, wanted)
     litert_weights.dequantized(model, data, wanted)
+    if measured is not None and used is not None and measured.tensors:
+        litert_file.add_note(model, MEASURED_RANGES, str(measured.tensors))
     destination.write_bytes(litert_file.written(model, data))
-    return Written(len(plan.grids), widened)
+    return Written(len(plan.grids), widened, measured.tensors if measured else 0)
 
 
 def _check(recipe: Recipe, ranges: str) -> None:
@@ -120,14 +138,21 @@ def _check(recipe: Recipe, ranges: str) -> None:
 
 
 def _measured(
-    data: bytes, plan: Plan, calibration: Mapping[str, Sequence[Sequence[Array]]], method: str
-) -> litert_ranges.Measured | None:
-    if plan.recipe.activation_mode != "static":
-        return None
-    samples = _samples(data, calibration)
+    data: bytes,
+    plan: Plan,
+    calibration: Mapping[str, Sequence[Sequence[Array]]],
+    how: tuple[fx.GraphModule | None, Mapping[Key, Stored], str],
+) -> litert_ranges.Measured:
+    program, wanted, method = how
+    samples, bits = _samples(data, calibration), {"i8": 8, "i16": 16}[plan.recipe.activations]
     with _quiet():
-        bits = {"i8": 8, "i16": 16}[plan.recipe.activations]
-        return litert_ranges.measure(data, samples, method, bits)
+        if program is None:
+            return litert_ranges.measure(data, samples, method=method, bits=bits)
+        given = litert_planned.planned_ranges(program, plan, data, samples, calibration)
+        layers = litert_planned.of_layers(data, wanted)
+        return litert_ranges.measure(
+            data, samples, method=method, bits=bits, given=given, layers=layers
+        )
 
 
 def _with_integers(

@@ -22,9 +22,11 @@ from headtail.manifest import FORWARD
 
 __all__ = [
     "add_buffer",
+    "add_note",
     "compact",
     "constant_bytes",
     "dtype_name",
+    "note",
     "open_model",
     "operator_code",
     "operator_name",
@@ -108,6 +110,21 @@ def add_buffer(model: Any, payload: bytes) -> int:
     buffer.data = np.frombuffer(payload, np.uint8)
     model.buffers.append(buffer)
     return len(model.buffers) - 1
+
+
+def add_note(model: Any, name: str, text: str) -> None:
+    """Keep a text of ours in the model's metadata."""
+    from ai_edge_litert.schema_py_generated import MetadataT
+
+    note = MetadataT()
+    note.name, note.buffer = name.encode(), add_buffer(model, text.encode())
+    model.metadata = [*(model.metadata or []), note]
+
+
+def note(model: Any, data: bytes, name: str) -> str:
+    """The text that `add_note` kept; "" if there is none."""
+    found = [item for item in model.metadata or [] if item.name.decode() == name]
+    return constant_bytes(data, model.buffers[found[0].buffer]).decode() if found else ""
 
 
 def compact(data: bytes) -> bytes:

@@ -22,6 +22,7 @@ class Attending(nn.Module):
         self.classify = nn.Linear(width, 10)
         for norm in (self.before, self.between):
             nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.uniform_(norm.bias, -0.5, 0.5)
 
     def forward(self, x):
         tokens = self.patches(x).flatten(2).transpose(1, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,9 +216,9 @@ def test_attention_over_many_places_keeps_its_softmax_float(tmp_path):
     quantize_file(source, path, Plan(recipe("w8a8")), {"forward": [[x] for x in inputs]})
     assert audit(path, "litert").float_ops == {"softmax": 1}
     data, samples = source.read_bytes(), {"forward": [{"args_0": x} for x in inputs]}
-    measured = litert_ranges.measure(data, samples, "mse", 8)
-    for place, coarse in ((path, measured.coarse), (without, frozenset[str]())):
-        told = litert_ranges.Measured(measured.ranges, coarse)
+    measured = litert_ranges.measure(data, samples)
+    for place, floats in ((path, measured.floats), (without, frozenset[str]())):
+        told = replace(measured, floats=floats)
         place.write_bytes(litert_static.structure(data, recipe("w8a8"), {}, told))
     # its integer kernel has steps of 1/256, and a place gets 1/300
     assert worst_db(net, path, inputs) > worst_db(net, without, inputs) + 10
