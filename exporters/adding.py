@@ -115,11 +115,19 @@ def _joined(before: Report, after: Report) -> Report:
     new = {(row.format, row.precision) for row in after.artifacts}
     rows = [row for row in before.artifacts if (row.format, row.precision) not in new]
     old, quality = before.quality or Quality(), after.quality or Quality()
+    made = {precision for _, precision in new}
+    noise = [one for one in old.noise if one.precision not in made]
+    runs = [one for one in old.sensitivity if one.storage not in made]
     kept = [one for one in old.reports if (one.format, one.precision) not in new]
     return dataclasses.replace(
         after,
         artifacts=(*rows, *after.artifacts),
         notes=tuple(dict.fromkeys((*before.notes, *after.notes))),
         conversions=before.conversions | after.conversions,
-        quality=dataclasses.replace(quality, reports=(*kept, *quality.reports)),
+        quality=dataclasses.replace(
+            quality,
+            reports=(*kept, *quality.reports),
+            noise=(*noise, *quality.noise),
+            sensitivity=(*runs, *quality.sensitivity),
+        ),
     )

@@ -71,8 +71,7 @@ def shown(manifest: Manifest | None = None, report: Report | None = None) -> tup
     return Page(to_html(found)), to_json(found)
 
 
-def test_every_number_on_the_page_is_the_json_s():
-    page, value = shown()
+def assert_numbers_are_the_json_s(page: Page, value: Any) -> None:
     assert len(page.data) > 100
     for attributes, words in page.data:
         expected = looked_up(value, json.loads(attributes["data-at"]))
@@ -81,6 +80,10 @@ def test_every_number_on_the_page_is_the_json_s():
             assert words == "\N{EN DASH}"
         else:
             assert words == number(expected, attributes["data-as"])
+
+
+def test_every_number_on_the_page_is_the_json_s():
+    assert_numbers_are_the_json_s(*shown())
 
 
 def numbers(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
