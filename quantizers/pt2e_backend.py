@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import fx
     from torch.export import ExportedProgram
 
-__all__ = ["HONOURS", "partitioner", "quantize_entries", "refusal"]
+__all__ = ["HONOURS", "partitioner", "quantize_entries", "refusal", "remark"]
 
 # EfficientNet-Lite0: 16.0 MB for 18.6 MB, and 1.8 times the time of float32 on x86-64.
 _NO_HALF = "executorch 1.5.1 stores the kernels of half-precision convolutions as float32"
@@ -42,6 +42,16 @@ def refusal(recipe: Recipe) -> str | None:
         kernels = ("i8",) if mode != "none" else ("i8", "i4")
         if storage.dtype not in kernels or storage.block:
             return f"XNNPACK has no kernels for weights of {storage}"
+    return None
+
+
+def remark(recipe: Recipe) -> str | None:
+    """What a file of `recipe` costs at run time (executorch 1.5.1 on x86-64); None: nothing."""
+    if recipe.quantizes and recipe.activation_mode == "none":
+        return (
+            "XNNPACK multiplies floats by integer weights in pointwise and linear layers only, and "
+            "not faster than by floats"
+        )
     return None
 
 

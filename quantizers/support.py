@@ -10,7 +10,7 @@ import importlib
 from headtail.errors import UnknownName, UsageFault
 from quantizers.recipe import RECIPES, Recipe
 
-__all__ = ["BACKENDS", "matrix", "needs_plan", "refusal", "require", "supported"]
+__all__ = ["BACKENDS", "matrix", "needs_plan", "refusal", "remark", "require", "supported"]
 
 BACKENDS: dict[str, str] = {
     "coreml": "quantizers.coreml_backend",
@@ -30,6 +30,14 @@ def refusal(format: str, recipe: Recipe) -> str | None:  # noqa: A002  # the fie
         raise UnknownName("format", format, BACKENDS)
     found: str | None = importlib.import_module(BACKENDS[format]).refusal(recipe)
     return found
+
+
+def remark(format: str, recipe: Recipe) -> str | None:  # noqa: A002  # the field's word
+    """What a user should know of `recipe` in `format` before waiting for it; None: nothing."""
+    if refusal(format, recipe) is not None:
+        return None
+    said = getattr(importlib.import_module(BACKENDS[format]), "remark", None)
+    return said(recipe) if said else None
 
 
 def needs_plan(format: str, recipe: Recipe) -> bool:  # noqa: A002  # the field's word

@@ -42,6 +42,54 @@ def test_a_refusal_names_who_can_and_what_this_format_can():
     )
 
 
+INTO_TABLES = "its files have no weights as indices into a table"
+NO_KERNELS = "XNNPACK has no kernels for weights of"
+# (format, recipe) -> why not, and who can: every pair that is not in the matrix
+REFUSED = {
+    ("coreml", "w8a8d"): ("no operator that takes ranges at run time", "executorch, litert"),
+    ("coreml", "w8a16"): ("quantizes activations to i8, not to i16", "litert"),
+    ("executorch", "fp16"): ("stores the kernels of half-precision convolutions", "coreml, litert"),
+    ("executorch", "w8a16"): ("no static kernels for activations of i16", "litert"),
+    ("executorch", "w4b32"): (f"{NO_KERNELS} i4 in blocks of 32", "coreml"),
+    ("executorch", "p6"): (f"{NO_KERNELS} lut6", "coreml"),
+    ("executorch", "p4"): (f"{NO_KERNELS} lut4", "coreml"),
+    ("litert", "w4b32"): ("takes scales per block only in a matrix product", "coreml"),
+    ("litert", "p6"): (INTO_TABLES, "coreml"),
+    ("litert", "p4"): (INTO_TABLES, "coreml"),
+}
+
+
+def test_every_refusal_is_tested():
+    pairs = {
+        (f, name) for f, can in support.matrix().items() for name in RECIPES if name not in can
+    }
+    assert set(REFUSED) == pairs
+
+
+@pytest.mark.parametrize("pair", REFUSED, ids="-".join)
+def test_a_refusal_says_why_and_who_can(pair):
+    reason, can = REFUSED[pair]
+    with pytest.raises(UsageFault) as caught:
+        support.require(pair[0], recipe(pair[1]))
+    assert caught.value.what.startswith(f"{pair[0]} cannot honour {pair[1]}: ")
+    assert reason in caught.value.what
+    assert caught.value.expected == f"{pair[1]} is honoured by: {can}."
+
+
+def test_what_is_slow_is_said_beforehand():
+    said = {
+        (f, name): support.remark(f, RECIPES[name])
+        for f, can in support.matrix().items()
+        for name in can
+    }
+    assert {pair for pair, text in said.items() if text} == {
+        ("executorch", "w8"), ("executorch", "w4"),
+        ("litert", "w4"), ("litert", "w8a16"), ("litert", "w8a8d"),
+    }  # fmt: skip
+    assert "2.4 times the float time" in str(said["litert", "w4"])
+    assert support.remark("coreml", RECIPES["w8a16"]) is None  # refused: nothing to add
+
+
 def test_what_a_formats_own_tool_cannot_round_needs_a_plan():
     needed = {
         f: [r for r in can if support.needs_plan(f, RECIPES[r])]
