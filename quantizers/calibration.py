@@ -159,7 +159,11 @@ def _digest(frame: Frame) -> bytes:
 def crops(
     frames: Mapping[str, Frame], *, count: int, seed: int, preprocess: Preprocess
 ) -> list[Frame]:
-    """`count` random-resized crops, each photo equally often (names in sorted order, in turn).
+    """`count` random-resized crops of the photos in turn, names in sorted order.
+
+    Every second crop shows other photos than those between, so that the halves of the set can be
+    held against each other (`quantizers.halves`). Each photo is shown equally often, but for an odd
+    number of them, of which one half has fewer. A single photo is in both.
 
     Every crop is resized to the size of which `preprocess` then takes its window,
     round(side / crop_fraction), so that preprocessing does not resample it once more: uint8
@@ -175,12 +179,14 @@ def crops(
 
     generator = np.random.default_rng(seed)
     names = sorted(frames)
+    halves = names[::2], names[1::2] or names
     fraction = preprocess.crop_fraction if preprocess.fit == "crop" else 1.0
     size = (round(preprocess.width / fraction), round(preprocess.height / fraction))
     mode = Image.Resampling[preprocess.resize.upper()]
     made = []
     for index in range(count):
-        frame = frames[names[index % len(names)]]
+        half = halves[index % 2]
+        frame = frames[half[index // 2 % len(half)]]
         check_frame(frame)
         box = _window(frame.shape[1], frame.shape[0], generator)
         image = Image.fromarray(frame).resize(size, mode, box=box)

@@ -19,6 +19,10 @@ _STAMP = (
     "Calibrated with synthetic inputs: ranges and weights are fitted to noise, and the figures of "
     "what was quantized say little about the model on real inputs."
 )
+_SINGLE = (
+    "All calibration inputs are crops of one photo: what its halves say is about that scene only. "
+    "Take some dozens of photos."
+)
 
 
 def calibrated_with(source: SourceModel, folder: Path) -> SourceModel:
@@ -50,7 +54,8 @@ def calibrated_with(source: SourceModel, folder: Path) -> SourceModel:
     said = f"crops of {len(photos)} photos in {folder.name}"
     calibration = from_arrays(samples, source=said, seed=_SEED)
     require_alike(calibration, source.evaluation)
-    return replace(source, calibration=calibration)
+    remarks = source.remarks if len(photos) > 1 else (*source.remarks, _SINGLE)
+    return replace(source, calibration=calibration, remarks=remarks)
 
 
 def _with_noise(source: SourceModel, folder: Path) -> SourceModel:

@@ -94,10 +94,15 @@ def test_crops_are_repeatable_and_of_the_size_preprocessing_crops_from(photos, p
     assert not any(np.array_equal(a, b) for a, b in zip(made[0], other, strict=True))
 
 
-def test_every_photo_is_used_equally_often_in_the_order_of_names(preprocess):
-    colours = {name: np.full((40, 60, 3), i, np.uint8) for i, name in enumerate("abc")}
-    made = crops(dict(reversed(colours.items())), count=6, seed=0, preprocess=preprocess)
-    assert [int(frame[0, 0, 0]) for frame in made] == [0, 1, 2, 0, 1, 2]
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [("abcd", "abcdabcd"), ("ab", "abababab"), ("abc", "abcbabcb"), ("a", "aaaaaaaa")],
+)
+def test_photos_take_turns_and_halves_share_none(preprocess, names, order):
+    colours = {name: np.full((40, 60, 3), ord(name), np.uint8) for name in names}
+    made = crops(dict(reversed(colours.items())), count=8, seed=0, preprocess=preprocess)
+    assert "".join(chr(frame[0, 0, 0]) for frame in made) == order
+    assert len(names) == 1 or not set(order[::2]) & set(order[1::2])
 
 
 @settings(deadline=None, max_examples=100)

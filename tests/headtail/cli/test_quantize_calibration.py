@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from exporters.source import load_module
+from exporters.sources.calibration_folder import calibrated_with
 from headtail.bundle import open_bundle, read_report
 from headtail.errors import HeadtailError, SourceFault, UsageFault
 from tests.exporters.sources.commands import run
@@ -86,6 +88,24 @@ def test_a_folder_called_synthetic_is_not_guessed_at(script, tmp_path, monkeypat
     given = ("--recipe", "w8a8", "--calibration-data", "synthetic")
     with pytest.raises(UsageFault, match="There is a folder called synthetic"):
         run("quantize", script(), *given)
+
+
+def test_a_single_photo_is_told(script, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    unit = """
+def get_preprocess():
+    return Preprocess(height=16, width=16, colour="RGB", fit="crop", crop_fraction=1.0,
+                      resize="bicubic", scale=1.0, mean=(127.0,) * 3, std=(64.0,) * 3,
+                      layout="NCHW")
+"""
+    source = load_module(str(script(more=unit)))
+    told = []
+    for name in ("a.png", "b.png"):
+        noise = np.random.default_rng(ord(name[0])).integers(0, 256, (40, 40, 3), np.uint8)
+        Image.fromarray(noise).save(folder / name)
+        told.append([r for r in calibrated_with(source, folder).remarks if "one photo" in r])
+    assert [len(found) for found in told] == [1, 0]
 
 
 def test_photos_in_other_units_than_the_evaluation_inputs_are_refused(script, tmp_path):
