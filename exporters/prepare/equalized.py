@@ -69,15 +69,20 @@ def equalized(
     """`graph`, flat, batch norms folded, with those of the steps that `recipe` gains from.
 
     Each of `samples` is one array per input; fewer than four tell nothing, and nothing is done.
-    `kept` names values that must stay as they are: those that a cut hands on.
+    `kept` names values that must stay as they are: those that a cut hands on. What fails is left
+    out, and said: the graph can be quantized without.
     """
     if len(samples) < _LEAST or not recipe.quantizes:
         return Equalized(graph)
-    trial = _Trial(graph, samples, recipe, kept)
-    trial.rehearse("equalize", trial.equalize)
-    if recipe.activation_mode != "none":
-        trial.rehearse("absorb_bias", trial.absorb)
-    return Equalized(trial.whole[0], tuple(trial.steps), trial.distributions())
+    try:
+        trial = _Trial(graph, samples, recipe, kept)
+        trial.rehearse("equalize", trial.equalize)
+        if recipe.activation_mode != "none":
+            trial.rehearse("absorb_bias", trial.absorb)
+        return Equalized(trial.whole[0], tuple(trial.steps), trial.distributions())
+    except Exception as error:  # an operator met in a form that nobody thought of
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        return Equalized(graph, (f"equalize left out: {reason}",))
 
 
 class _Trial:

@@ -108,6 +108,14 @@ def test_nothing_is_tried_without_integers_or_inputs(asked, calibration):
     assert even.steps == ()
 
 
+def test_what_fails_is_left_out_and_said(calibration):
+    graph = flat(settled(Inverted(F.relu)), IMAGE)
+    narrow = [(sample[0][:, :2],) for sample in calibration]
+    even = equalized(graph, narrow, recipe("w8a8"))
+    assert even.graph is graph
+    assert even.steps[0].startswith("equalize left out: RuntimeError: ")
+
+
 @pytest.mark.slow
 def test_values_that_a_cut_hands_on_stay(calibration):
     graph = unbalanced(flat(settled(Inverted(F.relu)), IMAGE), 1.5)
