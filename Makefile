@@ -46,6 +46,7 @@ bench: $(STAMP) $(BENCH_BUNDLE)
 	$(BIN)/python -m benchmarks.mutations
 	$(BIN)/python benchmarks/zoo.py
 	PYTHONPATH=. $(BIN)/python benchmarks/quant.py
+	PYTHONPATH=. $(BIN)/python benchmarks/fashion.py
 
 stage: $(STAMP)
 	$(BIN)/headtail stage
