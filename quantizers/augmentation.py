@@ -16,7 +16,7 @@ from headtail.tensors import Array
 
 _Image = npt.NDArray[np.float32]
 
-__all__ = ["Draws"]
+__all__ = ["Draws", "widened"]
 
 
 SHIFT = 0.1  # of the size
@@ -24,6 +24,13 @@ CONTRAST = 0.25  # standard deviation of the logarithm
 BRIGHTNESS = 0.15  # standard deviation, of the values' span
 VARIED = 0.5  # of the images, the others are taken as they are
 MIXED = 0.3  # of the varied ones
+
+
+def widened(samples: Sequence[Sequence[Array]], *, seed: int) -> list[Sequence[Array]]:
+    """The samples, and a variation of each if they are images: to solve for more than a few photos
+    show."""
+    draws = Draws(samples, np.random.default_rng(seed), augment=True)
+    return [*samples, *draws.variations()]
 
 
 class Draws:
@@ -53,6 +60,10 @@ class Draws:
         if self._images and self._generator.random() < VARIED:
             return [self._varied(self._images[index])]
         return self._samples[index]
+
+    def variations(self) -> list[Sequence[Array]]:
+        """One of each image, in order; of other samples none."""
+        return [[self._varied(image)] for image in self._images]
 
     def _varied(self, image: _Image) -> _Image:
         if self._generator.random() < MIXED:

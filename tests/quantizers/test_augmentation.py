@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantizers.augmentation import Draws
+from quantizers.augmentation import Draws, widened
 
 
 def images(channels=3):
@@ -68,3 +68,17 @@ def test_what_is_no_image_is_taken_as_it_is(sample):
     draws = Draws([sample] * 3, np.random.default_rng(0), augment=True)
     for _ in range(20):
         assert draws.next() is sample
+
+
+def test_a_set_is_widened_by_a_variation_of_each_image():
+    samples = images()
+    made = widened(samples, seed=1)
+    assert made[:4] == samples
+    assert len({sample[0].tobytes() for sample in made}) == 8
+    again = widened(samples, seed=1)
+    assert all(np.array_equal(*pair) for pair in zip(made[-1], again[-1], strict=True))
+
+
+def test_a_set_of_anything_else_stays():
+    samples = [(np.zeros((1, 12), np.float32),)] * 3
+    assert widened(samples, seed=1) == samples
