@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
+from headtail.metrics import DB_LIMIT
 from headtail.report_page.glyphs import glyph, named
 from headtail.report_page.scatter import Axis, scatter
 from headtail.report_page.spots import Spot
@@ -107,7 +108,7 @@ def _rows(one: Spot, command: Spot) -> list[str]:
     cells = [
         f"{one['bytes'].show('mb')}<small>{one['ratio'].show('ratio')}</small>",
         f"{timed.show('ms')}<small>{kind}</small>",
-        interval(faithful["db"], "db") if faithful else faithful.show("db"),
+        _faithful(faithful),
         interval(one["agreement"], "share"),
         interval(one["snr_db"], "db"),
         f"{one['snr_db_min'].show('db')}<small>of {one['n'].show('count')}</small>",
@@ -118,6 +119,14 @@ def _rows(one: Spot, command: Spot) -> list[str]:
     line = f"<tr{mark}>{row_head(one)}{judged}{figures_}</tr>"
     remark = f'<tr class="remark"><td colspan="8"><div>{"; ".join(said)}</div></td></tr>'
     return [line, remark] if said else [line]
+
+
+def _faithful(found: Spot) -> str:
+    if not found:
+        return found.show("db")
+    if found["db_min"].value >= DB_LIMIT:
+        return f"{found['db']['value'].show('db')}<small>bit-equal</small>"
+    return interval(found["db"], "db")
 
 
 def _left(coverage: Spot) -> str:

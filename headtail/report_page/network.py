@@ -143,13 +143,17 @@ def distributions(page: Spot) -> str:
     found = list(page["quality"]["equalization"])
     steps = "".join(f"<li>{step}</li>" for step in page["quality"]["steps"])
     said = (
-        f'<p class="aside">Done to the network first:</p><ul class="aside">{steps}</ul>'
+        '<p class="aside">Done to the network first, or tried and left out:</p>'
+        f'<ul class="aside">{steps}</ul>'
         if steps
         else ""
     )
+    if not found and steps:
+        left = '<p class="none">No channels were evened out, so there is nothing to compare.</p>'
+        return section("Distributions", about, left + said)
     if not found:
         what = "No tensor was recorded before and after equalization; quantizing does:"
-        return section("Distributions", about, missing(what, command=_QUANTIZE) + said)
+        return section("Distributions", about, missing(what, command=_QUANTIZE))
     charts = "".join(map(_histogram, found))
     return section("Distributions", about, f'<div class="small">{charts}</div>{said}')
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from headtail.manifest import SYNTHETIC, Manifest, SampleSet
-from headtail.quality import Halves, Quality
+from headtail.quality import Faithful, Halves, Interval, Quality
 from headtail.report import Report
 from headtail.report_page import contents, to_html
 from headtail.report_page.spots import Spot, number
@@ -367,6 +367,26 @@ def test_a_model_that_does_not_classify_is_shown_by_its_decibels():
     assert value["artifacts"][0]["snr_db"]["value"] == 400.0
     assert "SNR dB against float32" in page.text
     assert "\N{INFINITY}" in page.text
+
+
+def test_files_that_equal_their_programs_bit_for_bit_are_called_so():
+    report = full_report()
+    quality = report.quality or Quality()
+    same = Faithful(60, Interval(400.0, 400.0, 400.0), 400.0)
+    reports = tuple(dataclasses.replace(one, faithful=same) for one in quality.reports)
+    quality = dataclasses.replace(quality, reports=reports)
+    page, _ = shown(None, dataclasses.replace(report, quality=quality))
+    assert page.text.count("\N{INFINITY} bit-equal") == 2
+
+
+def test_where_channels_were_left_the_page_says_so():
+    report = full_report()
+    quality = dataclasses.replace(
+        report.quality or Quality(), equalization=(), steps=("equalize left out: because",)
+    )
+    page, _ = shown(None, dataclasses.replace(report, quality=quality))
+    assert "No channels were evened out" in page.text
+    assert "equalize left out: because" in page.text
 
 
 def test_many_programs_are_told_apart():
