@@ -123,7 +123,7 @@ def export_ours(
     """Child process: one bundle; `max_bytes` is the budget of mixed, 0 without."""
     from exporters.options import ExportOptions
     from exporters.pipeline import export
-    from exporters.quantized import USUAL, Fit
+    from exporters.quantized import USUAL, FitOptions
     from exporters.source import SourceModel, load_module
     from quantizers.mixture import Mixture
 
@@ -137,7 +137,7 @@ def export_ours(
         split=False,
         force=True,
         rebuild=True,
-        fit=Fit(Mixture(max_bytes=max_bytes)) if max_bytes else USUAL,
+        fit=FitOptions(Mixture(max_bytes=max_bytes)) if max_bytes else USUAL,
     )
     export(source, options, progress=_Spoken())
 

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-from torch import fx
 
 from exporters.entries import EntryPoints
+from exporters.quantized import Quantized
 from headtail.manifest import FORWARD
-from headtail.quality import Halves, NoiseProfile, SensitivityRun
+from headtail.quality import NoiseProfile, SensitivityRun
 from headtail.tensors import Array
-from quantizers.plan import Plan
 from quantizers.profiles import noise_profile, sensitivity_run
 from quantizers.static_graph import reference_graph
 
@@ -30,25 +27,16 @@ class Insight:
 
     noise: tuple[NoiseProfile, ...] = ()
     sensitivity: tuple[SensitivityRun, ...] = ()
-    halves: Halves | None = None
 
 
-def insight_of(
-    network: fx.GraphModule,
-    programs: Mapping[str, tuple[Path, Plan]],
-    samples: Sequence[tuple[Array, ...]],
-    *,
-    halves: Halves | None = None,
-) -> Insight:
-    """By precision, of the saved programs that were solved for on the quantizable `network`.
-
-    `samples` are the evaluation inputs, `halves` what `quantizers.halves` says of the others.
-    """
+def insight_of(planned: Mapping[str, Quantized], samples: Sequence[tuple[Array, ...]]) -> Insight:
+    """Of quantized precisions, by their names; `samples` are the evaluation inputs."""
     noise, runs = [], {}
-    for precision, (path, plan) in programs.items():
-        quantized = reference_graph(EntryPoints.read(path, {}).graphs[FORWARD], plan)
-        noise.append(noise_profile(network, quantized, samples[:INPUTS], precision=precision))
-        stored = tuple((name, grid.storage) for name, grid in plan.grids.items())
+    for precision, own in planned.items():
+        program = EntryPoints.read(own.program, {}).graphs[FORWARD]
+        quantized = reference_graph(program, own.plan)
+        noise.append(noise_profile(own.network, quantized, samples[:INPUTS], precision=precision))
+        stored = tuple((name, grid.storage) for name, grid in own.plan.grids.items())
         if stored not in runs:  # w8 and w8a8 have the same weights, or nearly
-            runs[stored] = sensitivity_run(network, plan, samples[:INPUTS])
-    return Insight(tuple(noise), tuple(runs.values()), halves)
+            runs[stored] = sensitivity_run(own.network, own.plan, samples[:INPUTS])
+    return Insight(tuple(noise), tuple(runs.values()))

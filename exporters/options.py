@@ -9,7 +9,7 @@ from pathlib import Path
 from exporters.channels_last import FORMATS as CHANNELS_LAST
 from exporters.conversion import Failure
 from exporters.processes import Limits
-from exporters.quantized import USUAL, Fit
+from exporters.quantized import USUAL, FitOptions
 from exporters.target import TARGETS
 from headtail.bundle import Bundle
 from headtail.errors import GateFailed, UsageFault
@@ -45,7 +45,7 @@ class ExportOptions:
     channels_last: bool = False
     dynamic: tuple[str, ...] = ()
     recipes: tuple[Recipe, ...] = ()
-    fit: Fit = USUAL
+    fit: FitOptions = USUAL
 
     @property
     def known(self) -> dict[str, Recipe]:

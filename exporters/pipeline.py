@@ -30,6 +30,7 @@ from exporters.digests import graph_digest
 from exporters.foreign import FORMATS as FOREIGN_FORMATS
 from exporters.foreign import export_foreign
 from exporters.graphfile import TailProgram
+from exporters.insight import insight_of
 from exporters.kept import Kept
 from exporters.metadata.documenting import metadata_of
 from exporters.options import GOLDEN_SAMPLES, ExportOptions, ExportResult, missed, require_any
@@ -47,8 +48,9 @@ from exporters.sized import prove_sizes
 from exporters.source import SourceModel
 from exporters.sources.savedmodel import ForeignModel
 from exporters.target import TARGETS
-from headtail.bundle import check_destination, write_report
+from headtail.bundle import Bundle, check_destination, write_report
 from headtail.errors import UsageFault
+from headtail.quality import Quality
 from headtail.report import Effort, Report
 
 __all__ = ["ExportOptions", "ExportResult", "export", "formats_of"]
@@ -105,28 +107,15 @@ def export(
         planned = work.planned(pairs)
         converted = work.converted(pairs, planned)
         proofs, failures, said = work.proven(pairs, planned, converted)
-        remarks += [*converted.remarks, *said]
         require_any(proofs, failures)
-        with clock.stage("pack"):
-            bundle = pack(
-                source,
-                proofs,
-                destination=options.destination,
-                force=options.force,
-                forward=captured.entries[0],
-                graph=captured.graph,
-                tail=converted.tail,
-                cuts=captured.cuts,
-                expected=converted.expected,
-                golden_samples=GOLDEN_SAMPLES,
-            )
+        bundle = work.packed(proofs, converted)
+        quality = work.judged(proofs, planned, converted)
     asked, left_out = missed(failures, options.precisions)
-    remarks += left_out
+    remarks += [*converted.remarks, *said, *_warnings(planned), *left_out]
     rows = (
         *(p.row() for p in proofs),
         *(failed_row((f.format, f.precision), f.reason) for f in failures),
     )
-    quality = quality_of(source, proofs, converted.expected, planned)
     efforts = {
         f"{c.format}.{c.precision}": Effort(c.seconds, c.peak_rss_bytes) for c in converted.done
     }
@@ -135,6 +124,11 @@ def export(
     if not asked:
         keep_export(cache, name, bundle)
     return ExportResult(bundle, rows, asked, tuple(remarks), clock.seconds)
+
+
+def _warnings(planned: Mapping[str, Quantized]) -> set[str]:
+    """What is wrong with the calibration set, which is one for all."""
+    return {own.halves.warning for own in planned.values() if own.halves.warning}
 
 
 def _as_asked(
@@ -239,6 +233,32 @@ class _Work:
                 proofs, self.captured, self.source, folder=self.folder, progress=progress
             )
         return proofs, [*converted.failures, *refused, *other], said
+
+    def packed(self, proofs: Sequence[Proof], converted: _Converted) -> Bundle:
+        """What was proven, published."""
+        options, captured = self.options, self.captured
+        with self.clock.stage("pack"):
+            return pack(
+                self.source,
+                proofs,
+                destination=options.destination,
+                force=options.force,
+                forward=captured.entries[0],
+                graph=captured.graph,
+                tail=converted.tail,
+                cuts=captured.cuts,
+                expected=converted.expected,
+                golden_samples=GOLDEN_SAMPLES,
+            )
+
+    def judged(
+        self, proofs: Sequence[Proof], planned: Mapping[str, Quantized], converted: _Converted
+    ) -> Quality:
+        """What is known of it beyond a table."""
+        with self.clock.stage("report"):
+            profiled = self.options.fit.profiles
+            insight = insight_of(planned, self.source.evaluation.samples) if profiled else None
+            return quality_of(self.source, proofs, converted.expected, planned, insight)
 
     def _captures(self, planned: Mapping[str, Quantized]) -> Captures:
         source, captured = self.source, self.captured

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def quality_of(
     planned: Mapping[str, Quantized],
     insight: Insight | None = None,
 ) -> Quality:
-    """Of the first output, which for a classifier are its scores."""
+    """Of the first output, which for a classifier are its scores; `insight` if it was asked for."""
     settings = Settings(classifies=source.task == "classification")
     truth = [outputs[0] for outputs in expected.outputs]
     picture = _pictures(source)
@@ -43,16 +44,28 @@ def quality_of(
             program_outputs=[outputs[0] for outputs in own.outputs] if own else None,
             settings=settings,
         )
+        report = replace(report, audit=proof.seen.audit)
         reports.append(with_thumbnails(report, picture, limit=KEPT) if picture else report)
     insight = insight or Insight()
-    steps = next((own.plan.steps for own in planned.values()), ())
     return Quality(
         tuple(reports),
         noise=insight.noise,
         sensitivity=insight.sensitivity,
-        steps=steps,
-        halves=insight.halves,
+        equalization=tuple(one for own in planned.values() for one in own.evened),
+        steps=_steps(planned),
+        halves=next((own.halves for own in planned.values()), None),
     )
+
+
+def _steps(planned: Mapping[str, Quantized]) -> tuple[str, ...]:
+    """What was done for all precisions, and for each."""
+    every = {name: own.plan.steps for name, own in planned.items()}
+    said: dict[str, None] = {}
+    for name, steps in every.items():
+        for step in steps:
+            common = all(step in others for others in every.values())
+            said[step if common else f"{name}: {step}"] = None
+    return tuple(said)
 
 
 def _pictures(source: SourceModel) -> Callable[[int], Frame] | None:

@@ -1,18 +1,17 @@
 """Quantized precisions: the network made quantizable, solved for, saved as programs of their own.
 
-    captured graph --rewrites, proven--> quantizable graph --solve, per precision--> program + plan
+    captured graph --rewrites, proven--> quantizable graph (exporters.quantizable)
+        for each precision: --channels evened out, where that helps--> graph
+            --solve, and what else was asked for--> program + plan
 
-The rewrites put everything that is constant per channel into the weights before or after it, so
-that what is rounded is what runs. Each precision's float program goes to every format; run by
-PyTorch, with activations rounded as its plan says, it is what the files should equal.
+Each precision's float program goes to every format; run by PyTorch, with activations rounded as its
+plan says, it is what the files should equal.
 """
 
 from __future__ import annotations
 
-import copy
-import importlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,18 +19,21 @@ from pathlib import Path
 import torch
 from torch import fx
 
-from exporters.capture import flat_graph
 from exporters.captured import Captured
 from exporters.conversion import PlannedProgram
 from exporters.entries import RANGES, EntryPoints
 from exporters.parity import reference, snrs_db
-from exporters.prepare.preparation import Prepared, apply_rewrites
+from exporters.prepare.equalized import equalized
 from exporters.progress import Progress
+from exporters.quantizable import Quantizable, quantizable, traced
 from exporters.source import SourceModel
 from exporters.target import Target
 from headtail.manifest import FORWARD
+from headtail.quality import Equalization, Halves
 from headtail.tensors import Array
 from quantizers.activation_ranges import Observed, observed
+from quantizers.finetuning import Schedule, finetune
+from quantizers.halves import compared
 from quantizers.mixture import NAME as MIXED
 from quantizers.mixture import Mixture, choose_recipe
 from quantizers.plan import Plan
@@ -40,32 +42,25 @@ from quantizers.solve import solve
 from quantizers.static_graph import reference_graph
 from quantizers.tuning import DEFAULTS, Tuning, tuned
 
-__all__ = ["USUAL", "Fit", "Quantized", "quantize_all", "unfaithful"]
-
-# What folds constants per channel into weights, whatever the format.
-_REWRITES = (
-    "drop_no_ops",
-    "fold_normalisation",
-    "fold_constants",
-    "fold_batch_norm",
-    "fuse_branches",
-    "fold_channel_scale",
-)
-
+__all__ = ["USUAL", "FitOptions", "Quantized", "quantize_all", "unfaithful"]
 
 UNLIKE_DB = 6.0  # an error of half the signal's size
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitOptions:
     """What is done for quantized precisions that is not done unasked: the budget of a recipe called
-    `mixed`, and in how many `trials` the methods are tuned for each recipe (0: not)."""
+    `mixed`, in how many `trials` the methods are tuned for each recipe, and for how many `steps`
+    the weights are trained after that (0: not). `profiles`: noise by layer and damage by weight are
+    measured for the report."""
 
     mixture: Mixture | None = None
     trials: int = 0
+    steps: int = 0
+    profiles: bool = False
 
 
-USUAL = Fit()
+USUAL = FitOptions()
 
 
 @dataclass(frozen=True)
@@ -73,6 +68,8 @@ class Quantized:
     """One precision's program and plan on disk; `heads` as `Captured.heads`, by its own names.
 
     `outputs[sample][output]`: what PyTorch says the file should give on the evaluation inputs.
+    `network` is the float graph that was solved for; `evened` what became of the values whose
+    channels were the most unlike, empty if they were left; `halves` is about the calibration set.
     """
 
     program: Path
@@ -80,6 +77,9 @@ class Quantized:
     heads: Mapping[str, tuple[str, ...]]
     plan: Plan
     outputs: list[list[Array]]
+    network: fx.GraphModule
+    halves: Halves
+    evened: tuple[Equalization, ...] = ()
 
     def files(self) -> PlannedProgram:
         """What converters read."""
@@ -93,7 +93,7 @@ def quantize_all(
     *,
     folder: Path,
     progress: Progress,
-    fit: Fit = USUAL,
+    fit: FitOptions = USUAL,
 ) -> dict[str, Quantized]:
     """Solve for those of `recipes` that move weights to a grid, by their names.
 
@@ -105,62 +105,98 @@ def quantize_all(
     if not asked or source.calibration is None or captured.ranges:
         return {}
     with _one_thread():
-        graph, heads, steps = _quantizable(captured)
-        work = _Solving(graph, source.calibration.samples, progress)
-        static = [one for one in asked if one.activation_mode == "static"]
-        seen = work.seen() if static else None
-        made = {}
-        for one in asked:
-            recipe, said = one, list(steps)
-            if fit.mixture and one.name == MIXED:
-                recipe, choice = work.chosen(one, fit.mixture)
-                said.append(choice)
-            tuning = work.tuned(recipe, fit.trials) if fit.trials else DEFAULTS
-            program, plan = work.solved(recipe, tuning, seen if one in static else None)
-            plan = replace(plan, steps=tuple(filter(None, [*said, tuning.said])))
-            made[one.name] = _saved(program, plan, heads, captured, source, folder)
-    return made
+        base, samples = quantizable(captured), source.calibration.samples
+        progress.note("looking at the activations")
+        static = any(one.activation_mode == "static" for one in asked)
+        seen = observed(base.graph, samples, static=static)
+        work = _Work(source, captured, base, seen, folder, progress)
+        return {one.name: work.quantized(one, fit) for one in asked}
 
 
 @dataclass(frozen=True)
-class _Solving:
-    """A quantizable graph, the calibration samples, and who is told."""
+class _Work:
+    """One network, made quantizable, and what its precisions are made with."""
 
-    graph: fx.GraphModule
-    samples: Sequence[tuple[Array, ...]]
+    source: SourceModel
+    captured: Captured
+    base: Quantizable
+    seen: Observed
+    folder: Path
     progress: Progress
 
-    def seen(self) -> Observed:
-        """What the activations are."""
-        self.progress.note("measuring the ranges of activations")
-        return observed(self.graph, self.samples)
+    @property
+    def samples(self) -> Sequence[tuple[Array, ...]]:
+        """The calibration inputs."""
+        assert self.source.calibration is not None  # else there is no work
+        return self.source.calibration.samples
 
-    def tuned(self, recipe: Recipe, trials: int) -> Tuning:
-        """The best methods for a recipe."""
-        told = self.progress.note
-        found = tuned(self.graph, self.samples, recipe, trials=trials, told=told)
-        told(f"{recipe.name}: {found.said}")
-        return found
+    def quantized(self, asked: Recipe, fit: FitOptions) -> Quantized:
+        """Everything about one precision."""
+        told, steps = self.progress.note, list(self.base.steps)
+        recipe = asked
+        if fit.mixture and asked.name == MIXED:
+            storages = asked.storages
+            choice = choose_recipe(self.base.graph, self.samples, fit.mixture, storages, told=told)
+            recipe = choice.recipe
+            steps.append(choice.said)
+        told(f"{recipe.name}: evening out channels")
+        even = equalized(self.base.graph, self.samples, recipe, kept=self.base.kept)
+        steps += even.steps
+        tuning = DEFAULTS
+        if fit.trials:
+            tuning = tuned(even.graph, self.samples, recipe, trials=fit.trials, told=told)
+            steps.append(tuning.said)
+        program, plan = self._solved(even.graph, recipe, tuning)
+        if fit.steps and plan.grids:  # a budget may have left every weight float
+            schedule = Schedule(fit.steps)
+            trained = finetune(
+                even.graph, (program, plan), self.samples, schedule, told=self._trained(recipe.name)
+            )
+            program, plan = trained.program, trained.plan
+            steps.append(str(trained))
+        for said in steps[len(self.base.steps) :]:
+            told(f"{recipe.name}: {said}")
+        plan = replace(plan, steps=tuple(steps))
+        return replace(self._saved(program, plan, even.graph), evened=even.distributions)
 
-    def chosen(self, offer: Recipe, mixture: Mixture) -> tuple[Recipe, str]:
-        """The best recipe of the storages that `offer` has, and what it is in a sentence."""
-        told = self.progress.note
-        choice = choose_recipe(self.graph, self.samples, mixture, offer.storages, told=told)
-        told(f"{offer.name}: {choice.said}")
-        return choice.recipe, choice.said
-
-    def solved(
-        self, recipe: Recipe, tuning: Tuning, seen: Observed | None
+    def _solved(
+        self, graph: fx.GraphModule, recipe: Recipe, tuning: Tuning
     ) -> tuple[fx.GraphModule, Plan]:
-        """The program and plan of a recipe; `seen` is for static ranges."""
+        ranges = None
+        if recipe.activation_mode == "static":
+            seen = self.seen
+            if graph is not self.base.graph:
+                self.progress.note(f"{recipe.name}: measuring the ranges of activations again")
+                seen = observed(graph, self.samples)
+            ranges = seen.ranges(method=tuning.estimator)
 
         def told(module: str, done: int, count: int) -> None:
             self.progress.note(f"{recipe.name}: weight {done + 1} of {count}, {module}")
 
-        ranges = seen.ranges(method=tuning.estimator) if seen else None
-        return solve(
-            self.graph, self.samples, recipe, ranges=ranges, methods=tuning.methods, told=told
-        )
+        return solve(graph, self.samples, recipe, ranges=ranges, methods=tuning.methods, told=told)
+
+    def _trained(self, name: str) -> Callable[[int, int, float], None]:
+        """Hears of every step, and tells of some."""
+
+        def told(done: int, count: int, loss: float) -> None:
+            if done % max(1, count // 10) == 0:
+                self.progress.note(f"{name}: step {done} of {count}, loss {loss:.4g}")
+
+        return told
+
+    def _saved(self, program: fx.GraphModule, plan: Plan, network: fx.GraphModule) -> Quantized:
+        name = plan.recipe.name
+        path, plan_path = self.folder / f"{FORWARD}.{name}.pt2", self.folder / f"{name}.plan"
+        example = EntryPoints.read(self.captured.program, {}).example
+        exported = traced(program, example)
+        torch.export.save(exported, path, extra_files={RANGES: json.dumps([])})
+        plan.write(plan_path)
+        # as converters will: names and weights are checked here
+        read = EntryPoints.read(path, self.base.heads)
+        meant = reference_graph(read.graphs[FORWARD], plan)
+        outputs = reference(meant, self.source.evaluation.samples, ()).outputs
+        halves = compared(self.seen)
+        return Quantized(path, plan_path, dict(self.base.heads), plan, outputs, network, halves)
 
 
 @contextmanager
@@ -188,67 +224,3 @@ def unfaithful(aim: Target, own: Quantized, given: list[list[Array]]) -> str:
     if min(snrs) >= gate:
         return ""
     return f"SNR {min(snrs):.1f} dB against its own program, the gate is {gate:.0f}"
-
-
-def _quantizable(
-    captured: Captured,
-) -> tuple[fx.GraphModule, dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """The rewritten graph of `forward`, the heads in its names, and what was done, in sentences."""
-    example = EntryPoints.read(captured.program, {}).example
-    values = [name for names in captured.heads.values() for name in names]
-    marked = _returning(captured.graph, values)
-    rewrites = [(n, importlib.import_module(f"exporters.prepare.{n}").rewrite) for n in _REWRITES]
-    prepared = apply_rewrites(marked, example, rewrites)
-    # traced again before anything is solved for: names must be those that converters will see
-    graph = flat_graph(_traced(prepared.graph, example))
-    output = next(node for node in graph.graph.nodes if node.op == "output")
-    returned = list(output.args[0])
-    count = len(returned) - len(values)
-    names = iter(node.name for node in returned[count:])
-    heads = {entry: tuple(next(names) for _ in kept) for entry, kept in captured.heads.items()}
-    output.args = (tuple(returned[:count]),)
-    graph.recompile()
-    return graph, heads, _sentences(prepared)
-
-
-def _returning(graph: fx.GraphModule, values: Sequence[str]) -> fx.GraphModule:
-    """A copy of the graph that returns these values of its own behind its outputs."""
-    nodes = copy.deepcopy(graph.graph)
-    named = {node.name: node for node in nodes.nodes}
-    output = next(node for node in nodes.nodes if node.op == "output")
-    output.args = ((*output.args[0], *(named[name] for name in values)),)
-    return fx.GraphModule(graph, nodes)
-
-
-def _traced(
-    graph: fx.GraphModule, example: tuple[torch.Tensor, ...]
-) -> torch.export.ExportedProgram:
-    with torch.no_grad():
-        return torch.export.export(graph, example)
-
-
-def _sentences(prepared: Prepared) -> tuple[str, ...]:
-    return tuple(
-        f"{done.name}: {done.sites} places, outputs equal to {done.snr_db:.0f} dB"
-        for done in prepared.applied
-    )
-
-
-def _saved(  # a program, and all that is saved with it
-    program: fx.GraphModule,
-    plan: Plan,
-    heads: Mapping[str, tuple[str, ...]],
-    captured: Captured,
-    source: SourceModel,
-    folder: Path,
-) -> Quantized:
-    name = plan.recipe.name
-    path, plan_path = folder / f"{FORWARD}.{name}.pt2", folder / f"{name}.plan"
-    example = EntryPoints.read(captured.program, {}).example
-    exported = _traced(program, example)
-    torch.export.save(exported, path, extra_files={RANGES: json.dumps([])})
-    plan.write(plan_path)
-    read = EntryPoints.read(path, heads)  # as converters will: names and weights are checked here
-    meant = reference_graph(read.graphs[FORWARD], plan)
-    outputs = reference(meant, source.evaluation.samples, ()).outputs
-    return Quantized(path, plan_path, dict(heads), plan, outputs)

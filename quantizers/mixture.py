@@ -144,10 +144,11 @@ def _others(graph: fx.GraphModule) -> int:
     biased = {n for n in graph.graph.nodes if n.op == "call_function" and _lacks_bias(n)}
     calls = {node for site in found for node in site.nodes}
     channels = [n.meta["val"].shape for n in biased if n.name in calls]
-    grown = sum(shape[-1] if len(shape) < 4 else shape[1] for shape in channels)
+    grown = sum(int(shape[-1] if len(shape) < 4 else shape[1]) for shape in channels)
     operators = sum(node.op == "call_function" for node in graph.graph.nodes)
-    constants = sum(weight_of(graph, name).nbytes for name in held)
-    return constants + _BIAS_BYTES * int(grown) + _OPERATOR_BYTES * operators
+    constants = sum(int(weight_of(graph, name).nbytes) for name in held)
+    total: int = constants + _BIAS_BYTES * grown + _OPERATOR_BYTES * operators
+    return total
 
 
 def _lacks_bias(node: fx.Node) -> bool:

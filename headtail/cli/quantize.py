@@ -43,6 +43,11 @@ __all__ = ["command"]
     type=COUNT,
     help="Try so many configurations of ranges, scales, rounding and biases, and use the best.",
 )
+@click.option(
+    "--finetune",
+    type=COUNT,
+    help="Train the weights for so many steps to answer as the float model does; no labels.",
+)
 @click.option("--split/--no-split", default=False, help="With: cuts, heads and a tail as export.")
 @click.option("--runs", type=COUNT, default=20, show_default=True, help="Timed runs per artifact.")
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
@@ -57,6 +62,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     output: Path | None,
     fail_on: tuple[str, ...],
     tune: int | None,
+    finetune: int | None,
     split: bool,
     runs: int,
     force: bool,
@@ -72,19 +78,18 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     console = Console(as_json)
     from exporters.adding import add_precisions
     from exporters.pipeline import ExportOptions, export, formats_of
-    from exporters.quantized import Fit
+    from exporters.quantized import FitOptions
     from exporters.source import load_module
     from exporters.sources.bundled import from_bundle
     from exporters.sources.calibration_folder import calibrated_with
     from headtail.bundle import open_bundle, read_report
     from headtail.cli.recipes import asked_for
     from headtail.cli.tables import export_json, export_lines
-    from headtail.quality import failures, parse_gates
+    from headtail.quality import parse_gates
     from headtail.report import Report
     from headtail.strictjson import to_json
-    from quantizers.mixture import NAME as MIXED
 
-    gates = parse_gates(fail_on)
+    parse_gates(fail_on)  # before any work
     asked = asked_for(recipes, max_mb=max_mb, min_agreement=min_agreement)
     bundle = open_bundle(source) if Path(source).suffix in (".bundle", ".zip") else None
     model = from_bundle(bundle) if bundle else load_module(source)
@@ -95,7 +100,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         formats=formats or formats_of(model),
         precisions=asked.precisions,
         recipes=asked.recipes,
-        fit=Fit(asked.mixture, tune or 0),
+        fit=FitOptions(asked.mixture, tune or 0, finetune or 0, profiles=True),
         split=split,
         force=force,
         runs=runs,
@@ -104,15 +109,8 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
         result = add_precisions(bundle, model, options, progress=console)
     else:
         result = export(model, options, progress=console)
-    report = Report.from_json(read_report(result.bundle))
-    reports = report.quality.reports if report.quality else ()
-    sizes = {(row.format, row.precision): row.bytes for row in result.rows}
-    made = [one for one in reports if (one.format, one.precision) in sizes]
-    judged = [(one, sizes[one.format, one.precision]) for one in made]
-    failed = failures(gates, judged)
-    failed += failures(parse_gates(asked.budget), [j for j in judged if j[0].precision == MIXED])
+    quality = Report.from_json(read_report(result.bundle)).quality
+    failed = asked.failures(result.rows, quality.reports if quality else (), fail_on)
     console.lines([*export_lines(result), *failed])
-    console.finish(
-        export_json(result) | {"quality": to_json(report.quality), "failed_gates": failed}
-    )
+    console.finish(export_json(result) | {"quality": to_json(quality), "failed_gates": failed})
     return 0 if result.complete and not failed else 1

@@ -18,11 +18,10 @@ from exporters.parity import judge
 from exporters.progress import Quiet
 from exporters.prove import Observation
 from exporters.quality import quality_of
-from exporters.quantized import _quantizable, quantize_all
+from exporters.quantized import quantize_all
 from exporters.target import target
 from headtail.errors import TensorMismatch
 from headtail.manifest import FORWARD
-from quantizers.halves import agreement_of_halves
 from quantizers.recipe import RECIPES
 
 
@@ -44,7 +43,7 @@ def proven(captured, expected):
             1,
             aim,
             judge(aim, precision, expected, {FORWARD: outputs}, classifies=True),
-            Observation({FORWARD: outputs}, {}, 1.0, "2.0", {}),
+            Observation({FORWARD: outputs}, {}, 1.0, "2.0", {}, audit=f"asked {precision}"),
         )
 
     return proof
@@ -72,6 +71,7 @@ def test_good_is_against_the_model_and_faithful_against_the_program(
     assert rounded.faithful.n == 6
     assert rounded.faithful.db_min > 100
     assert 25 < rounded.snr_db_min < 80  # what eight bits cost, whatever the runtime adds
+    assert (exact.audit, rounded.audit) == ("asked fp32", "asked w8")
     assert rounded.snr_db_min == proofs[1].judgement.agreement.snr_db_min
 
 
@@ -128,18 +128,20 @@ def test_outputs_of_another_shape_are_refused(photo_source, proven, expected, pl
 
 @pytest.mark.parametrize("precision", ["w8", "w8a8"])
 def test_what_is_known_of_layers_weights_and_the_set_is_in_the_report(
-    photo_source, captured, proven, expected, planned, precision
+    photo_source, proven, expected, planned, precision
 ):
     own = planned["w8"]
-    network, _, _ = _quantizable(captured)
-    halves = agreement_of_halves(network, photo_source.calibration.samples)
-    programs = {"w8": (own.program, own.plan), precision: (own.program, own.plan)}
-    known = insight_of(network, programs, photo_source.evaluation.samples, halves=halves)
+    programs = {"w8": own, precision: own}
+    known = insight_of(programs, photo_source.evaluation.samples)
     proofs = [proven("w8", own.outputs)]
     found = quality_of(photo_source, proofs, expected, planned, known)
     assert [one.precision for one in found.noise] == list(programs)
     assert len(found.sensitivity) == 1  # the same weights twice
-    assert found.halves == halves
+    assert found.halves is not None
+    assert (found.halves.count, found.halves.ranges_db) == (
+        len(photo_source.calibration.samples),
+        None,
+    )
     layers = [one.layer for one in found.noise[0].layers]
     assert layers == [one.layer for one in found.sensitivity[0].layers]
     assert "stem.0" in layers

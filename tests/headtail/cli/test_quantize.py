@@ -149,3 +149,24 @@ def test_a_bundle_without_its_program_cannot_be_quantized(model, photos, tmp_pat
     run("export", model, *given, "-o", out)
     with pytest.raises(UsageFault, match="holds no program"):
         run("quantize", out, "--recipe", "w8", "--calibration-data", photos)
+
+
+@pytest.mark.slow
+def test_tuning_training_and_a_budget_are_told_and_kept(model, photos, tmp_path):
+    out = tmp_path / "small.bundle"
+    given = ("--recipe", "w4,mixed", "--max-mb", ".012", "--format", "litert", "--runs", 2)
+    more = ("--tune", 2, "--finetune", 2, "--calibration-data", photos)
+    found = run("quantize", model, *given, *more, "-o", out)
+    steps = found["quality"]["steps"]
+    for precision in ("w4", "mixed"):
+        said = [step for step in steps if step.startswith(f"{precision}: ")]
+        assert any("tuned in 2 trials of 8 (6 saved)" in step for step in said)
+        assert any("finetuned" in step for step in said)
+    assert any("weights" in step and "bytes" in step for step in steps)
+    manifest = open_bundle(out).manifest
+    assert {a.precision: a.bytes <= 12_000 for a in manifest.artifacts}["mixed"]
+    assert manifest.recipes["mixed"]["weights"] == "i8"
+    assert found["failed_gates"] == []
+    small = ("--recipe", "mixed", "--max-mb", ".0001", *more[4:])
+    with pytest.raises(UsageFault, match="bytes"):
+        run("quantize", model, *small, "-o", tmp_path / "none.bundle")
