@@ -152,7 +152,8 @@ def convert_all(  # noqa: PLR0913  # what a conversion needs, none of it optiona
         )
         done, failed = outcome(format_name, wanted, events)
         cache.keep(captures, done)
-        return [*found, *done], failed
+        order = list(paths)
+        return sorted([*found, *done], key=lambda one: order.index(one.recipe)), failed
 
     formats = sorted({f for f, _ in pairs}, key=_ORDER.index)
     with ThreadPoolExecutor(max_workers=min(len(formats), os.cpu_count() or 1)) as pool:

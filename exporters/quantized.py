@@ -109,7 +109,7 @@ def quantize_all(
         progress.note("looking at the activations")
         static = any(one.activation_mode == "static" for one in asked)
         seen = observed(base.graph, samples, static=static)
-        work = _Work(source, captured, base, seen, folder, progress)
+        work = _Work(source, captured, base, seen, compared(seen), folder, progress)
         return {one.name: work.quantized(one, fit) for one in asked}
 
 
@@ -121,6 +121,7 @@ class _Work:
     captured: Captured
     base: Quantizable
     seen: Observed
+    halves: Halves
     folder: Path
     progress: Progress
 
@@ -195,8 +196,9 @@ class _Work:
         read = EntryPoints.read(path, self.base.heads)
         meant = reference_graph(read.graphs[FORWARD], plan)
         outputs = reference(meant, self.source.evaluation.samples, ()).outputs
-        halves = compared(self.seen)
-        return Quantized(path, plan_path, dict(self.base.heads), plan, outputs, network, halves)
+        return Quantized(
+            path, plan_path, dict(self.base.heads), plan, outputs, network, self.halves
+        )
 
 
 @contextmanager

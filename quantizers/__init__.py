@@ -1,12 +1,12 @@
-"""Recipes, calibration, the three plain back-ends, and the audit that re-reads what they wrote.
+"""Recipes, and everything between a float graph and a file whose numbers are what was planned.
 
-    recipe.py        what to quantize, as data        support.py   which format honours which recipe
-    calibration.py   real inputs and where they came from; crops of photos
-    litert_backend.py    a float .tflite in, a quantized .tflite out (after conversion)
-    pt2e_backend.py      exported programs in, quantized programs out (before lowering)
-    coreml_backend.py    a Core ML model in, one with compressed weights out (after conversion)
-    litert_file.py, coreml_file.py   what further entry points cost, made small
-    audit.py             counts the dtypes that a file on disk really holds
-
-Each back-end is its stack's plain path with that stack's defaults; none is tuned.
+    recipe.py, recipe_file.py   what to quantize, as data      support.py   which format honours what
+    mixture.py                  a recipe chosen within a budget: sensitivity, candidates, allocate
+    calibration*.py, halves.py  real inputs, where they came from, and whether they are enough
+    activation_ranges.py, ranges.py, placement.py    which values become integers, and over what range
+    solve.py, fitting.py, rounding.py, palette.py    weights onto grids, layer by layer: a `Plan`
+    tuning.py, finetuning.py    other methods, and training without labels, on request
+    static_graph.py             the program that every file should equal
+    litert_*, pt2e_*, coreml_*  one back-end per format, which stores the plan's own numbers
+    audit*.py, profiles.py      what a file on disk really holds; noise by layer, damage by weight
 """

@@ -32,7 +32,7 @@ __all__ = ["command"]
 @click.option(
     "--calibration-data",
     type=click.Path(path_type=Path),
-    help="Folder of photos; the source's own calibration inputs by default.",
+    help="Folder of photos, or the word synthetic for noise; the source's own inputs by default.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NAME.bundle to write.")
 @click.option(
