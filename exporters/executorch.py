@@ -7,16 +7,18 @@ from PT2E before lowering; see `quantizers.pt2e_backend`.
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
-import torch
-from torch import fx
-
-from exporters.entries import EntryPoints
 from exporters.lean import lean
 from exporters.metadata.executorch import constant_methods
-from exporters.prepare import prepare
 from exporters.target import Job
 from headtail.manifest import FORWARD, Coverage
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx
+
+    from exporters.entries import EntryPoints
 
 __all__ = ["write"]
 
@@ -61,6 +63,7 @@ def write(job: Job) -> Coverage | None:
 
 def _prepared(captured: EntryPoints, quantized: fx.GraphModule) -> fx.GraphModule:
     """What stayed float as XNNPACK takes it; layers read integers, which rewrites leave alone."""
+    from exporters.prepare import prepare
     from quantizers.pt2e_unrounded import run_unrounded
 
     if captured.ranges:  # rewrites would fix the sizes
@@ -69,6 +72,8 @@ def _prepared(captured: EntryPoints, quantized: fx.GraphModule) -> fx.GraphModul
 
 
 def _programs(entries: EntryPoints) -> dict[str, torch.export.ExportedProgram]:
+    import torch
+
     with torch.no_grad():
         return {
             name: torch.export.export(graph, entries.example, dynamic_shapes=entries.dynamic_shapes)
