@@ -22,7 +22,7 @@ from headtail.strictjson import from_json
 from headtail.tensors import TensorSpec
 from quantizers.calibration import CalibrationSet, require_calibration
 from quantizers.recipe import DEFAULTS, RECIPES, Recipe, recipe
-from quantizers.support import needs_plan, refusal, require, supported
+from quantizers.support import needs_plan, refusal, remark, require, supported
 
 __all__ = [
     "ONLY_BY_NAME",
@@ -84,6 +84,8 @@ def plan_conversions(
         if precisions and not held
     ]
     remarks += [f"{f} {p} is left out: its program cannot be solved for" for f, p in unsolved]
+    told = {(f, p): remark(f, known[p]) for f, p in pairs if p in precisions}
+    remarks += [f"{f} {p}: {said}" for (f, p), said in told.items() if said]
     if not precisions and calibration is None:
         remarks.append("no calibration inputs: precisions with static activations are left out")
     return pairs, remarks

@@ -169,7 +169,7 @@ class _Work:
             if graph is not self.base.graph:
                 self.progress.note(f"{recipe.name}: measuring the ranges of activations again")
                 seen = observed(graph, self.samples)
-            ranges = seen.ranges(method=tuning.estimator)
+            ranges = seen.ranges_for(recipe, tuning.estimator)
 
         def told(module: str, done: int, count: int) -> None:
             self.progress.note(f"{recipe.name}: weight {done + 1} of {count}, {module}")

@@ -16,6 +16,7 @@ from headtail.tensors import Array
 from quantizers.placement import integer_values
 from quantizers.plan import Range
 from quantizers.ranges import Histogram, Numbers, estimate
+from quantizers.recipe import Recipe
 from quantizers.sites import module_of, sites
 from quantizers.stepper import Stepper
 
@@ -71,6 +72,12 @@ class Observed:
     def ranges(self, *, method: str = "mse", bits: int = 8) -> dict[str, Range]:
         """Value -> range, by an estimator of `quantizers.ranges`."""
         return {n: estimate(a.merged(b), method, bits=bits) for n, (a, b) in self.values.items()}
+
+    def ranges_for(self, recipe: Recipe, estimator: str) -> dict[str, Range]:
+        """Those of a static recipe's integers; 16 bits have steps enough for all that was seen."""
+        if recipe.activations == "i16":
+            return self.ranges(method="minmax", bits=16)
+        return self.ranges(method=estimator)
 
 
 def observed(

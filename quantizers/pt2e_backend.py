@@ -34,6 +34,8 @@ _NO_HALF = "executorch 1.5.1 stores the kernels of half-precision convolutions a
 def refusal(recipe: Recipe) -> str | None:
     """Why a `.pte` for XNNPACK cannot hold `recipe`; None if it can."""
     mode, stored = recipe.activation_mode, [s for s in recipe.storages if s.quantized]
+    if stored and any(storage.dtype == "f16" for storage in recipe.storages):
+        return "its float weights are all of 32 bits"
     if not stored:
         return None if recipe.activations == "f32" else _NO_HALF
     if recipe.activations not in (("f32",) if mode == "none" else ("i8",)):

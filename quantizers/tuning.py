@@ -112,7 +112,7 @@ class _Judged:
 
     def db(self, config: Mapping[str, str], truth: Sequence[Array]) -> float:
         """Mean over the samples."""
-        ranges = self.seen.ranges(method=config["ranges"]) if self.seen else None
+        ranges = self.seen.ranges_for(self.recipe, config["ranges"]) if self.seen else None
         methods = _methods(config)
         program, plan = solve(self.graph, self.fit, self.recipe, ranges=ranges, methods=methods)
         pairs = zip(truth, self.outputs(reference_graph(program, plan)), strict=True)

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from exporters.capture import capture, flat_graph
-from quantizers.activation_ranges import measured_ranges
+from quantizers.activation_ranges import measured_ranges, observed
+from quantizers.recipe import RECIPES
 
 
 class Masked(nn.Module):
@@ -31,3 +32,13 @@ def test_what_holds_a_mask_stays_float(value):
     assert {"linear", "linear_1", "matmul", "softmax", "matmul_1", "x"} <= set(ranges)
     assert ranges["x"].high == max(sample[0].max() for sample in samples)
     assert ranges["softmax"].high <= 1.0
+
+
+def test_sixteen_bits_reach_everything_and_eight_need_not(net, samples):
+    graph = flat_graph(capture(net, (torch.zeros(1, 3, 32, 32),)))
+    seen = observed(graph, samples)
+    wide = seen.ranges_for(RECIPES["w8a16"], "mse")
+    narrow = seen.ranges_for(RECIPES["w8a8"], "mse")
+    assert wide == seen.ranges(method="minmax", bits=16)
+    assert narrow == seen.ranges(method="mse")
+    assert any(narrow[name].high < wide[name].high for name in wide)

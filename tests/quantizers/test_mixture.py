@@ -90,3 +90,12 @@ def test_only_what_every_format_can_hold_is_offered(formats):
     assert offer.needs_calibration
     assert {"i8", "i4"} <= {storage.dtype for storage in offer.storages}
     assert any(not storage.quantized for storage in offer.storages)
+
+
+@pytest.mark.parametrize(
+    ("formats", "kept"),
+    [(("litert",), {"f16"}), (("executorch",), {"f32"}), (("coreml",), {"f32"})],
+)
+def test_weights_that_stay_float_have_the_bits_that_the_format_gives_them(formats, kept):
+    offer = Mixture(max_bytes=1).over(formats)
+    assert {storage.dtype for storage in offer.storages if not storage.quantized} == kept
