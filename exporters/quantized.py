@@ -32,6 +32,7 @@ from headtail.manifest import FORWARD
 from headtail.quality import Equalization, Halves
 from headtail.tensors import Array
 from quantizers.activation_ranges import Observed, observed
+from quantizers.augmentation import widened
 from quantizers.finetuning import Schedule, finetune
 from quantizers.halves import compared
 from quantizers.mixture import NAME as MIXED
@@ -40,7 +41,7 @@ from quantizers.plan import Plan
 from quantizers.recipe import Recipe
 from quantizers.solve import solve
 from quantizers.static_graph import reference_graph
-from quantizers.tuning import DEFAULTS, Tuning, tuned
+from quantizers.tuning import Tuning, tuned, usual
 
 __all__ = ["USUAL", "FitOptions", "Quantized", "quantize_all", "unfaithful"]
 
@@ -143,7 +144,7 @@ class _Work:
         told(f"{recipe.name}: evening out channels")
         even = equalized(self.base.graph, self.samples, recipe, kept=self.base.kept)
         steps += even.steps
-        tuning = DEFAULTS
+        tuning = usual(recipe)
         if fit.trials:
             tuning = tuned(even.graph, self.samples, recipe, trials=fit.trials, told=told)
             steps.append(tuning.said)
@@ -174,7 +175,8 @@ class _Work:
         def told(module: str, done: int, count: int) -> None:
             self.progress.note(f"{recipe.name}: weight {done + 1} of {count}, {module}")
 
-        return solve(graph, self.samples, recipe, ranges=ranges, methods=tuning.methods, told=told)
+        samples = widened(self.samples, seed=0) if tuning.widen else self.samples
+        return solve(graph, samples, recipe, ranges=ranges, methods=tuning.methods, told=told)
 
     def _trained(self, name: str) -> Callable[[int, int, float], None]:
         """Hears of every step, and tells of some."""

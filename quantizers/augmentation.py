@@ -26,7 +26,7 @@ VARIED = 0.5  # of the images, the others are taken as they are
 MIXED = 0.3  # of the varied ones
 
 
-def widened(samples: Sequence[Sequence[Array]], *, seed: int) -> list[Sequence[Array]]:
+def widened(samples: Sequence[tuple[Array, ...]], *, seed: int) -> list[tuple[Array, ...]]:
     """The samples, and a variation of each if they are images: to solve for more than a few photos
     show."""
     draws = Draws(samples, np.random.default_rng(seed), augment=True)
@@ -61,9 +61,9 @@ class Draws:
             return [self._varied(self._images[index])]
         return self._samples[index]
 
-    def variations(self) -> list[Sequence[Array]]:
+    def variations(self) -> list[tuple[Array, ...]]:
         """One of each image, in order; of other samples none."""
-        return [[self._varied(image)] for image in self._images]
+        return [(self._varied(image),) for image in self._images]
 
     def _varied(self, image: _Image) -> _Image:
         if self._generator.random() < MIXED:

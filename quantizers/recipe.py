@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 # What a weight belongs to. `stem` is a convolution that reads the network's own input; `small` are
-# the smallest weights of a network, together a sixth of it.
+# the smallest weights of a network, together a quarter of it.
 KINDS = ("conv", "depthwise", "stem", "linear", "embedding", "small")
 # How weights can be stored -> bits of one element.
 WEIGHTS = {"f32": 32, "f16": 16, "i8": 8, "i4": 4, "i2": 2, "lut8": 8, "lut6": 6, "lut4": 4}

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Site", "module_of", "replace_weight", "sites", "storages", "weight_of"]
 
-# Of all elements. Eight bits for these instead of four add less than a bit to the average weight.
-SMALL_SHARE = 1 / 6
+# Of all elements. With eight bits for these and four for the others EfficientNet-Lite0 has a third
+# of its bytes in half precision; with a sixth, `w4` has 11.0 in place of 12.3 dB on other photos.
+SMALL_SHARE = 0.27
 _CONVOLUTIONS = ("conv1d.default", "conv2d.default")
 
 

@@ -1,5 +1,7 @@
 """Methods tuned for one network: the best of what was tried, judged on inputs held out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from exporters.capture import capture, flat_graph
 from headtail.errors import UsageFault
 from quantizers.fitting import Methods
 from quantizers.recipe import RECIPES
-from quantizers.tuning import DEFAULTS, tuned
+from quantizers.tuning import tuned, usual
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,16 @@ def test_the_first_trial_is_the_default_and_the_best_is_taken(graph, samples):
 
 def test_one_trial_is_the_default(graph, samples):
     found = tuned(graph, samples, RECIPES["w4"], trials=1)
-    assert (found.methods, found.estimator) == (Methods(), DEFAULTS.estimator)
+    assert replace(found, said="") == usual(RECIPES["w4"])
+
+
+def test_few_bits_keep_biases_and_see_variations_of_images(graph, samples):
+    few, many = usual(RECIPES["w4b32"]), usual(RECIPES["w8a8"])
+    assert (few.methods, few.widen) == (Methods(correct_bias=False), True)
+    assert (many.methods, many.widen) == (Methods(), False)
+    heard: list[str] = []
+    tuned(graph, samples[:6], RECIPES["p4"], trials=1, told=heard.append)
+    assert "biases kept" in heard[0]
 
 
 def test_ranges_are_a_choice_of_static_activations_only(graph, samples):
@@ -51,7 +62,7 @@ def test_where_the_default_is_not_the_best_the_best_is_used(graph, samples):
     flat = [tuple(np.full_like(array, 3.0) for array in sample) for sample in samples]
     mixed = [one for pair in zip(flat, samples, strict=True) for one in pair][:8]
     heard: list[str] = []
-    found = tuned(graph, mixed, RECIPES["w4"], trials=8, told=heard.append)
+    found = tuned(graph, mixed, RECIPES["w8"], trials=8, told=heard.append)
     assert max(scores(heard)) > scores(heard)[0] + 1
     assert found.methods != Methods()
 
