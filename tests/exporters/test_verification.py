@@ -8,6 +8,7 @@ import pytest
 from exporters.verification import golden_inputs, golden_reference, verify_artifacts
 from headtail.bundle import Bundle
 from headtail.errors import SchemaFault
+from headtail.strictjson import to_json
 from headtail.tensors import Array
 from quantizers.litert_backend import quantize_file
 from quantizers.plan import Plan
@@ -99,9 +100,18 @@ def test_a_quantized_file_may_not_be_worse_than_its_manifest(
     artifact = with_artifact(
         litert_bundle, path=str(path), precision="w8", verdict="poor", agreement=agreement
     )
-    (row,) = verify_artifacts(litert_bundle, artifacts=[artifact], runs=1, warmup=0).rows
+    manifest = dataclasses.replace(litert_bundle.manifest, recipes={"w8": to_json(recipe("w8"))})
+    bundle = Bundle(litert_bundle.path, manifest)
+    (row,) = verify_artifacts(bundle, artifacts=[artifact], runs=1, warmup=0).rows
     assert row.verdict == verdict
     assert row.note.endswith("the manifest recorded 150.0" if verdict == "failed" else "")
+
+
+def test_a_precision_that_the_manifest_does_not_explain_fails(litert_bundle):
+    bundle = Bundle(litert_bundle.path, dataclasses.replace(litert_bundle.manifest, recipes={}))
+    (row,) = verify_artifacts(bundle, runs=1, warmup=0).rows
+    assert row.verdict == "failed"
+    assert row.note == "There is no recipe of this name @ $.recipes.fp32."
 
 
 def test_an_artifact_without_forward_fails_alone(litert_bundle):
