@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exporters.channels_last import FORMATS as CHANNELS_LAST
@@ -50,8 +50,15 @@ class ExportOptions:
     @property
     def known(self) -> dict[str, Recipe]:
         """Every recipe that `precisions` may name."""
-        chosen = (self.fit.mixture.over(self.formats),) if self.fit.mixture else ()
+        mixture = self.fitting.mixture
+        chosen = (mixture.offer(),) if mixture else ()
         return RECIPES | {one.name: one for one in (*self.recipes, *chosen)}
+
+    @property
+    def fitting(self) -> FitOptions:
+        """`fit`, its budget for all of the formats."""
+        mixture = self.fit.mixture
+        return replace(self.fit, mixture=mixture and replace(mixture, formats=self.formats))
 
     def __post_init__(self) -> None:
         if self.cuts and not self.split:

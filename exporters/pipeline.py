@@ -186,7 +186,7 @@ class _Work:
                 wanted,
                 folder=self.folder,
                 progress=self.clock.progress,
-                fit=self.options.fit,
+                fit=self.options.fitting,
             )
 
     def converted(self, pairs: Pairs, planned: Mapping[str, Quantized]) -> _Converted:

@@ -21,10 +21,10 @@ from quantizers.allocate import allocate, mixed, reach
 from quantizers.candidates import Allocation, Budget, candidates_of
 from quantizers.recipe import RECIPES, Recipe, Rule, Storage
 from quantizers.sensitivity import Sensitivity, predicted
-from quantizers.sites import sites, weight_of
+from quantizers.sites import Site, sites, weight_of
 from quantizers.stepper import Stepper
 from quantizers.stored import stored_weights
-from quantizers.support import refusal
+from quantizers.support import refusal, stored
 
 if TYPE_CHECKING:
     from torch import Tensor, fx
@@ -48,12 +48,14 @@ class Mixture:
     """The least damage within `max_bytes` of a file, or the fewest bytes with `min_agreement` (a
     share of equal first answers); with both, that agreement within those bytes.
 
-    Activations are those of `base`.
+    Activations are those of `base`. The recipe is for all of `formats`: bytes are those of the one
+    that needs most.
     """
 
     max_bytes: int | None = None
     min_agreement: float | None = None
     base: Recipe = RECIPES["w8"]
+    formats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.max_bytes is None and self.min_agreement is None:
@@ -69,17 +71,21 @@ class Mixture:
                 remedy="Correct --min-agreement.",
             )
 
-    def over(self, formats: Sequence[str]) -> Recipe:
+    def offer(self) -> Recipe:
         """A recipe with all the storages that may be chosen, which stands for the choice until it
-        is made: those that each of `formats` can have beside one another."""
+        is made: those that each format can have beside one another."""
         found: tuple[Storage, ...] = ()
         for name in (*_OFFERED, *_FLOATS):
             more = (*found, Storage(name))
-            if not any(refusal(format_name, self._with(more)) for format_name in formats):
+            if not any(refusal(format_name, self._with(more)) for format_name in self.formats):
                 found = more
                 if name in _FLOATS:
                     break
         return self._with(found)
+
+    def size(self, site: Site, storage: Storage) -> int:
+        """Bytes of a weight that is asked to be stored so."""
+        return max((stored(name, site, storage) for name in self.formats), default=0)
 
     def _with(self, storages: Sequence[Storage]) -> Recipe:
         rules = tuple(Rule("*", (), storage.dtype, storage.block) for storage in storages)
@@ -120,7 +126,7 @@ def choose_recipe(
     stored = stored_weights(graph, fit, storages)
     told(f"{NAME}: measuring what each does to the outputs")
     scores = predicted(graph, judge, stored)
-    candidates = candidates_of(scores)
+    candidates = candidates_of(scores, size=mixture.size)
     size = None if mixture.max_bytes is None else mixture.max_bytes - _others(graph)
     budget = Budget(size=size)
     if mixture.min_agreement is None:

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING
 from headtail.errors import ConversionFailed, UsageFault
 from headtail.manifest import FORWARD
 from headtail.tensors import Array
+from quantizers.candidates import stored_size
 from quantizers.plan import Plan
 from quantizers.pt2e_forms import Renamed, to_integer_forms
 from quantizers.pt2e_heads import cut, outputs_in_forward
 from quantizers.pt2e_static import quantize_static
 from quantizers.pt2e_weight_only import quantize_dynamic, quantize_weights
 from quantizers.pt2e_xnnpack import partitioner
-from quantizers.recipe import RECIPES, Recipe
+from quantizers.recipe import RECIPES, Recipe, Storage
+from quantizers.sites import Site
 
 if TYPE_CHECKING:
     from torch import fx
     from torch.export import ExportedProgram
 
-__all__ = ["HONOURS", "partitioner", "quantize_entries", "refusal", "remark"]
+__all__ = ["HONOURS", "partitioner", "quantize_entries", "refusal", "remark", "stored"]
 
 # EfficientNet-Lite0: 16.0 MB for 18.6 MB, and 1.8 times the time of float32 on x86-64.
 _NO_HALF = "executorch 1.5.1 stores the kernels of half-precision convolutions as float32"
@@ -45,6 +47,13 @@ def refusal(recipe: Recipe) -> str | None:
         if storage.dtype not in kernels or storage.block:
             return f"XNNPACK has no kernels for weights of {storage}"
     return None
+
+
+def stored(site: Site, storage: Storage) -> int:
+    """Bytes of a weight whose activations are float: kernels that are not pointwise, which XNNPACK
+    cannot multiply so, stay float32."""
+    pointwise = "linear" in site.kinds or (site.groups == 1 and set(site.shape[2:]) == {1})
+    return stored_size(site, storage if pointwise else Storage("f32"))
 
 
 def remark(recipe: Recipe) -> str | None:

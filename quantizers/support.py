@@ -6,11 +6,18 @@ A back-end module is cheap to import: its library is imported inside the functio
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 from headtail.errors import UnknownName, UsageFault
-from quantizers.recipe import RECIPES, Recipe
+from quantizers.candidates import stored_size
+from quantizers.recipe import RECIPES, Recipe, Storage
 
-__all__ = ["BACKENDS", "matrix", "needs_plan", "refusal", "remark", "require", "supported"]
+if TYPE_CHECKING:
+    from quantizers.sites import Site
+
+__all__ = [
+    "BACKENDS", "matrix", "needs_plan", "refusal", "remark", "require", "stored", "supported",
+]  # fmt: skip
 
 BACKENDS: dict[str, str] = {
     "coreml": "quantizers.coreml_backend",
@@ -38,6 +45,13 @@ def remark(format: str, recipe: Recipe) -> str | None:  # noqa: A002  # the fiel
         return None
     said = getattr(importlib.import_module(BACKENDS[format]), "remark", None)
     return said(recipe) if said else None
+
+
+def stored(format: str, site: Site, storage: Storage) -> int:  # noqa: A002  # the field's word
+    """Bytes of a weight in a file of `format` whose recipe stores it so, with float activations."""
+    said = getattr(importlib.import_module(BACKENDS[format]), "stored", stored_size)
+    found: int = said(site, storage)
+    return found
 
 
 def needs_plan(format: str, recipe: Recipe) -> bool:  # noqa: A002  # the field's word

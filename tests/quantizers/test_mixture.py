@@ -13,6 +13,7 @@ from quantizers.support import BACKENDS, refusal
 
 I8, I4, F16 = Storage("i8"), Storage("i4"), Storage("f16")
 OFFER = (I8, I4, F16)
+LITERT = ("litert",)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def held_otherwise(graph):
 def test_a_budget_of_bytes_is_kept_and_used(graph, samples):
     eight, four = (weights_size(graph, RECIPES[name]) for name in ("w8", "w4"))
     middle = (eight + four) // 2 + held_otherwise(graph)
-    chosen = choose_recipe(graph, samples, Mixture(max_bytes=middle), OFFER)
+    chosen = choose_recipe(graph, samples, Mixture(max_bytes=middle, formats=LITERT), OFFER)
     size = weights_size(graph, chosen.recipe)
     assert middle - held_otherwise(graph) >= size > 0.9 * (middle - held_otherwise(graph))
     assert chosen.recipe.name == NAME
@@ -51,7 +52,7 @@ def test_a_budget_of_bytes_is_kept_and_used(graph, samples):
 
 def test_more_bytes_do_less_damage(graph, samples):
     def damage(size):
-        chosen = choose_recipe(graph, samples, Mixture(max_bytes=size), OFFER)
+        chosen = choose_recipe(graph, samples, Mixture(max_bytes=size, formats=LITERT), OFFER)
         stored = storages(sites(graph), chosen.recipe)
         return sum(score.damage[stored[score.site.weight]] for score in chosen.scores)
 
@@ -60,14 +61,16 @@ def test_more_bytes_do_less_damage(graph, samples):
 
 
 def test_an_agreement_is_reached_with_fewer_bytes_than_the_best(graph, samples):
-    chosen = choose_recipe(graph, samples, Mixture(min_agreement=0.5), OFFER)
+    chosen = choose_recipe(graph, samples, Mixture(min_agreement=0.5, formats=LITERT), OFFER)
     assert weights_size(graph, chosen.recipe) < weights_size(graph, RECIPES["w8"])
     assert "calibration inputs held out" in chosen.said
 
 
 def test_what_cannot_be_reached_is_told_with_what_can(graph, samples):
     with pytest.raises(UsageFault, match=r"\d+ bytes") as caught:
-        choose_recipe(graph, samples, Mixture(max_bytes=held_otherwise(graph) + 10), OFFER)
+        choose_recipe(
+            graph, samples, Mixture(max_bytes=held_otherwise(graph) + 10, formats=LITERT), OFFER
+        )
     assert caught.value.remedy
 
 
@@ -85,7 +88,7 @@ def test_a_budget_is_asked_for():
 
 @pytest.mark.parametrize("formats", [("litert",), ("coreml",), ("executorch",), tuple(BACKENDS)])
 def test_only_what_every_format_can_hold_is_offered(formats):
-    offer = Mixture(max_bytes=1).over(formats)
+    offer = Mixture(max_bytes=1, formats=formats).offer()
     assert all(refusal(name, offer) is None for name in formats)
     assert offer.needs_calibration
     assert {"i8", "i4"} <= {storage.dtype for storage in offer.storages}
@@ -97,5 +100,15 @@ def test_only_what_every_format_can_hold_is_offered(formats):
     [(("litert",), {"f16"}), (("executorch",), {"f32"}), (("coreml",), {"f32"})],
 )
 def test_weights_that_stay_float_have_the_bits_that_the_format_gives_them(formats, kept):
-    offer = Mixture(max_bytes=1).over(formats)
+    offer = Mixture(max_bytes=1, formats=formats).offer()
     assert {storage.dtype for storage in offer.storages if not storage.quantized} == kept
+
+
+def test_bytes_are_those_of_the_format_that_needs_most(graph):
+    """XNNPACK multiplies floats by integers in pointwise and linear layers only."""
+    by_name = {site.weight: site for site in sites(graph)}
+    spatial, linear = by_name["tail.0.weight"], by_name["classify.weight"]
+    one, both = (Mixture(max_bytes=1, formats=names) for names in (LITERT, tuple(BACKENDS)))
+    assert one.size(spatial, I8) == stored_size(spatial, I8)
+    assert both.size(spatial, I8) == 4 * spatial.elements
+    assert both.size(linear, I8) == one.size(linear, I8) < 4 * linear.elements
