@@ -76,7 +76,8 @@ def inputs(photos, names, preprocess):
 
 @pytest.fixture(scope="module")
 def solved(graph, samples):
-    return {name: solve(graph, samples, asked) for name, asked in ASKED.items()}
+    """Rounded to nearest: where the solver does its best, little is left to win in this small net."""
+    return {name: solve(graph, samples, asked, methods=NEAREST) for name, asked in ASKED.items()}
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_weights_are_exactly_the_values_of_their_grids(solved, tuned, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("without", "worth_db"),
-    [(replace(QUICK, scale_rate=0), 2), (replace(QUICK, bias_rate=0), 0.7)],
+    [(replace(QUICK, scale_rate=0), 1), (replace(QUICK, bias_rate=0), 0.7)],
     ids=["scales", "biases"],
 )
 def test_each_part_is_worth_something(graph, samples, solved, tuned, without, worth_db):
