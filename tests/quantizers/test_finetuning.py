@@ -76,7 +76,7 @@ def inputs(photos, names, preprocess):
 
 @pytest.fixture(scope="module")
 def solved(graph, samples):
-    """Rounded to nearest: where the solver does its best, little is left to win in this small net."""
+    """Rounded to nearest: where the solver does its best, this small net has little left to win."""
     return {name: solve(graph, samples, asked, methods=NEAREST) for name, asked in ASKED.items()}
 
 
