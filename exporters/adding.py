@@ -48,6 +48,7 @@ def add_precisions(
         beside = Path(temporary) / options.destination.name
         alone = dataclasses.replace(options, destination=beside, split=False, cuts=(), force=False)
         result = export(source, alone, progress=progress)
+        _check_names(bundle, result.bundle)  # what mixed is was chosen only now
         report = _joined(_report(bundle), _report(result.bundle))
         merged = _merged(bundle, result.bundle, options.destination)  # maybe in its place
         write_report(merged, dataclasses.replace(report, notes=(*report.notes, _WHOLE)).to_json())
@@ -81,10 +82,28 @@ def _check_tools(bundle: Bundle) -> None:
         )
 
 
+def _check_names(base: Bundle, made: Bundle) -> None:
+    """A precision's name stands for one recipe in a bundle."""
+    before, after = base.manifest.recipes, made.manifest.recipes
+    for artifact in _kept(base, made):
+        name = artifact.precision
+        if name in after and after[name] != before.get(name):
+            raise UsageFault(
+                f"{base.path} holds {artifact.format}.{name}, made by another recipe of this name.",
+                expected="Artifacts of a bundle that are called alike are made by the same recipe.",
+                remedy="Give the recipe another name, or quantize for all formats at once with "
+                "--force.",
+            )
+
+
+def _kept(base: Bundle, made: Bundle) -> list[Artifact]:
+    """Artifacts of `base` that none of `made` takes the place of."""
+    replaced = {artifact.path for artifact in made.manifest.artifacts}
+    return [one for one in base.manifest.artifacts if one.path not in replaced]
+
+
 def _merged(base: Bundle, made: Bundle, destination: Path) -> Bundle:
-    new = made.manifest.artifacts
-    replaced = {artifact.path for artifact in new}
-    kept = [artifact for artifact in base.manifest.artifacts if artifact.path not in replaced]
+    new, kept = made.manifest.artifacts, _kept(base, made)
     dropped = {a.path for a in base.manifest.artifacts} - {a.path for a in kept}
     with BundleWriter(destination, force=True) as writer:
         for rel in base.manifest.files:

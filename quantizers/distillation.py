@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headtail.tensors import Array
-from quantizers.static_graph import affine
+from quantizers.static_graph import LIMITS, affine
 from quantizers.stepper import Stepper
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ __all__ = ["Answer", "Pupil", "loss"]
 
 TEMPERATURE = 2.0
 DIVERGENCE = 1.0  # weight of the distributions' divergence
-_LIMITS = {"i8": (-128, 127), "i16": (-32767, 32767)}
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,8 @@ class Pupil:
     ) -> None:
         self._stepper = Stepper.of(graph)
         self._points = frozenset(points)
-        low_high = _LIMITS.get(integers, (0, 0))
         self._steps = {
-            name: (*affine(r, integers), *low_high) for name, r in (ranges or {}).items()
+            name: (*affine(r, integers), *LIMITS[integers]) for name, r in (ranges or {}).items()
         }
 
     def answer(self, sample: Sequence[Array], weights: Mapping[str, Tensor]) -> Answer:

@@ -23,7 +23,7 @@ from quantizers.recipe import RECIPES, Recipe, Rule, Storage
 from quantizers.sensitivity import Sensitivity, predicted
 from quantizers.sites import Site, sites, weight_of
 from quantizers.stepper import Stepper
-from quantizers.stored import stored_weights
+from quantizers.stored import divided, stored_weights
 from quantizers.support import refusal, stored
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ NAME = "mixed"
 # else single. Two bits are not offered: rounded without training they are noise.
 _OFFERED = ("i8", "lut6", "i4", "lut4")
 _FLOATS = ("f16", "f32")
-_SAMPLES = 32  # for fitting and scoring together; the weights that are chosen are solved for on all
 _BIAS_BYTES = 4
 # Names, shapes and the like, for each operator: 0.3 to 1.1 kB in files of EfficientNet-Lite0, most
 # in quantized LiteRT and Core ML. That a file keeps to its budget is checked once it is written.
@@ -85,7 +84,7 @@ class Mixture:
 
     def size(self, site: Site, storage: Storage) -> int:
         """Bytes of a weight that is asked to be stored so."""
-        return max((stored(name, site, storage) for name in self.formats), default=0)
+        return max(stored(name, site, storage) for name in self.formats)
 
     def _with(self, storages: Sequence[Storage]) -> Recipe:
         rules = tuple(Rule("*", (), storage.dtype, storage.block) for storage in storages)
@@ -114,14 +113,7 @@ def choose_recipe(
     Each sample is one array per input. Raises `UsageFault` for a budget that cannot be met, and
     says which can.
     """
-    used = samples[:_SAMPLES]
-    fit, judge = used[::2], used[1::2]
-    if not judge:
-        raise UsageFault(
-            f"A mixed recipe was to be chosen with {len(samples)} calibration samples.",
-            expected="At least two: one to fit weights to, another to judge them by; 32 are usual.",
-            remedy="Pass more calibration inputs.",
-        )
+    fit, judge = divided(samples, what=f"{NAME} was to be chosen")
     told(f"{NAME}: fitting every weight in {len(storages)} ways")
     stored = stored_weights(graph, fit, storages)
     told(f"{NAME}: measuring what each does to the outputs")

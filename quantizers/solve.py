@@ -22,7 +22,7 @@ from quantizers.fitting import Methods, fitted
 from quantizers.plan import Grid, Plan, Range
 from quantizers.recipe import Recipe, Storage
 from quantizers.sites import Site, replace_weight, sites, storages
-from quantizers.static_graph import affine
+from quantizers.static_graph import LIMITS, affine, fake_quantized
 from quantizers.stepper import Stepper
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def solve(
     chosen = {name: s for name, s in storages(found, recipe).items() if s.bits < _EXACT}
     layers = {n: site for site in found if site.weight in chosen for n in site.nodes}
     integers = recipe.activations
-    steps = {name: (*affine(r, integers), integers) for name, r in (ranges or {}).items()}
+    steps = {name: (*affine(r, integers), *LIMITS[integers]) for name, r in (ranges or {}).items()}
     twin = _Twin(graph, layers, chosen, steps, methods or Methods(), told)
     with torch.inference_mode():
         twin.run(samples)
@@ -72,7 +72,7 @@ class _Twin:
         graph: fx.GraphModule,
         layers: Mapping[str, Site],
         chosen: Mapping[str, Storage],
-        steps: Mapping[str, tuple[float, int, str]],
+        steps: Mapping[str, tuple[float, int, int, int]],
         methods: Methods,
         told: Told,
     ) -> None:
@@ -95,7 +95,7 @@ class _Twin:
                 self._step(node, true, seen)
             if node.name in self._steps:
                 for values in seen:
-                    values[node] = _rounded(values[node], *self._steps[node.name])
+                    values[node] = fake_quantized(values[node], *self._steps[node.name])
 
     def _step(self, node: fx.Node, true: _Values, seen: _Values) -> None:
         results = [self._stepper.call(node, values) for values in true]
@@ -150,13 +150,6 @@ class _Twin:
         self.biases[node.name] = (old + shift).float()
         wide = shift.float().reshape([-1 if axis == channel else 1 for axis in range(rank)])
         return [value + wide for value in seen]
-
-
-def _rounded(value: Tensor, scale: float, zero_point: int, integers: str) -> Tensor:
-    """As integers hold it, `quantizers.static_graph` puts the same into the reference."""
-    low, high = (-128, 127) if integers == "i8" else (-32767, 32767)
-    levels = (value / scale).round().add(zero_point).clamp(low, high)
-    return (levels - zero_point) * scale
 
 
 def _program(

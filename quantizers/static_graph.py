@@ -21,12 +21,13 @@ from quantizers.plan import Plan, Range
 if TYPE_CHECKING:
     from torch import Tensor, fx
 
-__all__ = ["affine", "part_of", "reference_graph", "with_ranges"]
+__all__ = ["LIMITS", "affine", "fake_quantized", "part_of", "reference_graph", "with_ranges"]
 
 _Steps = tuple[float, int, int, int]  # scale, zero point, lowest and highest integer
 _Rounded = Callable[["fx.Node", _Steps], "fx.Node"]
 
-_LIMITS = {"i8": (-128, 127), "i16": (-32767, 32767)}
+# Lowest and highest integer; those of 16 bits are symmetric.
+LIMITS = {"i8": (-128, 127), "i16": (-32767, 32767)}
 
 
 def affine(found: Range, dtype: str = "i8") -> tuple[float, int]:
@@ -111,8 +112,8 @@ def _rewired(
     import torch
     from torch import fx
 
-    if dtype not in _LIMITS:
-        raise UnknownName("dtype of static activations", dtype, _LIMITS)
+    if dtype not in LIMITS:
+        raise UnknownName("dtype of static activations", dtype, LIMITS)
     copied = copy.deepcopy(graph.graph)  # names stay, tensors are not in it
     named = {n.name: n for n in copied.nodes if n.op in ("placeholder", "call_function")}
     for name, found in ranges.items():
@@ -122,7 +123,7 @@ def _rewired(
         _check_float(node, torch.float32)
         readers = list(node.users)
         with copied.inserting_after(_last_placeholder(node)):
-            read = rounded(node, (*affine(found, dtype), *_LIMITS[dtype]))
+            read = rounded(node, (*affine(found, dtype), *LIMITS[dtype]))
         for reader in readers:
             reader.replace_input_with(node, read)
     return fx.GraphModule(graph, copied)
@@ -132,7 +133,7 @@ def _as_operators(node: fx.Node, steps: _Steps) -> fx.Node:
     import torch
 
     operators = torch.ops.quantized_decomposed
-    dtype = torch.int8 if steps[2] == _LIMITS["i8"][0] else torch.int16
+    dtype = torch.int8 if steps[2] == LIMITS["i8"][0] else torch.int16
     quantize, dequantize = (
         getattr(operators, name).default
         for name in ("quantize_per_tensor", "dequantize_per_tensor")
@@ -147,12 +148,13 @@ def _as_operators(node: fx.Node, steps: _Steps) -> fx.Node:
 
 
 def _as_definition(node: fx.Node, steps: _Steps) -> fx.Node:
-    read = _call(_fake_quantized, (node, *steps), f"{node.name}_dequantized")
+    read = _call(fake_quantized, (node, *steps), f"{node.name}_dequantized")
     read.meta = dict(node.meta)
     return read
 
 
-def _fake_quantized(value: Tensor, scale: float, zero_point: int, low: int, high: int) -> Tensor:
+def fake_quantized(value: Tensor, scale: float, zero_point: int, low: int, high: int) -> Tensor:
+    """A float32 value of any shape as affine integers from `low` to `high` hold it."""
     integers = (value / scale).round().add(zero_point).clamp(low, high)
     return (integers - zero_point) * scale
 

@@ -14,37 +14,32 @@ from headtail.errors import UsageFault
 from headtail.tensors import Array
 from quantizers.fitting import Methods, fitted
 from quantizers.recipe import Storage
-from quantizers.sensitivity import Sensitivity, measured, predicted
 from quantizers.sites import Site, sites
 from quantizers.stepper import Stepper
 
 if TYPE_CHECKING:
     from torch import Tensor, fx
 
-__all__ = ["scored", "stored_weights"]
+__all__ = ["divided", "stored_weights"]
+
+_SAMPLES = 32
 
 
-def scored(
-    graph: fx.GraphModule,
-    samples: Sequence[tuple[Array, ...]],
-    storages: Sequence[Storage],
-    *,
-    exact: bool = True,
-) -> list[Sensitivity]:
-    """The damage of every weight in every storage: fitted to half of the samples, scored on others.
+def divided(
+    samples: Sequence[tuple[Array, ...]], *, what: str
+) -> tuple[Sequence[tuple[Array, ...]], Sequence[tuple[Array, ...]]]:
+    """Samples to fit weights to, and others to judge them by: of the first 32 every second.
 
-    The halves are every second sample, so that with crops of an even number of photos in turn they
-    show different photos. `exact`: by `sensitivity.measured`, else by `predicted`, which takes a
-    tenth of the time. Raises `UsageFault` for fewer than two samples.
+    With crops of an even number of photos in turn the halves show different photos. `what` is done
+    with them, for the `UsageFault` that fewer than two are.
     """
     if len(samples) < 2:
         raise UsageFault(
-            f"Weights were to be scored with {len(samples)} samples.",
-            expected="At least two: one to fit them to, another to judge them by; 32 are usual.",
-            remedy="Pass more of the calibration set.",
+            f"{what} with {len(samples)} calibration samples.",
+            expected="At least two: one to fit weights to, another to judge them by; 32 are usual.",
+            remedy="Pass more calibration inputs, or ask for a preset as it is.",
         )
-    stored = stored_weights(graph, samples[::2], storages)
-    return (measured if exact else predicted)(graph, samples[1::2], stored)
+    return samples[:_SAMPLES:2], samples[1:_SAMPLES:2]
 
 
 def stored_weights(

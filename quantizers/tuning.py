@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headtail.errors import UsageFault
 from headtail.metrics import finite_db, snr_db
 from headtail.tensors import Array
 from quantizers.activation_ranges import Observed, observed
@@ -24,6 +23,7 @@ from quantizers.ranges import ESTIMATORS
 from quantizers.recipe import Recipe
 from quantizers.solve import solve
 from quantizers.static_graph import reference_graph
+from quantizers.stored import divided
 from quantizers.tuner import tune
 
 if TYPE_CHECKING:
@@ -31,15 +31,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Tuning", "tuned", "usual"]
 
-_SAMPLES = 32  # for fitting and judging together
 _RANGES = ("mse", *sorted(set(ESTIMATORS) - {"mse"}))
 _METHODS = {
     "scales": ("searched", "largest"),
     "rounding": ("path following", "nearest"),
     "biases": ("corrected", "kept"),
 }
-
-
 _FEW = 4  # bits
 
 
@@ -80,14 +77,7 @@ def tuned(
     Each sample is one array per input; every second of the first 32 is held out. Raises
     `UsageFault` for fewer than two samples, and for no trials.
     """
-    used = samples[:_SAMPLES]
-    fit, judge = used[::2], used[1::2]
-    if not judge:
-        raise UsageFault(
-            f"{recipe.name} was to be tuned with {len(samples)} calibration samples.",
-            expected="At least two: one to fit to, another to judge by; 32 are usual.",
-            remedy="Pass more calibration inputs, or leave tuning out.",
-        )
+    fit, judge = divided(samples, what=f"{recipe.name} was to be tuned")
     static = recipe.activation_mode == "static"
     first = usual(recipe)
     options = {"ranges": _RANGES} if static else {}

@@ -24,12 +24,11 @@ from quantizers.placement import integer_values
 from quantizers.plan import Range
 from quantizers.recipe import Recipe, Storage
 from quantizers.sites import sites, storages
-from quantizers.static_graph import affine
+from quantizers.static_graph import LIMITS, affine, fake_quantized
 
 __all__ = ["rehearsed"]
 
 aten = torch.ops.aten
-_LIMITS = {"i8": (-128, 127), "i16": (-32767, 32767)}
 Samples = Sequence[Sequence[Array]]
 
 
@@ -136,6 +135,5 @@ class _Rounding(fx.Interpreter):
         low, high = float(result.min()), float(result.max())
         if self._static:
             low, high = self._measured.ranges[n.name]
-        scale, zero = affine(Range(min(low, 0.0), max(high, 0.0)), self._dtype)
-        levels = (result / scale).round().add(zero).clamp(*_LIMITS[self._dtype])
-        return (levels - zero) * scale
+        steps = affine(Range(min(low, 0.0), max(high, 0.0)), self._dtype)
+        return fake_quantized(result, *steps, *LIMITS[self._dtype])

@@ -6,9 +6,9 @@ from exporters.capture import capture, flat_graph
 from headtail.errors import UsageFault
 from quantizers.fitting import Methods
 from quantizers.recipe import Storage
-from quantizers.sensitivity import measured, predicted
+from quantizers.sensitivity import measured
 from quantizers.sites import sites, weight_of
-from quantizers.stored import scored, stored_weights
+from quantizers.stored import divided, stored_weights
 
 I8, I4, I4B16, P4, F16 = map(Storage, ("i8", "i4", "i4", "lut4", "f16"), (0, 0, 16, 0, 0))
 
@@ -63,11 +63,11 @@ def test_a_table_of_embeddings_is_fitted_too():
     assert stored.numpy() == pytest.approx(weight_of(graph, "table.weight").numpy(), abs=0.02)
 
 
-def test_weights_are_scored_on_samples_they_were_not_fitted_to(graph, samples):
-    fitted_on, judged_on = samples[::2], samples[1::2]
-    stored = stored_weights(graph, fitted_on, (I4,))
-    assert scored(graph, samples, (I4,)) == measured(graph, judged_on, stored)
-    assert scored(graph, samples, (I4,), exact=False) == predicted(graph, judged_on, stored)
+def test_weights_are_judged_by_samples_they_were_not_fitted_to():
+    samples = [(np.full(1, index),) for index in range(40)]
+    fitted_on, judged_on = divided(samples, what="w4 was to be tuned")
+    assert [int(one[0]) for (one,) in fitted_on] == list(range(0, 32, 2))
+    assert [int(one[0]) for (one,) in judged_on] == list(range(1, 32, 2))
 
 
 def test_on_samples_they_were_fitted_to_weights_look_better_than_they_are(graph, samples):
@@ -80,6 +80,6 @@ def test_on_samples_they_were_fitted_to_weights_look_better_than_they_are(graph,
     assert flattered < 0.8 * true
 
 
-def test_one_sample_is_too_few_to_score_with(graph, samples):
-    with pytest.raises(UsageFault, match="scored with 1 samples"):
-        scored(graph, samples[:1], (I8,))
+def test_one_sample_is_too_few_to_divide():
+    with pytest.raises(UsageFault, match="w4 was to be tuned with 1 calibration samples"):
+        divided([(np.zeros(1),)], what="w4 was to be tuned")

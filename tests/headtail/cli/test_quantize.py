@@ -140,6 +140,12 @@ def test_a_bundle_gets_more_precisions_of_its_own_program(model, photos, tmp_pat
     run("verify", out, "--runs", 2)
     with pytest.raises(UsageFault, match=r"already holds litert\.mine, litert\.w8a8"):
         run("quantize", out, *given)
+    # another recipe of the same name, in another format: the manifest could name only one of them
+    recipe.write_text('{"name": "mine", "weights": "i8"}')
+    other = ("--recipe", recipe, "--format", "coreml", "--calibration-data", photos, "--runs", 2)
+    with pytest.raises(UsageFault, match=r"holds litert\.mine, made by another recipe"):
+        run("quantize", out, *other)
+    assert open_bundle(out).manifest == after
 
 
 @pytest.mark.slow
