@@ -23,7 +23,7 @@ from quantizers.stepper import Stepper
 if TYPE_CHECKING:
     from torch import Tensor, fx
 
-__all__ = ["MASK", "Moments", "Observed", "measured_ranges", "observed"]
+__all__ = ["MASK", "Moments", "Observed", "observed"]
 
 MASK = -1e4  # half precision's usual stand-in for -inf; no activation of a trained network is there
 
@@ -113,10 +113,3 @@ def observed(
                     values[node.name][index % 2].add(held[node].numpy())
     modules = {node.name: module_of(node) for node in stepper.nodes}
     return Observed(len(samples), values, inputs, modules)
-
-
-def measured_ranges(
-    graph: fx.GraphModule, samples: Sequence[Sequence[Array]], *, method: str = "mse", bits: int = 8
-) -> dict[str, Range]:
-    """Value -> range, for the values of `placement.integer_values` without a mask."""
-    return observed(graph, samples).ranges(method=method, bits=bits)

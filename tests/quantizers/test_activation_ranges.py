@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from exporters.capture import capture, flat_graph
-from quantizers.activation_ranges import measured_ranges, observed
+from quantizers.activation_ranges import observed
 from quantizers.recipe import RECIPES
 
 
@@ -27,7 +27,7 @@ def test_what_holds_a_mask_stays_float(value):
     rng = np.random.default_rng(0)
     samples = [(rng.normal(size=(1, 5, 8)).astype(np.float32),) for _ in range(4)]
     graph = flat_graph(capture(Masked(value).eval(), (torch.zeros(1, 5, 8),)))
-    ranges = measured_ranges(graph, samples, method="minmax")
+    ranges = observed(graph, samples).ranges(method="minmax")
     assert not {"add", "mask"} & set(ranges)
     assert {"linear", "linear_1", "matmul", "softmax", "matmul_1", "x"} <= set(ranges)
     assert ranges["x"].high == max(sample[0].max() for sample in samples)

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody reads at once
 from exporters.capture import capture, flat_graph
 from headtail.errors import ConversionFailed, UsageFault
 from headtail.metrics import snr_db
-from quantizers.activation_ranges import measured_ranges
+from quantizers.activation_ranges import observed
 from quantizers.calibration import crops
 from quantizers.finetuning import Schedule, finetune
 from quantizers.recipe import Recipe
@@ -173,7 +173,7 @@ def test_training_that_makes_it_worse_is_taken_back(graph, samples, solved):
 
 @pytest.mark.slow
 def test_static_activations_are_rounded_while_training(graph, samples):
-    ranges = measured_ranges(graph, samples)
+    ranges = observed(graph, samples).ranges()
     asked = Recipe("own", "i4", "i8", "static")
     start = solve(graph, samples, asked, ranges=ranges, methods=NEAREST)
     made = finetune(graph, start, samples[:1] * 8, QUICK)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from exporters.capture import flat_graph
 from headtail.metrics import snr_db
 from quantizers import litert_file
-from quantizers.activation_ranges import measured_ranges
+from quantizers.activation_ranges import observed
 from quantizers.audit import audit
 from quantizers.litert_backend import quantize_file
 from quantizers.litert_planned import planned_ranges
@@ -70,7 +70,7 @@ def made(net, samples, path, *, name="w8a8"):
 
     example = tuple(torch.from_numpy(array) for array in samples[0])
     graph, plan = rounded(flat_graph(torch.export.export(net.eval(), example)), recipe(name))
-    plan = replace(plan, ranges=measured_ranges(graph, samples))
+    plan = replace(plan, ranges=observed(graph, samples).ranges())
     litert_torch.signature("forward", graph, example).convert().export(str(path))
     return graph, plan, path
 

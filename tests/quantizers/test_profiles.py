@@ -7,7 +7,7 @@ from torch import nn
 
 from exporters.capture import capture, flat_graph
 from headtail.metrics import DB_LIMIT, snr_db
-from quantizers.activation_ranges import measured_ranges
+from quantizers.activation_ranges import observed
 from quantizers.plan import Plan
 from quantizers.profiles import noise_profile, sensitivity_run
 from quantizers.recipe import RECIPES, recipe
@@ -25,7 +25,7 @@ def graph(net, samples):
 @pytest.fixture(scope="module")
 def plans(graph, samples):
     """Precision -> its reference and its plan."""
-    ranges = measured_ranges(graph, samples[:10])
+    ranges = observed(graph, samples[:10]).ranges()
     made = {}
     for name in ("w8", "w8a8", "w4"):
         asked = RECIPES[name]

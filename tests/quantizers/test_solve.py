@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody reads at once
 
 from exporters.capture import capture, flat_graph
 from headtail.metrics import snr_db
-from quantizers.activation_ranges import measured_ranges
+from quantizers.activation_ranges import observed
 from quantizers.calibration import crops
 from quantizers.placement import integer_values
 from quantizers.recipe import Recipe, Rule, recipe
@@ -196,7 +196,7 @@ def test_bias_correction_takes_the_mean_error_away(graph, calibration):
 
 def test_the_reference_is_what_was_seen_while_solving(graph, calibration):
     """Biases were corrected in sight of rounded activations: only there no mean error is left."""
-    ranges = measured_ranges(graph, calibration)
+    ranges = observed(graph, calibration).ranges()
     assert list(ranges) == integer_values(graph)
     program, plan = solve(graph, calibration, recipe("w8a8"), ranges=ranges)
     assert plan.ranges == ranges

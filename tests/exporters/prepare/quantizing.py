@@ -8,7 +8,7 @@ import torch
 from exporters.sources.photos import photos
 from headtail.metrics import snr_db
 from headtail.preprocess import Preprocess
-from quantizers.activation_ranges import measured_ranges
+from quantizers.activation_ranges import observed
 from quantizers.calibration import crops
 from quantizers.plan import Range
 from quantizers.recipe import recipe
@@ -44,7 +44,7 @@ def solved(graph, calibration, *, asked="w8a8", methods=None, pinned=False):
 
     `pinned`: softmax has steps of 1/256, as kernels want it that know no other.
     """
-    ranges = measured_ranges(graph, calibration) if asked == "w8a8" else None
+    ranges = observed(graph, calibration).ranges() if asked == "w8a8" else None
     if ranges and pinned:
         names = [node.name for node in graph.graph.nodes if "softmax" in str(node.target)]
         ranges |= dict.fromkeys(names, Range(0.0, 255 / 256))
