@@ -63,8 +63,12 @@ class Histogram:
         self.low, self.high = min(self.low, low), max(self.high, high)
         while self.limit < -low or self.limit <= high:
             self._double()
-        # multiplying by a power of two is exact, so a value's bin is too
-        places = np.floor(flat * np.float32(_BINS / 2 / self.limit)).astype(np.intp) + _BINS // 2
+        # multiplying by a power of two is exact, so a value's bin is too, unless it becomes zero
+        scale = np.float32(_BINS / 2 / self.limit)
+        scaled = flat * scale
+        places = np.floor(scaled).astype(np.intp) + _BINS // 2
+        if low < 0 and scale < 1:
+            places[(scaled == 0) & (flat < 0)] = _BINS // 2 - 1
         self.counts += np.bincount(places, minlength=_BINS)
 
     def merged(self, other: Histogram) -> Histogram:
