@@ -7,8 +7,8 @@ the body is JSON, and behind it, if the header `Inference-Header-Content-Length`
 length, the raw little-endian tensors in the order in which the JSON mentions them, each as long as
 its `binary_data_size`. Tensors with `data` stand in the JSON itself, row-major.
 
-BYTES and BF16 are refused: no tensor here is made of either. FP16 travels as binary only, since
-JSON has no half precision.
+BYTES and BF16 inputs are refused: no tensor here is made of either; BYTES outputs are
+classifications. FP16 travels as binary only, since JSON has no half precision.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import numpy as np
 
 from headtail.errors import SchemaFault, TensorMismatch, TooLarge, UnknownName, WireFault
 from headtail.strictjson import parse
-from headtail.tensors import MAX_RANK, Array, TensorSpec, dtype_of_oip, oip_datatype
+from headtail.tensors import MAX_RANK, Array, TensorSpec, dtype_of_oip
 from headtail.wire.jsondata import array_from_json
+from headtail.wire.rawdata import array_from_raw, datatype_of, is_text, raw_bytes
 
 __all__ = [
     "HEADER_LENGTH",
@@ -36,6 +37,7 @@ __all__ = [
     "decode_response",
     "encode_request",
     "encode_response",
+    "request_of",
 ]
 
 Scalar = str | int | float | bool
@@ -116,7 +118,7 @@ def encode_request(request: InferRequest) -> tuple[dict[str, str], bytes]:
         head["parameters"] = parameters
     if request.outputs:
         head["outputs"] = [_wanted(output) for output in request.outputs]
-    return _join(head, [_raw(tensor.array) for tensor in request.inputs])
+    return _join(head, [raw_bytes(tensor.array) for tensor in request.inputs])
 
 
 def decode_request(
@@ -124,7 +126,17 @@ def decode_request(
 ) -> InferRequest:
     """Headers and (decompressed) body to a request; raises `WireFault` and its kinds."""
     bounds = limits or Limits()
-    head, binary = _split(headers, body, bounds)
+    return request_of(*_split(headers, body, bounds), limits=bounds)
+
+
+def request_of(
+    head: Mapping[str, Any], binary: memoryview, *, limits: Limits | None = None
+) -> InferRequest:
+    """The parsed JSON of a request, and the tensors behind it, to the request.
+
+    Raises `WireFault` and its kinds, with places as `$.inputs[0].shape`.
+    """
+    bounds = limits or Limits()
     _check_keys(head, _REQUEST_KEYS, "$")
     inputs = _tensors(head.get("inputs"), "$.inputs", binary, bounds)
     parameters = _parameters(head.get("parameters", {}), "$.parameters")
@@ -160,7 +172,7 @@ def encode_response(
         head["id"] = response.id
     if response.parameters:
         head["parameters"] = response.parameters
-    return _join(head, [_raw(tensor.array) for tensor, as_binary in chosen if as_binary])
+    return _join(head, [raw_bytes(tensor.array) for tensor, as_binary in chosen if as_binary])
 
 
 def decode_response(
@@ -179,20 +191,21 @@ def decode_response(
 
 
 def _describe(tensor: NamedArray, binary: bool) -> dict[str, Any]:
-    spec = TensorSpec.of(tensor.name, tensor.array)
+    array = tensor.array
     described: dict[str, Any] = {
         "name": tensor.name,
-        "shape": list(spec.shape),
-        "datatype": oip_datatype(spec),
+        "shape": list(array.shape),
+        "datatype": datatype_of(array),
     }
     if binary:
-        described["parameters"] = {_SIZE: spec.nbytes}
-    elif spec.dtype == "f16":
+        size = len(raw_bytes(array)) if is_text(array) else array.nbytes
+        described["parameters"] = {_SIZE: size}
+    elif array.dtype == np.float16:
         raise _malformed(f"{tensor.name!r} is FP16, which JSON cannot carry", "$.outputs")
-    elif spec.dtype.startswith("f") and not np.isfinite(tensor.array).all():
+    elif array.dtype.kind == "f" and not np.isfinite(array).all():
         raise _malformed(f"{tensor.name!r} is not finite, which JSON cannot carry", "$.outputs")
     else:
-        described["data"] = tensor.array.reshape(-1).tolist()
+        described["data"] = array.reshape(-1).tolist()
     return described
 
 
@@ -201,10 +214,6 @@ def _wanted(output: RequestedOutput) -> dict[str, Any]:
     if output.classification:
         parameters["classification"] = output.classification
     return {"name": output.name, "parameters": parameters}
-
-
-def _raw(array: Array) -> bytes:
-    return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _join(head: dict[str, Any], blobs: Sequence[bytes]) -> tuple[dict[str, str], bytes]:
@@ -281,11 +290,7 @@ def _tensor(
         )
     if offset + size > len(binary):
         raise _malformed(f"the body ends inside tensor {spec.name!r}", path)
-    stored = spec.numpy_dtype.newbyteorder("<")
-    array = np.frombuffer(binary[offset : offset + size], stored)
-    if spec.dtype == "bool" and (array.view(np.uint8) > 1).any():
-        raise _malformed(f"a BOOL of {spec.name!r} is neither 0 nor 1", path)
-    return array.astype(spec.numpy_dtype, copy=False).reshape(spec.shape), offset + size
+    return array_from_raw(binary[offset : offset + size], spec), offset + size
 
 
 def _spec(item: dict[str, Any], path: str, limits: Limits) -> TensorSpec:
