@@ -127,15 +127,19 @@ class TailProgram:
         weights = {name: torch.from_numpy(array.copy()).clone() for name, array in arrays.items()}
         return cls(program, weights)
 
-    def enter(self, boundary: Sequence[str]) -> torch.nn.Module:
+    def enter(
+        self, boundary: Sequence[str], *, until: Sequence[str] | None = None
+    ) -> torch.nn.Module:
         """The part of the program that follows `boundary`, as a module over those values.
 
         `boundary` names model inputs or results of calls; the module takes them in that order
-        (batch first, any batch size, but for programs of `one_sample`) and returns the program's
-        outputs as a tuple. Raises `BundleMismatch` if the boundary alone does not give the outputs.
+        (batch first, any batch size, but for programs of `one_sample`) and returns the values named
+        by `until` as a tuple, the program's outputs if it is None. Modules of one program share its
+        weights. Raises `BundleMismatch` if the boundary alone does not give what is asked for.
         """
         calls = {call.name: call for call in self._program.calls}
-        order = self._needed(boundary, calls)
+        outputs = self._program.outputs if until is None else tuple(until)
+        order = self._needed(boundary, calls, outputs)
         graph, root = fx.Graph(), torch.nn.Module()
         made = {name: graph.placeholder(f"value_{i}") for i, name in enumerate(boundary)}
         for index, name in enumerate(order):
@@ -145,13 +149,24 @@ class TailProgram:
             else:
                 made[name] = _insert(graph, calls[name], made, boundary[0])
             made[name].meta["tail_name"] = name  # for diagnosis; torch.fx never writes it anywhere
-        graph.output(tuple(made[name] for name in self._program.outputs))
+        graph.output(tuple(made[name] for name in outputs))
         graph.lint()
         module = fx.GraphModule(root, graph).eval()
         return _OneSample(module).eval() if self._program.one_sample else module
 
-    def _needed(self, boundary: Sequence[str], calls: Mapping[str, Call]) -> list[str]:
-        wanted, stack = set[str](), list(self._program.outputs)
+    def calls_after(self, boundary: Sequence[str]) -> int:
+        """How many calls lead from `boundary` to the outputs; raises as `enter`.
+
+        Of two cuts of one program, the earlier one has more (or equally many) to go.
+        """
+        calls = {call.name: call for call in self._program.calls}
+        needed = self._needed(boundary, calls, self._program.outputs)
+        return sum(name in calls for name in needed)
+
+    def _needed(
+        self, boundary: Sequence[str], calls: Mapping[str, Call], outputs: Sequence[str]
+    ) -> list[str]:
+        wanted, stack = set[str](), list(outputs)
         while stack:
             name = stack.pop()
             if name in wanted or name in boundary:
@@ -166,7 +181,8 @@ class TailProgram:
 
     def _refuse(self, boundary: Sequence[str], name: str) -> None:
         raise BundleMismatch(
-            f"The outputs need {name!r}, which is not among the boundary tensors {list(boundary)}.",
+            f"What follows needs {name!r}, which is not among the boundary tensors "
+            f"{list(boundary)}.",
             held={"inputs": list(self._program.inputs)},
             expected="A boundary names every value that the rest of the program uses.",
             remedy="Use a cut of this bundle's manifest.",

@@ -56,6 +56,46 @@ def test_the_batch_axis_is_free(written, batch):
         torch.testing.assert_close(right, seen)
 
 
+def test_segments_from_cut_to_cut_are_the_whole_bit_for_bit(written):
+    model, paths = written
+    program = TailProgram.read(*paths)
+    cuts = cut_points(flat_graph(capture(model, (IMAGE,))), (IMAGE,))
+    ends = [[spec.name for spec in cut.tensors] for cut in cuts]
+    assert len(ends) > 1
+    values = (IMAGE,)
+    for here, there in zip([program.input_names, *ends], [*ends, None], strict=True):
+        values = program.enter(here, until=there)(*values)
+    for right, seen in zip(as_tuple(model(IMAGE)), values, strict=True):
+        assert torch.equal(right, seen)
+
+
+def test_segments_share_the_programs_weights(written):
+    program = TailProgram.read(*written[1])
+    places = [
+        {buffer.data_ptr() for buffer in program.enter(program.input_names).buffers()}
+        for _ in range(2)
+    ]
+    assert places[0] == places[1]
+
+
+def test_later_cuts_have_fewer_calls_to_go(written):
+    model, paths = written
+    program = TailProgram.read(*paths)
+    cuts = cut_points(flat_graph(capture(model, (IMAGE,))), (IMAGE,))
+    left = [program.calls_after([spec.name for spec in cut.tensors]) for cut in cuts]
+    assert left == sorted(left, reverse=True)
+    assert program.calls_after(program.input_names) > left[0]
+
+
+def test_a_value_that_lies_before_the_boundary_is_refused(written):
+    model, paths = written
+    program = TailProgram.read(*paths)
+    cuts = cut_points(flat_graph(capture(model, (IMAGE,))), (IMAGE,))
+    last = [spec.name for spec in cuts[-1].tensors]
+    with pytest.raises(BundleMismatch, match="What follows needs"):
+        program.enter(last, until=[spec.name for spec in cuts[0].tensors])
+
+
 def test_same_program_same_bytes(written, tmp_path):
     model, paths = written
     again = tmp_path / "program.json", tmp_path / "weights.safetensors"

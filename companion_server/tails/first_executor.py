@@ -1,4 +1,4 @@
-"""Runs tails: one thread that owns torch, one module per (bundle, cut), weights shared per bundle.
+"""Runs tails until `TailRunner` does: one thread that owns torch, a module per (bundle, cut).
 
 All torch work of a server happens on this one thread, first come first served. More threads would
 not make a tail faster (they would share the same cores) and would mix torch's thread-local state;
@@ -13,41 +13,25 @@ import asyncio
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from companion_server.problems import NotReady
-from companion_server.store import BundleStore, StoredBundle
+from companion_server.tails.program import LoadProgram, Program, read_program
 from headtail.errors import HeadtailError, IntegrityFault, TensorMismatch
 from headtail.manifest import Cut
 from headtail.metrics import snr_db
 from headtail.tensors import Array, TensorSpec, check_array
 
-__all__ = ["LoadProgram", "Program", "TailExecutor", "read_program"]
+if TYPE_CHECKING:
+    from companion_server.store import BundleStore, StoredBundle
+
+__all__ = ["TailExecutor"]
 
 T = TypeVar("T")
 WHOLE = ""  # the key of the whole model beside the ids of its cuts
 MIN_GOLDEN_SNR_DB = 60.0  # fp32 on another CPU differs by rounding only: 100 dB and more
-
-
-class Program(Protocol):
-    """What a tail is to this server; `exporters.graphfile.TailProgram` is one."""
-
-    def enter(self, boundary: Sequence[str]) -> Any:
-        """A `torch.nn.Module` from these graph values (batch first) to a tuple of the outputs."""
-        ...
-
-
-LoadProgram = Callable[[Path, Path], Program]
-
-
-def read_program(program: Path, weights: Path) -> Program:
-    """Read a tail with `exporters.graphfile`."""
-    from exporters.graphfile import TailProgram
-
-    return TailProgram.read(program, weights)
 
 
 class TailExecutor:
