@@ -26,7 +26,7 @@ from headtail.bundle.staging import Staging
 from headtail.errors import HeadtailError, TooLarge, UsageFault
 from headtail.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileRecord, Manifest, is_plain_path
 
-__all__ = ["MAX_BUNDLE_BYTES", "MAX_ENTRIES", "pack_zip", "unpack_zip"]
+__all__ = ["MAX_BUNDLE_BYTES", "MAX_ENTRIES", "pack_zip", "unpack_zip", "write_zip"]
 
 MAX_BUNDLE_BYTES = 2_000_000_000  # zipfile resorts to ZIP64 near 2 GiB, less a margin of 5 %
 MAX_ENTRIES = 4096
@@ -49,28 +49,36 @@ _MALFORMED = (
 def pack_zip(bundle: Bundle, path: Path) -> None:
     """Write the bundle's content to `path`, atomically, replacing what was there.
 
-    Every file is hashed as it is read: `IntegrityFault` names one that changed. `TooLarge` over
-    `MAX_BUNDLE_BYTES` or `MAX_ENTRIES`.
+    Raises as `write_zip`.
     """
-    data = bundle.manifest.to_bytes()
-    files = bundle.manifest.files
-    _check_total(str(bundle.path), sum(r.size for r in files.values()) + len(data), len(files) + 1)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
     partial = Path(name)
     try:
         with os.fdopen(handle, "wb") as out:
-            with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
-                for rel in sorted([*files, MANIFEST]):
-                    if rel == MANIFEST:
-                        archive.writestr(_member(rel, len(data)), data)
-                    else:
-                        _pack(archive, bundle, rel)
+            write_zip(bundle, out)
             out.flush()
             os.fsync(out.fileno())
         partial.chmod(0o644)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_zip(bundle: Bundle, out: IO[bytes]) -> None:
+    """Write the bundle's content to `out`, from its present position.
+
+    Every file is hashed as it is read: `IntegrityFault` names one that changed. `TooLarge` over
+    `MAX_BUNDLE_BYTES` or `MAX_ENTRIES`.
+    """
+    data = bundle.manifest.to_bytes()
+    files = bundle.manifest.files
+    _check_total(str(bundle.path), sum(r.size for r in files.values()) + len(data), len(files) + 1)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
+        for rel in sorted([*files, MANIFEST]):
+            if rel == MANIFEST:
+                archive.writestr(_member(rel, len(data)), data)
+            else:
+                _pack(archive, bundle, rel)
 
 
 def unpack_zip(path: Path, destination: Path) -> Bundle:
