@@ -1,0 +1,13 @@
+"""Who may talk to this server, and what is remembered of it.
+
+keys.py          API keys: made, hashed, checked, rotated      keyfile.py        their file
+scopes.py        verb:model-glob, and whose request it is      private_files.py  0600, atomic
+access.py        the one table: every route and its verb       auth.py           the gate
+rate.py          a token bucket per key                        audit.py          who did what
+certificates.py  TLS with a certificate of its own             pairing.py        a phone, by QR
+binding.py       loopback, unless there are keys               headers.py        for browsers
+routes.py        /v2/pair and /v2/pairing                      refusals.py       401 and 403
+
+No text of a request ever becomes part of a path: what a request names (models, bundles, keys) is
+looked up in dictionaries built from what the server holds.
+"""
