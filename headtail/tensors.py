@@ -43,6 +43,8 @@ DTYPES: dict[str, tuple[str, str]] = {
     "u64": ("uint64", "UINT64"),
     "bool": ("bool", "BOOL"),
 }
+_SHORT = {numpy_name: short for short, (numpy_name, _) in DTYPES.items()}
+_OF_OIP = {datatype: short for short, (_, datatype) in DTYPES.items()}
 MAX_RANK = 16
 
 
@@ -90,10 +92,10 @@ class TensorSpec:
 
 def short_dtype(dtype: np.dtype[np.generic]) -> str:
     """`float32` -> `f32`; raises `UnknownName` for dtypes that no runtime here speaks."""
-    for short, (numpy_name, _) in DTYPES.items():
-        if numpy_name == dtype.name:
-            return short
-    raise UnknownName("dtype", dtype.name, (numpy_name for numpy_name, _ in DTYPES.values()))
+    name = dtype.name  # numpy computes it anew each time
+    if name not in _SHORT:
+        raise UnknownName("dtype", name, _SHORT)
+    return _SHORT[name]
 
 
 def oip_datatype(spec: TensorSpec) -> str:
@@ -103,10 +105,9 @@ def oip_datatype(spec: TensorSpec) -> str:
 
 def dtype_of_oip(datatype: str) -> str:
     """`FP32` -> `f32`."""
-    for short, (_, oip) in DTYPES.items():
-        if oip == datatype:
-            return short
-    raise UnknownName("datatype", datatype, (oip for _, oip in DTYPES.values()))
+    if datatype not in _OF_OIP:
+        raise UnknownName("datatype", datatype, _OF_OIP)
+    return _OF_OIP[datatype]
 
 
 def check_array(array: Array, spec: TensorSpec) -> None:

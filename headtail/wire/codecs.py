@@ -94,7 +94,9 @@ class Codec:
             return values.reshape(spec.shape)
         codes = unpack(packed, self.bits, spec.elements).reshape(spec.shape)
         low, step = self._grid(spec, table)
-        restored: Floats = low + codes.astype(np.float32) * step
+        restored: Floats = codes.astype(np.float32)
+        restored *= step
+        restored += low
         return restored
 
     def packed_bytes(self, spec: TensorSpec) -> int:
@@ -129,11 +131,14 @@ class Codec:
         low, step = self._grid(TensorSpec.of("boundary", array), table)
         top = np.float32(2**self.bits - 1)
         values: Floats = array.astype(np.float32, copy=False)
-        scaled = np.zeros_like(values)
         with np.errstate(over="ignore"):  # infinite means far outside the range, and saturates
-            np.divide(values - low, step, out=scaled, where=step > 0)
-        codes: Codes = np.clip(np.rint(scaled), 0, top).astype(np.uint8)
-        return codes
+            scaled = np.subtract(values, low, out=np.empty_like(values))
+            if step.all():
+                np.divide(scaled, step, out=scaled)
+            else:  # masked division is five times slower
+                scaled = np.divide(scaled, step, out=np.zeros_like(scaled), where=step > 0)
+        np.clip(np.rint(scaled, out=scaled), 0, top, out=scaled)
+        return scaled.astype(np.uint8)
 
     def _grid(self, spec: TensorSpec, table: QuantTable | None) -> tuple[Floats, Floats]:
         low, high = _range(self, table)

@@ -1,0 +1,264 @@
+"""What every section of `benchmarks/server.py` stands on: our server as processes, real inputs.
+
+The server is known by its command line, its environment (`HEADTAIL_SERVER_*`) and its wire alone,
+so that figures of different versions of it can be compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import platform
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from headtail.bundle import Bundle, open_bundle
+from headtail.manifest import Cut
+from headtail.tensors import Array
+
+ROOT = Path(__file__).parents[1]
+START_S = 60.0
+STOP_S = 20.0
+POLL_S = 0.005
+_URL = re.compile(r"https?://[^\s\"]+")
+_PACKAGES = ("torch", "numpy", "fastapi", "starlette", "uvicorn", "httptools", "uvloop", "grpcio")
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is served: a bundle, the cut that clients enter at, and real inputs for it."""
+
+    path: Path
+    bundle: Bundle
+    cut: Cut
+    inputs: list[list[Array]]  # per golden sample: the cut's tensors
+    outputs: list[list[Array]]  # per golden sample: the model's outputs
+
+    @classmethod
+    def open(cls, path: Path, cut_id: str | None) -> Subject:
+        """The bundle at `path`; without an id, its cut whose frame is nearest to 13 KiB."""
+        bundle = open_bundle(path)
+        manifest, golden = bundle.manifest, bundle.golden()
+        held = [cut for cut in manifest.cuts if cut.materialised]
+        nearest = min(held, key=lambda cut: abs(cut.wire_bytes["aq8t+deflate"] - (13 << 10)))
+        cut = manifest.cut(cut_id) if cut_id else nearest
+        first = f".{manifest.outputs[0].name}"
+        count = sum(key.startswith("output.") and key.endswith(first) for key in golden)
+        inputs = [
+            [golden[f"cut.{cut.id}.{i}.{spec.name}"].copy() for spec in cut.tensors]
+            for i in range(count)
+        ]
+        outputs = [
+            [golden[f"output.{i}.{spec.name}"] for spec in manifest.outputs] for i in range(count)
+        ]
+        return cls(path, bundle, cut, inputs, outputs)
+
+    def described(self) -> dict[str, Any]:
+        """For the result."""
+        return {
+            "model": self.bundle.manifest.name,
+            "bundle_id": self.bundle.manifest.bundle_id[:16],
+            "cut": self.cut.id,
+            "tensors": [str(spec) for spec in self.cut.tensors],
+            "aq8t_deflate_bytes": self.cut.wire_bytes["aq8t+deflate"],
+            "golden_inputs": len(self.inputs),
+        }
+
+
+class OurServer:
+    """`headtail serve` as a process tree of its own; use as a context manager."""
+
+    def __init__(
+        self,
+        bundles: list[Path],
+        settings: Mapping[str, str] | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        options = ["--port", "0", *open_options()]
+        self.command = [sys.executable, "-m", "headtail", "serve", *map(str, bundles), *options]
+        chosen = {f"HEADTAIL_SERVER_{key.upper()}": text for key, text in (settings or {}).items()}
+        self._environment = {**os.environ, **python_path(), **chosen, **(environment or {})}
+        self._log = log
+        self.url = ""
+        self.start_s = 0.0
+
+    def __enter__(self) -> OurServer:
+        started = time.perf_counter()
+        with contextlib.ExitStack() as stack:
+            errors = stack.enter_context(self._log.open("ab")) if self._log else None
+            self.process = subprocess.Popen(
+                self.command,
+                env=self._environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+        watchdog = threading.Timer(START_S, self.process.kill)
+        watchdog.start()
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := _URL.search(line):
+                self.url = found[0]
+                break
+        watchdog.cancel()
+        if not self.url:
+            raise SystemExit(f"the server did not start: {' '.join(self.command)}")
+        self.start_s = time.perf_counter() - started
+        # what it prints later must not fill the pipe
+        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urllib.parse.urlsplit(self.url)
+        assert parts.hostname
+        assert parts.port
+        return parts.hostname, parts.port
+
+    def processes(self) -> dict[int, str]:
+        """Pid -> command line of the process and all that descend from it."""
+        return descendants(self.process.pid)
+
+    def rss_mib(self) -> float:
+        """Resident memory of the whole tree, MiB; shared pages count once per process."""
+        return sum(rss_mib(pid) for pid in self.processes())
+
+
+def open_options() -> list[str]:
+    """Options of `headtail serve` that take TLS and keys away, as far as this version has them."""
+    help_ = subprocess.run(
+        [sys.executable, "-m", "headtail", "serve", "--help"],
+        env={**os.environ, **python_path()},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return [option for option in ("--no-tls", "--no-auth") if option in help_]
+
+
+def python_path() -> dict[str, str]:
+    """This checkout's packages, for a child process."""
+    return {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """`pid` and everything below it, with command lines; what ends meanwhile is left out."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # behind the name, which may hold spaces and brackets: state, then the parent
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+    found, added = {pid}, True
+    while added:
+        more = {child for child, parent in parents.items() if parent in found} - found
+        found, added = found | more, bool(more)
+    named = {}
+    for one in sorted(found):
+        with contextlib.suppress(OSError):
+            line = Path(f"/proc/{one}/cmdline").read_bytes()
+            named[one] = line.replace(b"\0", b" ").decode(errors="replace").strip()
+    return named
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of one process, MiB; 0 when it is gone."""
+    with contextlib.suppress(OSError):
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return 0.0
+
+
+def free_port(count: int = 1) -> int:
+    """The first of `count` neighbouring ports that are free now."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            try:
+                for port in range(first + 1, first + count):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            return int(first)
+
+
+@contextlib.contextmanager
+def child(command: list[str], *, ready: Callable[[], bool], log: Path) -> Iterator[int]:
+    """A peer's process until the block ends; yields its pid once `ready()`."""
+    with log.open("wb") as out:
+        environment = {**os.environ, **python_path()}
+        process = subprocess.Popen(
+            command, env=environment, stdout=out, stderr=out, start_new_session=True, cwd=log.parent
+        )
+    try:
+        stop = time.monotonic() + START_S
+        while not ready():
+            if process.poll() is not None or time.monotonic() > stop:
+                raise SystemExit(f"{command[1]} did not start; see {log}")
+            time.sleep(POLL_S)
+        yield process.pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def versions() -> dict[str, str]:
+    """What was measured with, in this environment."""
+    found = {"python": platform.python_version(), "kernel": platform.release()}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def commit() -> str:
+    """The checkout's commit, with `+` behind it if files differ from it."""
+    ask = ["git", "-C", str(ROOT)]
+    head = subprocess.run(
+        [*ask, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    changed = subprocess.run(
+        [*ask, "status", "--porcelain", "--untracked-files=no"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    return (head or "unknown") + ("+" if changed else "")
+
+
+def record(path: Path, section: str, figures: dict[str, Any]) -> None:
+    """Put one section into the result file, leaving the others as they are."""
+    held = json.loads(path.read_text()) if path.exists() else {}
+    held[section] = figures
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(held, indent=1, sort_keys=True) + "\n")
