@@ -1,0 +1,203 @@
+"""Deploys the application on a Ray cluster and stays with it until a signal ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from companion_server.executor.faults import from_fault
+from companion_server.ray_serve.library import start_library
+from companion_server.ray_serve.options import ClusterOptions
+from companion_server.serving import KEEP_ALIVE_S, _listen, print_address
+from companion_server.settings import Settings
+from headtail.bundle import open_bundle
+from headtail.errors import EnvironmentFault, MissingDependency
+
+__all__ = ["APPLICATION", "serve_on_ray"]
+
+APPLICATION = "headtail"
+LOOPBACK = "127.0.0.1"  # a cluster of one machine is nobody else's business
+ONGOING_BATCHES = 2  # sent to a replica: the batch it computes and the one it collects
+MAX_OPEN = 1000  # requests inside the ingress; what it lets in is the application's affair
+DRAIN_POLL_S = 0.2  # Ray asks so often whether a replica that is to end is idle
+QUIET = {"enable_access_log": False, "log_level": "WARNING"}
+
+
+def serve_on_ray(
+    bundles: Sequence[Path],
+    settings: Settings,
+    options: ClusterOptions | None = None,
+    *,
+    announce: Callable[[str], None] = print_address,
+) -> None:
+    """Serve bundle directories from a Ray cluster until SIGINT or SIGTERM.
+
+    Runs on the head of the cluster that `options.address` names; without one, a cluster of this
+    machine alone is started, and ended again. `announce` is called once, when every replica has
+    proven every bundle. Raises what opening a bundle raises, `MissingDependency` without Ray,
+    `UsageFault` for an address that cannot be bound, `EnvironmentFault` for a cluster that cannot
+    be joined or started from here, and what loading a tail raises.
+    """
+    chosen = options or ClusterOptions()
+    for bundle in bundles:
+        open_bundle(bundle)
+    settings = settings.model_copy(update={"port": _free_port(settings)})
+    # signals last: Ray sets a handler of its own when it starts
+    with (
+        _cluster(chosen),
+        _signals_end_the_block(),
+        _deployed(bundles, settings, chosen),
+    ):
+        announce(f"http://{settings.host}:{settings.port}")
+        threading.Event().wait()
+
+
+@contextlib.contextmanager
+def _cluster(options: ClusterOptions) -> Iterator[None]:
+    """This process as a driver on the head of a cluster."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    if not options.address:
+        # of this cluster alone; Ray would write one to the home directory, for everybody to read
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    try:
+        import ray
+        import ray.serve
+    except ImportError as error:
+        raise MissingDependency(
+            f"Ray Serve ({error})",
+            needed_for="`headtail serve --ray`, on every node",
+            install="pip install 'headtail[server,ray]'",
+        ) from None
+    own = {
+        "include_dashboard": False,
+        "object_store_memory": options.object_store_bytes,
+        "_node_ip_address": LOOPBACK,
+    }
+    try:
+        ray.init(
+            options.address or "local",
+            configure_logging=False,
+            **({} if options.address else own),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise EnvironmentFault(
+            f"The Ray cluster {options.address or 'of this machine'!r} cannot be used: {error}.",
+            expected="A cluster of the same versions of Ray and Python, with its head here.",
+            remedy="Start one with `ray start --head`, or leave the address out.",
+        ) from None
+    try:
+        _check_head()
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _deployed(
+    bundles: Sequence[Path], settings: Settings, options: ClusterOptions
+) -> Iterator[None]:
+    from ray import serve
+
+    serve.start(
+        proxy_location="HeadOnly",
+        http_options={
+            "host": settings.host,
+            "port": settings.port,
+            "keep_alive_timeout_s": KEEP_ALIVE_S,
+        },
+        logging_config=QUIET,
+    )
+    try:
+        handle = serve.run(_application(bundles, settings, options), name=APPLICATION)
+        told = handle.loaded.remote().result()
+        if "fault" in told:
+            raise from_fault(told["fault"])
+        yield
+    finally:
+        serve.delete(APPLICATION)
+        if not serve.status().applications:
+            serve.shutdown()
+
+
+def _application(bundles: Sequence[Path], settings: Settings, options: ClusterOptions) -> Any:
+    import ray
+    from ray import serve
+
+    from companion_server.ray_serve.ingress import Ingress
+    from companion_server.ray_serve.tail import Tail
+
+    library = start_library()
+    scaling: dict[str, Any] = {"num_replicas": options.replicas}
+    if options.max_replicas > options.replicas:
+        scaling = {
+            "autoscaling_config": {
+                "min_replicas": options.replicas,
+                "max_replicas": options.max_replicas,
+                "target_ongoing_requests": settings.max_batch,
+            }
+        }
+    tails = serve.deployment(
+        Tail,
+        name="tail",
+        max_ongoing_requests=ONGOING_BATCHES * settings.max_batch,
+        max_queued_requests=settings.max_queue,
+        ray_actor_options={"num_cpus": options.cpus},
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+        logging_config=QUIET,
+        **scaling,
+    ).bind(library, threads=settings.threads, max_batch=settings.max_batch)
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
+    return serve.deployment(
+        serve.ingress()(Ingress),
+        name="ingress",
+        max_ongoing_requests=MAX_OPEN,
+        ray_actor_options={"num_cpus": 0, "label_selector": here},
+        graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+        logging_config=QUIET,
+    ).bind(
+        tails,
+        library,
+        [str(bundle.resolve()) for bundle in bundles],
+        settings.model_dump(mode="json"),
+        options.replicas,
+    )
+
+
+def _check_head() -> None:
+    import ray
+
+    here = ray.get_runtime_context().get_node_id()
+    heads = [node for node in ray.nodes() if "node:__internal_head__" in node["Resources"]]
+    if all(node["NodeID"] != here for node in heads):
+        raise EnvironmentFault(
+            f"This machine is a worker of the cluster; its head is {heads[0]['NodeName']}.",
+            expected="Phones, keys and published bundles belong to the head's machine.",
+            remedy="Run `headtail serve --ray auto` there.",
+        )
+
+
+def _free_port(settings: Settings) -> int:
+    """The port to be bound, which a proxy process will do: tried here, where it can be told."""
+    with _listen(settings) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def _signals_end_the_block() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread, whose business they are
+        return
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
