@@ -1,9 +1,10 @@
-"""The application factory: a store and settings in, an ASGI application out; no globals."""
+"""The application factory: a store, settings and an engine in, an ASGI application out."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable
 
@@ -11,12 +12,16 @@ from fastapi import FastAPI
 
 import headtail
 from companion_server import problems, routes_bundles, routes_oip
+from companion_server.executor.places import ThreadPlace
+from companion_server.inference import Service
+from companion_server.jobs import Engine
+from companion_server.scheduler import LocalEngine, QueueLimits
 from companion_server.settings import Settings
 from companion_server.store import BundleStore
-from companion_server.tails import LoadProgram, TailExecutor, read_program
+from companion_server.tails import LoadProgram, TailRunner, read_program
 from headtail.errors import HeadtailError
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "engine_in_process", "queue_limits"]
 
 log = logging.getLogger(__name__)
 OnLoaded = Callable[[HeadtailError | None], None]
@@ -26,26 +31,28 @@ def create_app(
     store: BundleStore,
     settings: Settings,
     *,
-    load_program: LoadProgram = read_program,
+    engine: Engine | None = None,
     on_loaded: OnLoaded = lambda _failure: None,
 ) -> FastAPI:
     """The companion server over `store`; the caller closes the store after the application.
 
     Tails are loaded in the background once the application starts, so that `/v2/health/live`
-    answers meanwhile; `on_loaded` is then called once, with the error if they could not be.
+    answers meanwhile; `on_loaded` is then called once, with the error if one could not be. Without
+    `engine` tails run on a thread of this process.
     """
-    tails = TailExecutor(store, threads=settings.threads, load_program=load_program)
+    chosen = engine or engine_in_process(settings)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(_load(tails, on_loaded))
+        await chosen.start()
+        loading = asyncio.create_task(_load(chosen, store, on_loaded))
         try:
             yield
         finally:
             loading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await loading
-            await asyncio.to_thread(tails.close)
+            await chosen.close()
 
     app = FastAPI(
         title="Headtail companion server",
@@ -55,16 +62,37 @@ def create_app(
         redoc_url=None,
     )
     problems.install(app)
-    app.include_router(routes_oip.router(store, tails, max_body_bytes=settings.max_body_bytes))
+    service = Service(store, chosen, settings.max_body_bytes)
+    app.include_router(routes_oip.router(service))
     app.include_router(routes_bundles.router(store))
     return app
 
 
-async def _load(tails: TailExecutor, on_loaded: OnLoaded) -> None:
-    try:
-        await tails.load()
-    except HeadtailError as error:
-        log.error("%s", error)
-        on_loaded(error)
-    else:
-        on_loaded(None)
+def engine_in_process(
+    settings: Settings, *, load_program: LoadProgram = read_program
+) -> LocalEngine:
+    """An engine whose one executor is a thread of this process."""
+    make = functools.partial(TailRunner, threads=settings.threads, load_program=load_program)
+    place = ThreadPlace(make)
+    return LocalEngine([place], limits=queue_limits(settings))
+
+
+def queue_limits(settings: Settings) -> QueueLimits:
+    """What may wait, of the settings."""
+    return QueueLimits(
+        max_batch=settings.max_batch,
+        max_jobs=settings.max_queue,
+        max_bytes=settings.max_queue_bytes,
+        max_wait_s=settings.max_wait_s,
+    )
+
+
+async def _load(engine: Engine, store: BundleStore, on_loaded: OnLoaded) -> None:
+    failures = []
+    for stored in list(store.bundles.values()):
+        try:
+            await engine.load(stored)
+        except HeadtailError as error:
+            log.error("%s", error)
+            failures.append(error)
+    on_loaded(failures[0] if failures else None)

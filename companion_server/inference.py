@@ -1,7 +1,11 @@
-"""One inference request, bytes to bytes: decode, check against the manifest, run, encode.
+"""One inference request: bytes in, bytes out, with an engine between.
 
-Runs on the tail thread, in this order: the deadline is checked last before compute, so that a late
-request costs a decode at most. Two kinds of request reach the same function:
+    answer()             REST and WebSocket: decompress, decode, prepare, compute, encode, compress
+      prepare()          any protocol: what was asked for, checked against the manifest
+      engine.run()       the queue, the batch, the tail
+      Prepared.response  the outputs asked for, with the server's times
+
+Two kinds of request reach the same functions:
 
     plain   the model's own inputs (any batch)            -> the whole program
     split   one UINT8 tensor `boundary` with `split.cut`  -> the program entered at that cut
@@ -9,6 +13,7 @@ request costs a decode at most. Two kinds of request reach the same function:
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,27 +21,48 @@ from dataclasses import dataclass
 import numpy as np
 
 from companion_server.bodies import compress, decompress
-from companion_server.problems import DeadlinePassed
+from companion_server.jobs import WHOLE, Engine, Job, Result
 from companion_server.store import BundleStore, StoredBundle
-from companion_server.tails import TailExecutor
 from headtail.errors import TensorMismatch, UnknownName, WireFault
 from headtail.manifest import Cut
 from headtail.tensors import Array, TensorSpec, check_array
 from headtail.wire import boundary, oip, split
 
-__all__ = ["RawRequest", "Reply", "infer"]
+__all__ = ["Origin", "Prepared", "RawRequest", "Reply", "Service", "answer", "prepare"]
+
+INLINE_BYTES = 256 << 10  # a larger body is decoded beside the event loop, which would stand still
+TIMEOUT = "timeout"  # Triton's request parameter, in microseconds
+
+
+@dataclass(frozen=True)
+class Service:
+    """What requests are answered with; `max_body_bytes` bounds a body, also after unpacking."""
+
+    store: BundleStore
+    engine: Engine
+    max_body_bytes: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whose request for what: `model` and `version` (may be empty) from the path or message.
+
+    `client` is whom it counts for in the queue; `arrived` is in seconds of `time.monotonic()`.
+    """
+
+    model: str
+    version: str
+    client: str
+    arrived: float
 
 
 @dataclass(frozen=True)
 class RawRequest:
-    """A request as it came; `arrived` and `submitted` are `time.perf_counter()` seconds."""
+    """A request as it came over HTTP or a WebSocket; header names in lower case."""
 
-    model: str
-    version: str
+    origin: Origin
     headers: Mapping[str, str]
     body: bytes
-    arrived: float
-    submitted: float
 
 
 @dataclass(frozen=True)
@@ -47,74 +73,135 @@ class Reply:
     body: bytes
 
 
-def infer(raw: RawRequest, store: BundleStore, tails: TailExecutor, *, limit: int) -> Reply:
-    """Answer `raw`; call it on the tail thread.
+@dataclass(frozen=True)
+class Prepared:
+    """A request that can be computed: `codec` is empty for a plain one."""
 
-    Raises `WireFault` (400) for what cannot be parsed, `BundleMismatch` (409), `TensorMismatch`
-    (422), `TooLarge` (413) and `DeadlinePassed` (504). `limit` bounds the decompressed body.
+    request: oip.InferRequest
+    stored: StoredBundle
+    job: Job
+    codec: str
+    wanted: list[str]  # names of outputs
+    decode_ms: float
+
+    def response(self, result: Result) -> oip.InferResponse:
+        """The outputs asked for, with the server's own times as `split.*` parameters."""
+        manifest = self.stored.bundle.manifest
+        held = {s.name: a for s, a in zip(manifest.outputs, result.outputs, strict=True)}
+        return oip.InferResponse(
+            model_name=manifest.name,
+            model_version=manifest.bundle_id,
+            outputs=tuple(oip.NamedArray(name, held[name]) for name in self.wanted),
+            id=self.request.id,
+            parameters={
+                "split.queue_ms": round(result.queue_ms, 3),
+                "split.decode_ms": round(self.decode_ms, 3),
+                "split.compute_ms": round(result.compute_ms, 3),
+                "split.batch": result.batch,
+            },
+        )
+
+
+async def answer(raw: RawRequest, service: Service) -> Reply:
+    """Answer `raw`; cancelling the task drops the request before compute.
+
+    Raises `UnknownName` (404), `WireFault` (400) for what cannot be parsed, `BundleMismatch` (409),
+    `TooLarge` (413), and what `Engine.run` raises.
     """
+    if len(raw.body) > INLINE_BYTES or raw.headers.get("content-encoding"):
+        prepared = await asyncio.to_thread(_decoded, raw, service)
+    else:
+        prepared = _decoded(raw, service)
+    result = await service.engine.run(prepared.job)
     started = time.perf_counter()
-    try:
-        job = _prepare(raw, store, limit)
-    except UnknownName as error:  # 404 is for names in the path; this one stands in the body
-        raise WireFault(error.what, expected=error.expected, remedy=error.remedy) from None
-    decoded = time.perf_counter()
-    _check_deadline(job.deadline_ms, elapsed_ms=(decoded - raw.arrived) * 1e3)
-    outputs = tails.run(job.stored, job.cut, job.arrays)
-    computed = time.perf_counter()
-    spent_ms = {
-        "queue": (started - raw.submitted) * 1e3,
-        "decode": (decoded - started) * 1e3,
-        "compute": (computed - decoded) * 1e3,
-    }
-    headers, body = _encode(job, outputs, spent_ms)
+    headers, body = _encode(prepared, result)
     body, coding = compress(body, raw.headers.get("accept-encoding", ""))
     if coding:
         headers["content-encoding"] = coding
-    spent_ms["encode"] = (time.perf_counter() - computed) * 1e3
+    encode_ms = (time.perf_counter() - started) * 1e3
     # https://www.w3.org/TR/server-timing/: durations in ms
-    headers["server-timing"] = ", ".join(f"{s};dur={ms:.3f}" for s, ms in spent_ms.items())
+    headers["server-timing"] = (
+        f"decode;dur={prepared.decode_ms:.3f}, queue;dur={result.queue_ms:.3f}, "
+        f"compute;dur={result.compute_ms:.3f}, encode;dur={encode_ms:.3f}"
+    )
     return Reply(headers, body)
 
 
-@dataclass(frozen=True)
-class _Job:
-    request: oip.InferRequest
-    stored: StoredBundle
-    cut: Cut | None  # None: the whole model
-    arrays: list[Array]
-    wanted: list[str]  # names of outputs
-    deadline_ms: int | None
+def prepare(request: oip.InferRequest, origin: Origin, store: BundleStore) -> Prepared:
+    """Check `request` against the manifest that it is for; raises as `answer`."""
+    started = time.perf_counter()
+    try:
+        return _prepared(request, origin, store, started)
+    except UnknownName as error:  # 404 is for names in the path; this one stands in the body
+        raise WireFault(error.what, expected=error.expected, remedy=error.remedy) from None
 
 
-def _prepare(raw: RawRequest, store: BundleStore, limit: int) -> _Job:
-    request = _decode(raw, limit)
+def _decoded(raw: RawRequest, service: Service) -> Prepared:
+    started, limit = time.perf_counter(), service.max_body_bytes
+    service.store.versions(raw.origin.model)  # an unknown model is a 404
+    body = decompress(raw.body, raw.headers.get("content-encoding", ""), limit=limit)
+    try:
+        request = oip.decode_request(raw.headers, body, limits=oip.Limits(max_body_bytes=limit))
+        return _prepared(request, raw.origin, service.store, started)
+    except UnknownName as error:  # as in `prepare`
+        raise WireFault(error.what, expected=error.expected, remedy=error.remedy) from None
+
+
+def _prepared(
+    request: oip.InferRequest, origin: Origin, store: BundleStore, started: float
+) -> Prepared:
     options = split.SplitParameters.from_parameters(request.parameters)
     if options is None:
-        stored = store.version(raw.model, raw.version)
-        arrays = _plain(request, stored.bundle.manifest.inputs)
-        return _Job(request, stored, None, arrays, _wanted(request, stored), None)
-    stored = _promised(raw, options, store)
-    try:
-        cut = stored.bundle.manifest.cut(options.cut)
-    except UnknownName as error:
-        raise store.mismatch(raw.model, error.what) from None
-    arrays = boundary.decode_boundary(_frame(request, options), cut)
-    return _Job(request, stored, cut, arrays, _wanted(request, stored), options.deadline_ms)
+        stored = store.version(origin.model, origin.version)
+        arrays, cut_id, codec = _plain(request, stored.bundle.manifest.inputs), WHOLE, ""
+    else:
+        stored = _promised(origin, options, store)
+        arrays = boundary.decode_boundary(_frame(request, options), _cut(stored, options, store))
+        cut_id, codec = options.cut, options.codec
+    if not stored.bundle.manifest.tails:
+        raise store.mismatch(origin.model, f"{origin.model!r} was exported without a tail.")
+    deadline = _deadline(request, options, origin.arrived)
+    job = Job(stored.bundle_id, cut_id, tuple(arrays), origin.client, deadline)
+    decode_ms = (time.perf_counter() - started) * 1e3
+    return Prepared(request, stored, job, codec, _wanted(request, stored), decode_ms)
 
 
-def _decode(raw: RawRequest, limit: int) -> oip.InferRequest:
-    body = decompress(raw.body, raw.headers.get("content-encoding", ""), limit=limit)
-    return oip.decode_request(raw.headers, body, limits=oip.Limits(max_body_bytes=limit))
-
-
-def _promised(raw: RawRequest, options: split.SplitParameters, store: BundleStore) -> StoredBundle:
-    if raw.version and options.bundle != raw.version:
-        raise store.mismatch(
-            raw.model,
-            f"The path says bundle {raw.version[:80]!r}, split.bundle {options.bundle!r}.",
+def _deadline(
+    request: oip.InferRequest, options: split.SplitParameters | None, arrived: float
+) -> float | None:
+    """In seconds of `time.monotonic()`: `split.deadline_ms` or Triton's `timeout`."""
+    if options is not None and options.deadline_ms is not None:
+        return arrived + options.deadline_ms / 1e3
+    timeout = request.parameters.get(TIMEOUT)
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < 0:
+        raise WireFault(
+            f"Parameter {TIMEOUT} is {timeout!r}.",
+            expected="It must be a whole number of microseconds, 0 for none.",
+            remedy="Correct it, or leave it out.",
         )
-    return store.version(raw.model, options.bundle)
+    return arrived + timeout / 1e6 if timeout else None
+
+
+def _promised(origin: Origin, options: split.SplitParameters, store: BundleStore) -> StoredBundle:
+    if origin.version:
+        stored = store.version(origin.model, origin.version)
+        if options.bundle != stored.bundle_id:
+            raise store.mismatch(
+                origin.model,
+                f"The path says bundle {origin.version[:80]!r}, split.bundle {options.bundle!r}.",
+            )
+        return stored
+    return store.version(origin.model, options.bundle)
+
+
+def _cut(stored: StoredBundle, options: split.SplitParameters, store: BundleStore) -> Cut:
+    manifest = stored.bundle.manifest
+    try:
+        return manifest.cut(options.cut)
+    except UnknownName as error:
+        raise store.mismatch(manifest.name, error.what) from None
 
 
 def _frame(request: oip.InferRequest, options: split.SplitParameters) -> bytes:
@@ -177,27 +264,8 @@ def _plain(request: oip.InferRequest, specs: tuple[TensorSpec, ...]) -> list[Arr
     return arrays
 
 
-def _check_deadline(deadline_ms: int | None, *, elapsed_ms: float) -> None:
-    if deadline_ms is not None and elapsed_ms > deadline_ms:
-        raise DeadlinePassed(
-            f"{elapsed_ms:.0f} ms of a budget of {deadline_ms} ms had passed before compute began.",
-            expected="An answer is computed only while it is of use, so nothing was computed.",
-            remedy="Answer on the device, and give split.deadline_ms more room or send less.",
-        )
-
-
-def _encode(
-    job: _Job, outputs: list[Array], spent_ms: Mapping[str, float]
-) -> tuple[dict[str, str], bytes]:
-    manifest = job.stored.bundle.manifest
-    by_name = {spec.name: a for spec, a in zip(manifest.outputs, outputs, strict=True)}
-    response = oip.InferResponse(
-        model_name=manifest.name,
-        model_version=manifest.bundle_id,
-        outputs=tuple(oip.NamedArray(name, by_name[name]) for name in job.wanted),
-        id=job.request.id,
-        parameters={f"{split.PREFIX}{stage}_ms": round(ms, 3) for stage, ms in spent_ms.items()},
-    )
-    binary = {output.name: output.binary for output in job.request.outputs}
-    default = job.request.binary_outputs
+def _encode(prepared: Prepared, result: Result) -> tuple[dict[str, str], bytes]:
+    binary = {output.name: output.binary for output in prepared.request.outputs}
+    default = prepared.request.binary_outputs
+    response = prepared.response(result)
     return oip.encode_response(response, binary=lambda name: binary.get(name, default))

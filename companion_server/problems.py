@@ -1,31 +1,22 @@
 """Errors as the Open Inference Protocol writes them: a status and `{"error": "..."}`.
 
-The status comes from one place, `http_status` in the tree of `headtail.errors`; this module adds
-the two conditions that only a server has. A 409 body also has `held`: the bundles and their cuts.
-
-    NotReady         503   the tails are still being loaded, or could not be
-    DeadlinePassed   504   the client's budget was spent before compute began; nothing was computed
+The status comes from one place, `http_status` in the tree of `headtail.errors` and in `conditions`.
+A 409 body also has `held`: the bundles and their cuts. A 429 has `Retry-After` in whole seconds, as
+RFC 9110 §10.2.3 wants it, and `retry_after_ms` in its body.
 """
 
 from __future__ import annotations
+
+import math
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from headtail.errors import BundleMismatch, EnvironmentFault, HeadtailError, TooLarge, WireFault
+from companion_server.conditions import DeadlinePassed, NotReady, Shed
+from headtail.errors import BundleMismatch, HeadtailError, TooLarge
 
-__all__ = ["DeadlinePassed", "NotReady", "install", "problem"]
-
-
-class NotReady(EnvironmentFault):
-    """The server cannot answer yet, or cannot at all; the text says which."""
-
-
-class DeadlinePassed(WireFault):
-    """The client's time budget was spent before compute began."""
-
-    http_status = 504
+__all__ = ["DeadlinePassed", "NotReady", "Shed", "install", "problem"]
 
 
 def problem(error: HeadtailError) -> JSONResponse:
@@ -33,8 +24,13 @@ def problem(error: HeadtailError) -> JSONResponse:
     body: dict[str, object] = {"error": str(error)}
     if isinstance(error, BundleMismatch):
         body["held"] = error.held
-    # what is left of a refused body would be read as the next request of this connection
-    headers = {"connection": "close"} if isinstance(error, TooLarge) else None
+    headers = {}
+    if isinstance(error, TooLarge):
+        # what is left of a refused body would be read as the next request of this connection
+        headers["connection"] = "close"
+    if isinstance(error, Shed):
+        headers["retry-after"] = str(math.ceil(error.retry_after_s))
+        body["retry_after_ms"] = round(error.retry_after_s * 1e3)
     return JSONResponse(body, status_code=error.http_status, headers=headers)
 
 

@@ -12,14 +12,17 @@ import time
 from typing import Any
 
 from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 import headtail
 from companion_server.bodies import read_body
-from companion_server.inference import RawRequest, infer
+from companion_server.disconnects import dropped_with_its_client
+from companion_server.inference import Origin, RawRequest, Service, answer
+from companion_server.jobs import Engine
 from companion_server.problems import NotReady, problem
 from companion_server.store import BundleStore, StoredBundle
-from companion_server.tails import TailExecutor
 from headtail.tensors import TensorSpec, oip_datatype
 from headtail.wire.boundary import INPUT_NAME
 from headtail.wire.codecs import CODEC_IDS
@@ -28,38 +31,38 @@ __all__ = ["EXTENSIONS", "router"]
 
 EXTENSIONS = ("binary_tensor_data", "split/1")
 PLATFORM = "pytorch_export"
+CLIENT_CLOSED = 499  # nobody reads it; proxies write this number into their logs
 _MODEL = "/v2/models/{model}"
 _VERSION = "/v2/models/{model}/versions/{version}"
 _INFER_STATUSES: dict[int | str, dict[str, Any]] = {
-    status: {} for status in (400, 404, 409, 413, 422, 503, 504)
+    status: {} for status in (400, 404, 409, 413, 422, 429, 503, 504)
 }
 
 
-def router(store: BundleStore, tails: TailExecutor, *, max_body_bytes: int) -> APIRouter:
-    """The routes over a store and the executor of its tails."""
+def router(service: Service) -> APIRouter:
+    """The routes over a store and the engine that runs its tails."""
     routes = APIRouter(tags=["open inference protocol v2"])
-    _health(routes, tails)
-    _models(routes, store, tails)
+    store, engine = service.store, service.engine
+    _health(routes, engine)
+    _models(routes, store, engine)
 
-    async def answer(request: Request, model: str, version: str = "") -> Response:
-        arrived = time.perf_counter()
-        tails.check_ready()
+    async def infer(request: Request, model: str, version: str = "") -> Response:
+        arrived = time.monotonic()
         store.versions(model)  # an unknown model is refused before its body is read
-        raw = RawRequest(
-            model=model,
-            version=version,
-            headers=dict(request.headers),
-            body=await read_body(request, limit=max_body_bytes),
-            arrived=arrived,
-            submitted=time.perf_counter(),
-        )
-        reply = await tails.submit(lambda: infer(raw, store, tails, limit=max_body_bytes))
+        body = await read_body(request, limit=service.max_body_bytes)
+        origin = Origin(model, version, client_of(request.scope), arrived)
+        raw = RawRequest(origin, dict(request.headers), body)
+        try:
+            with dropped_with_its_client(request.receive):
+                reply = await answer(raw, service)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_CLOSED)
         return Response(reply.body, headers=reply.headers)
 
     for path in (f"{_MODEL}/infer", f"{_VERSION}/infer"):
         routes.add_api_route(
             path,
-            answer,
+            infer,
             methods=["POST"],
             summary="Run a model, or its tail from a cut",
             response_class=Response,
@@ -68,7 +71,16 @@ def router(store: BundleStore, tails: TailExecutor, *, max_body_bytes: int) -> A
     return routes
 
 
-def _health(routes: APIRouter, tails: TailExecutor) -> None:
+def client_of(scope: Scope) -> str:
+    """Whom a request counts for: the key's holder, or its connection where there are no keys."""
+    principal = scope.get("headtail.principal")
+    if principal is not None and principal.key_id:
+        return str(principal.key_id)
+    host, port = scope.get("client") or ("", 0)
+    return f"{host}:{port}"
+
+
+def _health(routes: APIRouter, engine: Engine) -> None:
     @routes.get("/v2", summary="Name, version and extensions of the server")
     async def server() -> dict[str, Any]:
         return {
@@ -83,18 +95,18 @@ def _health(routes: APIRouter, tails: TailExecutor) -> None:
 
     @routes.get("/v2/health/ready", summary="Every tail is loaded", responses={503: {}})
     async def ready() -> dict[str, bool]:
-        tails.check_ready()
+        engine.check_ready()
         return {"ready": True}
 
 
-def _models(routes: APIRouter, store: BundleStore, tails: TailExecutor) -> None:
+def _models(routes: APIRouter, store: BundleStore, engine: Engine) -> None:
     async def metadata(model: str, version: str = "") -> dict[str, Any]:
         return _metadata(store, store.version(model, version))
 
     async def ready(model: str, version: str = "") -> Response:
         stored = store.version(model, version)
         try:
-            tails.check_ready()
+            engine.check_ready(stored.bundle_id)
         except NotReady as error:
             return problem(error)
         return JSONResponse({"name": model, "version": stored.bundle_id, "ready": True})

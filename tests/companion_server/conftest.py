@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from companion_server.app import create_app
+from companion_server.app import create_app, engine_in_process
 from companion_server.settings import Settings
 from companion_server.store import BundleStore
 from companion_server.tails import read_program
@@ -188,12 +188,9 @@ def running(paths, *, load_program=read_program, wait=True, **settings):
 
     loaded = threading.Event()
     store = BundleStore(paths)
-    app = create_app(
-        store,
-        Settings.of(**settings),
-        load_program=load_program,
-        on_loaded=lambda _failure: loaded.set(),
-    )
+    chosen = Settings.of(**{"tls": False, "auth": False, **settings})
+    engine = engine_in_process(chosen, load_program=load_program)
+    app = create_app(store, chosen, engine=engine, on_loaded=lambda _failure: loaded.set())
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="error", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -1,0 +1,393 @@
+"""The engine of one machine: who waits, what is computed together, and who is sent away.
+
+A job is admitted only if its answer can be in time: the queue in front of it, at what it was
+measured to cost, must leave room before its deadline. Otherwise it is shed at once (429) with the
+time after which there will be room. What waits is taken in turns by client, and whatever waits for
+the same bundle joins a batch as long as joining costs less than being computed afterwards and makes
+nobody late; jobs of earlier cuts are computed up to the next cut in the batch and join there.
+Nothing waits for a batch to fill: jobs gather while the executor is busy, and only then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from companion_server.conditions import DeadlinePassed, NotReady, Shed
+from companion_server.costs import BatchCosts
+from companion_server.executor.attended import AttendedExecutor
+from companion_server.executor.link import LinkLost
+from companion_server.executor.places import Place
+from companion_server.fairness import FairQueue
+from companion_server.jobs import WHOLE, Job, Result
+from companion_server.store import StoredBundle
+from headtail.errors import HeadtailError
+
+__all__ = ["LocalEngine", "QueueLimits"]
+
+MAX_ATTEMPTS = 2  # a job whose executor died is computed once more, and then given up
+WORTH_JOINING = 0.9  # joining a batch must cost less than this share of running on one's own
+
+
+@dataclass(frozen=True)
+class QueueLimits:
+    """What may wait; `max_batch` counts samples, and 1 switches batching off."""
+
+    max_batch: int = 16
+    max_jobs: int = 512
+    max_bytes: int = 512 << 20
+    max_wait_s: float = 10.0
+
+
+@dataclass(eq=False)
+class _Waiting:
+    job: Job
+    answer: asyncio.Future[Result]
+    arrived: float
+    attempts: int = 0
+    ticket: int = 0
+    alone: bool = False  # a batch with it failed
+
+
+@dataclass(eq=False)
+class _Held:
+    """A bundle with a tail, or on its way to one."""
+
+    stored: StoredBundle
+    order: list[str]
+    queue: FairQueue[_Waiting] = field(default_factory=FairQueue)
+    info: dict[str, Any] = field(default_factory=dict)
+    costs: BatchCosts | None = None  # None: not loaded yet
+    failure: HeadtailError | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)  # loaded, or known to be broken
+    leaving: bool = False  # what was accepted is computed, nothing more is
+    running: int = 0  # batches
+    drained: asyncio.Event = field(default_factory=asyncio.Event)  # set when a job or batch ends
+
+
+class LocalEngine:
+    """Implements `jobs.Engine` over executors beside this process, or in it."""
+
+    def __init__(self, places: Sequence[Place], *, limits: QueueLimits) -> None:
+        self._limits = limits
+        self._held: dict[str, _Held] = {}
+        self._executors = [AttendedExecutor(p, self._bring_up, self._pump) for p in places]
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._queued_bytes = 0
+        self._closing = False
+
+    async def start(self) -> None:
+        """See `Engine`."""
+        for executor in self._executors:
+            self._spawn(executor.attend())
+
+    async def close(self) -> None:
+        """See `Engine`."""
+        self._closing = True
+        for held in self._held.values():
+            for waiting in list(held.queue):
+                self._leave(held, waiting)
+                self._fail(waiting, _not_ready("The server is shutting down."))
+        while any(executor.busy for executor in self._executors):
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def load(self, stored: StoredBundle) -> None:
+        """See `Engine`."""
+        if not stored.bundle.manifest.tails:
+            return  # held for download only; inference on it is a 409
+        cuts = sorted(stored.bundle.manifest.cuts, key=lambda cut: cut.head_flops)
+        held = _Held(stored, [WHOLE, *(cut.id for cut in cuts)])
+        self._held[stored.bundle_id] = held
+        connected = [executor for executor in self._executors if executor.starts]
+        for executor in connected:
+            with contextlib.suppress(LinkLost):
+                await self._load(executor, held)
+        await held.settled.wait()  # the executors may still be starting
+        if held.failure is not None:
+            raise held.failure
+
+    async def unload(self, bundle_id: str) -> None:
+        """See `Engine`."""
+        held = self._held.get(bundle_id)
+        if held is None:
+            return
+        held.leaving = True
+        while held.running or held.queue:
+            held.drained.clear()
+            await held.drained.wait()
+        del self._held[bundle_id]
+        for executor in self._executors:
+            if bundle_id in executor.bundles:
+                await executor.unload(bundle_id)
+
+    def check_ready(self, bundle_id: str = "") -> None:
+        """See `Engine`."""
+        for held in [self._held[bundle_id]] if bundle_id in self._held else self._held.values():
+            if held.failure is not None:
+                raise _not_ready(f"The tail could not be loaded. {held.failure.what}")
+            if held.costs is None:
+                raise _not_ready("The tails are still being loaded.")
+        if bundle_id and (bundle_id not in self._held or self._held[bundle_id].leaving):
+            raise _not_ready(f"Bundle {bundle_id[:16]} is not loaded.")
+
+    async def run(self, job: Job) -> Result:
+        """See `Engine`."""
+        self.check_ready(job.bundle_id)
+        held = self._held[job.bundle_id]
+        now = time.monotonic()
+        self._admit(job, held, now)
+        waiting = _Waiting(job, asyncio.get_running_loop().create_future(), now)
+        self._join(held, waiting)
+        self._pump()
+        try:
+            return await waiting.answer
+        except asyncio.CancelledError:
+            self._leave(held, waiting)
+            raise
+
+    def status(self) -> dict[str, Any]:
+        """See `Engine`."""
+        return {
+            "waiting": sum(len(held.queue) for held in self._held.values()),
+            "waiting_bytes": self._queued_bytes,
+            "executors": [
+                {"connected": bool(e.bundles), "busy": e.busy, "starts": e.starts}
+                for e in self._executors
+            ],
+            "bundles": {
+                bundle_id: {
+                    "state": "broken" if held.failure else "ready" if held.costs else "loading",
+                    "failure": str(held.failure) if held.failure else "",
+                    **held.info,
+                }
+                for bundle_id, held in self._held.items()
+            },
+        }
+
+    # Admission
+
+    def _admit(self, job: Job, held: _Held, now: float) -> None:
+        waiting = sum(len(other.queue) for other in self._held.values())
+        if waiting >= self._limits.max_jobs:
+            raise self._shed(f"{waiting} requests wait.", self._wait_ms(held, job), "queue")
+        if self._queued_bytes + job.nbytes > self._limits.max_bytes:
+            text = f"The requests that wait take {self._queued_bytes} bytes."
+            raise self._shed(text, self._wait_ms(held, job), "memory")
+        wait_ms = self._wait_ms(held, job)
+        if job.deadline is None:
+            if wait_ms > self._limits.max_wait_s * 1e3:
+                text = f"A request would wait {wait_ms:.0f} ms."
+                raise self._shed(text, wait_ms - self._limits.max_wait_s * 1e3, "wait")
+            return
+        left_ms = (job.deadline - now) * 1e3
+        if left_ms <= 0:
+            raise _too_late(left_ms)
+        if not wait_ms:
+            return  # whatever the prediction says, a free executor tries, and learns from it
+        over_ms = wait_ms + self._alone_ms(held, job) - left_ms
+        if over_ms > 0:
+            text = f"The answer would be {over_ms:.0f} ms late: {wait_ms:.0f} ms of work wait."
+            raise self._shed(text, over_ms, "deadline")
+
+    def _wait_ms(self, held: _Held, job: Job) -> float:
+        """Before a new job would begin: running batches, and its share of what waits."""
+        ready = [e for e in self._executors if job.bundle_id in e.bundles] or self._executors
+        running_ms = min(executor.left_ms() for executor in ready)
+        ahead_ms = 0.0
+        for other in self._held.values():
+            if other.queue and other.costs is not None:
+                jobs = other.queue.ahead(job.client) if other is held else len(other.queue)
+                cut = other.order[0] if (first := other.queue.peek()) is None else first.job.cut
+                ahead_ms += jobs * other.costs.each(cut, most=self._limits.max_batch)
+        return running_ms + ahead_ms / len(ready)
+
+    def _alone_ms(self, held: _Held, job: Job) -> float:
+        return held.costs.of({job.cut: job.samples}) if held.costs is not None else 0.0
+
+    def _shed(self, what: str, over_ms: float, reason: str) -> Shed:
+        return Shed(
+            what,
+            expected="A request is taken only if it can be answered in time.",
+            retry_after_s=max(over_ms, 1.0) / 1e3,
+            reason=reason,
+        )
+
+    # The queue
+
+    def _join(self, held: _Held, waiting: _Waiting, *, first: bool = False) -> None:
+        waiting.ticket = held.queue.add(waiting.job.client, waiting, first=first)
+        self._queued_bytes += waiting.job.nbytes
+
+    def _leave(self, held: _Held, waiting: _Waiting) -> None:
+        if held.queue.remove(waiting.job.client, waiting.ticket):
+            self._queued_bytes -= waiting.job.nbytes
+            held.drained.set()
+
+    def _take(self, held: _Held) -> _Waiting:
+        waiting = held.queue.take(held.queue.peek().job.samples)  # type: ignore[union-attr]
+        self._queued_bytes -= waiting.job.nbytes
+        return waiting
+
+    def _fail(self, waiting: _Waiting, error: HeadtailError) -> None:
+        if not waiting.answer.done():
+            waiting.answer.set_exception(error)
+
+    # Dispatch
+
+    def _pump(self) -> None:
+        """Give every free executor a batch, as long as there is work."""
+        for executor in self._executors:
+            while not executor.busy and (held := self._longest_waiting(executor)) is not None:
+                batch = self._compose(held)
+                if batch:
+                    executor.busy = True
+                    held.running += 1
+                    self._spawn(self._compute(executor, held, batch))
+
+    def _longest_waiting(self, executor: AttendedExecutor) -> _Held | None:
+        found, oldest = None, float("inf")
+        for bundle_id, held in self._held.items():
+            first = held.queue.peek() if bundle_id in executor.bundles else None
+            if first is not None and first.arrived < oldest:
+                found, oldest = held, first.arrived
+        return found
+
+    def _compose(self, held: _Held) -> list[_Waiting]:
+        """The next batch of a bundle; empty if all that waited is too late."""
+        assert held.costs is not None
+        now = time.monotonic()
+        batch: list[_Waiting] = []
+        samples: dict[str, int] = {}
+        deadline, taken_ms = float("inf"), 0.0
+        while (first := held.queue.peek()) is not None:
+            job = first.job
+            alone_ms = self._alone_ms(held, job)
+            ends = float("inf") if job.deadline is None else job.deadline
+            if now > ends or (first.arrived < now - 0.001 and now + alone_ms / 1e3 > ends):
+                self._fail(self._take(held), _too_late((ends - now) * 1e3))
+                continue
+            trial = {**samples, job.cut: samples.get(job.cut, 0) + job.samples}
+            if batch:
+                together_ms = held.costs.of(trial)
+                if (
+                    first.alone
+                    or batch[0].alone
+                    or sum(trial.values()) > self._limits.max_batch
+                    or together_ms - taken_ms > WORTH_JOINING * alone_ms
+                    or now + together_ms / 1e3 > min(deadline, ends)
+                ):
+                    break
+            samples, deadline = trial, min(deadline, ends)
+            taken_ms = held.costs.of(samples)
+            batch.append(self._take(held))
+        return batch
+
+    async def _compute(
+        self, executor: AttendedExecutor, held: _Held, batch: list[_Waiting]
+    ) -> None:
+        assert held.costs is not None
+        batch.sort(key=lambda waiting: held.costs.order(waiting.job.cut))  # type: ignore[union-attr]
+        samples: dict[str, int] = {}
+        for waiting in batch:
+            samples[waiting.job.cut] = samples.get(waiting.job.cut, 0) + waiting.job.samples
+        started = time.monotonic()
+        executor.until = started + held.costs.of(samples) / 1e3
+        try:
+            groups = [(waiting.job.cut, waiting.job.arrays) for waiting in batch]
+            outputs, compute_ms = await executor.run(held.stored.bundle_id, groups)
+        except LinkLost as error:
+            self._again(held, batch, error)
+        except HeadtailError as error:
+            self._one_by_one(held, batch, error)
+        else:
+            held.costs.learn(samples, compute_ms)
+            total = sum(samples.values())
+            for waiting, found in zip(batch, outputs, strict=True):
+                if not waiting.answer.done():
+                    queue_ms = (started - waiting.arrived) * 1e3
+                    waiting.answer.set_result(Result(found, queue_ms, compute_ms, total))
+        finally:
+            executor.busy = False
+            held.running -= 1
+            held.drained.set()
+            self._pump()
+
+    def _again(self, held: _Held, batch: list[_Waiting], error: LinkLost) -> None:
+        """The executor died: once more, on its successor, before whatever else waits."""
+        for waiting in reversed(batch):
+            waiting.attempts += 1
+            if waiting.answer.done():
+                continue
+            if waiting.attempts < MAX_ATTEMPTS:
+                self._join(held, waiting, first=True)
+            else:
+                self._fail(waiting, error)
+
+    def _one_by_one(self, held: _Held, batch: list[_Waiting], error: HeadtailError) -> None:
+        """A program refused the batch: each alone, so that nobody fails for his neighbour."""
+        if len(batch) == 1:
+            self._fail(batch[0], error)
+            return
+        for waiting in batch:
+            if not waiting.answer.done():
+                waiting.alone = True
+                self._join(held, waiting, first=True)
+
+    # Executors
+
+    async def _bring_up(self, executor: AttendedExecutor) -> None:
+        for held in list(self._held.values()):
+            with contextlib.suppress(HeadtailError):
+                await self._load(executor, held)
+
+    async def _load(self, executor: AttendedExecutor, held: _Held) -> None:
+        bundle = held.stored.bundle
+        try:
+            held.info = await executor.load(held.stored.bundle_id, str(bundle.path))
+        except LinkLost:
+            raise
+        except HeadtailError as error:
+            held.failure = error
+            held.settled.set()
+            raise
+        held.failure = None
+        if held.costs is None:
+            held.costs = BatchCosts(_table(held.info), held.order)
+        held.settled.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _table(info: Mapping[str, Any]) -> dict[str, dict[int, float]]:
+    """JSON's keys are strings."""
+    return {
+        cut: {int(size): float(ms) for size, ms in times.items()}
+        for cut, times in info.get("batch_ms", {}).items()
+    }
+
+
+def _not_ready(what: str) -> NotReady:
+    return NotReady(
+        what,
+        expected="/v2/health/ready answers 200 when every tail can be run.",
+        remedy="Ask again in a second, and answer on the device meanwhile.",
+    )
+
+
+def _too_late(left_ms: float) -> DeadlinePassed:
+    return DeadlinePassed(
+        f"{left_ms:.0f} ms were left of the deadline before compute began.",
+        expected="An answer is computed only while it is of use, so nothing was computed.",
+        remedy="Answer on the device, and give split.deadline_ms more room or send less.",
+    )
