@@ -16,7 +16,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-__all__ = ["METHODS", "SERVICE", "UNIMPLEMENTED", "message"]
+__all__ = ["METHODS", "SERVICE", "TYPE_NUMBERS", "UNIMPLEMENTED", "message"]
 
 _PACKAGE = "inference"
 SERVICE = "inference.GRPCInferenceService"
@@ -69,14 +69,18 @@ _MESSAGES: dict[str, str] = {
     "ModelStreamInferResponse": "error_message:string infer_response:ModelInferResponse",
     "ModelConfigRequest": "name:string version:string",
     "ModelConfigResponse": "config:ModelConfig",
-    # of Triton's model_config.proto only what is true of a bundle; enumerations travel as int32
+    # of Triton's model_config.proto what is true of a bundle; an enumeration travels as its number
     "ModelConfig": (
         "name:string platform:string max_batch_size:int32@4 input:ModelInput* output:ModelOutput*"
-        " default_model_filename:string@8 backend:string@17"
+        " backend:string@17"
     ),
     "ModelInput": "name:string data_type:int32 dims:int64*@4",
-    "ModelOutput": "name:string data_type:int32 dims:int64* label_filename:string",
+    "ModelOutput": "name:string data_type:int32 dims:int64*",
 }
+
+# inference.DataType of model_config.proto
+_TYPES = "INVALID BOOL UINT8 UINT16 UINT32 UINT64 INT8 INT16 INT32 INT64 FP16 FP32 FP64 STRING BF16"
+TYPE_NUMBERS = {f"TYPE_{name}": number for number, name in enumerate(_TYPES.split())}
 
 # Method -> (request, response, whether both sides stream)
 METHODS: dict[str, tuple[str, str, bool]] = {

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from companion_server.bodies import compress, decompress
+from companion_server.classification import top_classes
 from companion_server.jobs import WHOLE, Engine, Job, Result
 from companion_server.store import BundleStore, StoredBundle
 from headtail.errors import TensorMismatch, UnknownName, WireFault
@@ -85,9 +86,14 @@ class Prepared:
     decode_ms: float
 
     def response(self, result: Result) -> oip.InferResponse:
-        """The outputs asked for, with the server's own times as `split.*` parameters."""
+        """The outputs asked for, or their classes, with the server's times as parameters."""
         manifest = self.stored.bundle.manifest
         held = {s.name: a for s, a in zip(manifest.outputs, result.outputs, strict=True)}
+        for output in self.request.outputs:
+            if output.classification:
+                held[output.name] = top_classes(
+                    held[output.name], output.classification, manifest.labels
+                )
         return oip.InferResponse(
             model_name=manifest.name,
             model_version=manifest.bundle_id,
@@ -99,6 +105,14 @@ class Prepared:
                 "split.compute_ms": round(result.compute_ms, 3),
                 "split.batch": result.batch,
             },
+        )
+
+    def encode(self, result: Result) -> tuple[dict[str, str], bytes]:
+        """Headers and body of the response, each output binary or JSON as asked for."""
+        binary = {output.name: output.binary for output in self.request.outputs}
+        default = self.request.binary_outputs
+        return oip.encode_response(
+            self.response(result), binary=lambda name: binary.get(name, default)
         )
 
 
@@ -114,7 +128,7 @@ async def answer(raw: RawRequest, service: Service) -> Reply:
         prepared = _decoded(raw, service)
     result = await service.engine.run(prepared.job)
     started = time.perf_counter()
-    headers, body = _encode(prepared, result)
+    headers, body = prepared.encode(result)
     body, coding = compress(body, raw.headers.get("accept-encoding", ""))
     if coding:
         headers["content-encoding"] = coding
@@ -234,12 +248,6 @@ def _wanted(request: oip.InferRequest, stored: StoredBundle) -> list[str]:
             expected=f"The model gives {held}, each once.",
             remedy="Request outputs that the model's metadata lists, or none for all.",
         )
-    if any(output.classification for output in request.outputs):
-        raise WireFault(
-            "A requested output has the parameter `classification`.",
-            expected="This server sends output tensors as they are.",
-            remedy="Leave `classification` out and sort on the client.",
-        )
     return asked or held
 
 
@@ -262,10 +270,3 @@ def _plain(request: oip.InferRequest, specs: tuple[TensorSpec, ...]) -> list[Arr
             remedy="Send a sample, or nothing at all.",
         )
     return arrays
-
-
-def _encode(prepared: Prepared, result: Result) -> tuple[dict[str, str], bytes]:
-    binary = {output.name: output.binary for output in prepared.request.outputs}
-    default = prepared.request.binary_outputs
-    response = prepared.response(result)
-    return oip.encode_response(response, binary=lambda name: binary.get(name, default))

@@ -14,23 +14,19 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
-from starlette.types import Scope
 
-import headtail
+from companion_server import descriptions
 from companion_server.bodies import read_body
 from companion_server.disconnects import dropped_with_its_client
 from companion_server.inference import Origin, RawRequest, Service, answer
 from companion_server.jobs import Engine
+from companion_server.origins import client_of
 from companion_server.problems import NotReady, problem
-from companion_server.store import BundleStore, StoredBundle
-from headtail.tensors import TensorSpec, oip_datatype
-from headtail.wire.boundary import INPUT_NAME
-from headtail.wire.codecs import CODEC_IDS
+from companion_server.store import BundleStore
+from companion_server.stream import StreamEndpoint
 
-__all__ = ["EXTENSIONS", "router"]
+__all__ = ["router"]
 
-EXTENSIONS = ("binary_tensor_data", "split/1")
-PLATFORM = "pytorch_export"
 CLIENT_CLOSED = 499  # nobody reads it; proxies write this number into their logs
 _MODEL = "/v2/models/{model}"
 _VERSION = "/v2/models/{model}/versions/{version}"
@@ -68,26 +64,15 @@ def router(service: Service) -> APIRouter:
             response_class=Response,
             responses=_INFER_STATUSES,
         )
+    for path in (_MODEL, _VERSION):
+        routes.add_websocket_route(f"{path}/stream", StreamEndpoint(service))
     return routes
-
-
-def client_of(scope: Scope) -> str:
-    """Whom a request counts for: the key's holder, or its connection where there are no keys."""
-    principal = scope.get("headtail.principal")
-    if principal is not None and principal.key_id:
-        return str(principal.key_id)
-    host, port = scope.get("client") or ("", 0)
-    return f"{host}:{port}"
 
 
 def _health(routes: APIRouter, engine: Engine) -> None:
     @routes.get("/v2", summary="Name, version and extensions of the server")
     async def server() -> dict[str, Any]:
-        return {
-            "name": "headtail",
-            "version": headtail.__version__,
-            "extensions": list(EXTENSIONS),
-        }
+        return descriptions.server_metadata()
 
     @routes.get("/v2/health/live", summary="The process answers")
     async def live() -> dict[str, bool]:
@@ -101,7 +86,10 @@ def _health(routes: APIRouter, engine: Engine) -> None:
 
 def _models(routes: APIRouter, store: BundleStore, engine: Engine) -> None:
     async def metadata(model: str, version: str = "") -> dict[str, Any]:
-        return _metadata(store, store.version(model, version))
+        return descriptions.model_metadata(store, store.version(model, version))
+
+    async def configuration(model: str, version: str = "") -> dict[str, Any]:
+        return descriptions.model_configuration(store.version(model, version))
 
     async def ready(model: str, version: str = "") -> Response:
         stored = store.version(model, version)
@@ -113,29 +101,5 @@ def _models(routes: APIRouter, store: BundleStore, engine: Engine) -> None:
 
     for path in (_MODEL, _VERSION):
         routes.add_api_route(path, metadata, summary="Tensors, versions, cuts and codecs")
+        routes.add_api_route(f"{path}/config", configuration, summary="Triton's configuration")
         routes.add_api_route(f"{path}/ready", ready, summary="The model can be run")
-
-
-def _metadata(store: BundleStore, stored: StoredBundle) -> dict[str, Any]:
-    manifest = stored.bundle.manifest
-    return {
-        "name": manifest.name,
-        "versions": [version.bundle_id for version in store.versions(manifest.name)],
-        "platform": PLATFORM,
-        "inputs": [_tensor(spec) for spec in manifest.inputs],
-        "outputs": [_tensor(spec) for spec in manifest.outputs],
-        "split": {
-            "bundle": stored.bundle_id,
-            "input": INPUT_NAME,
-            "codecs": list(CODEC_IDS),
-            "cuts": [
-                {"id": cut.id, "tensors": [_tensor(spec) for spec in cut.tensors]}
-                for cut in manifest.cuts
-            ],
-        },
-    }
-
-
-def _tensor(spec: TensorSpec) -> dict[str, Any]:
-    # axis 0 is the batch, and -1 is the protocol's word for any size
-    return {"name": spec.name, "datatype": oip_datatype(spec), "shape": [-1, *spec.shape[1:]]}

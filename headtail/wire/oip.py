@@ -38,6 +38,7 @@ __all__ = [
     "encode_request",
     "encode_response",
     "request_of",
+    "split_body",
 ]
 
 Scalar = str | int | float | bool
@@ -53,7 +54,7 @@ _SIZE = "binary_data_size"
 _TENSOR_PARAMETERS = frozenset({_SIZE})  # not shared_memory_*: phone and server share none
 _OUTPUT_PARAMETERS = frozenset({"binary_data", "classification"})
 _INFINITE = (float("inf"), float("-inf"))  # what JSON's 1e999 parses to
-_MAX_TEXT = 1024
+MAX_TEXT = 1024
 _SHOWN = 100  # characters of a peer's text in an error
 
 
@@ -126,7 +127,7 @@ def decode_request(
 ) -> InferRequest:
     """Headers and (decompressed) body to a request; raises `WireFault` and its kinds."""
     bounds = limits or Limits()
-    return request_of(*_split(headers, body, bounds), limits=bounds)
+    return request_of(*split_body(headers, body, limits=bounds), limits=bounds)
 
 
 def request_of(
@@ -179,7 +180,7 @@ def decode_response(
     headers: Mapping[str, str], body: bytes, *, limits: Limits | None = None
 ) -> InferResponse:
     """Headers and body to a response; raises `WireFault` and its kinds."""
-    head, binary = _split(headers, body, limits or Limits())
+    head, binary = split_body(headers, body, limits=limits)
     _check_keys(head, _RESPONSE_KEYS, "$")
     return InferResponse(
         _text(head.get("model_name", ""), "$.model_name"),
@@ -224,9 +225,11 @@ def _join(head: dict[str, Any], blobs: Sequence[bytes]) -> tuple[dict[str, str],
     return headers, b"".join([text, *blobs])
 
 
-def _split(
-    headers: Mapping[str, str], body: bytes, limits: Limits
+def split_body(
+    headers: Mapping[str, str], body: bytes, *, limits: Limits | None = None
 ) -> tuple[dict[str, Any], memoryview]:
+    """The parsed JSON of a message, and the tensors behind it; raises `WireFault`, `TooLarge`."""
+    limits = limits or Limits()
     if len(body) > limits.max_body_bytes:
         raise _too_large(f"The body has {len(body)} bytes.", limits.max_body_bytes)
     stated = next((v for k, v in headers.items() if k.lower() == HEADER_LENGTH.lower()), None)
@@ -346,7 +349,7 @@ def _flag(value: Scalar, path: str) -> bool:
 
 
 def _text(value: Any, path: str) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
         raise _malformed(f"expected a short string, got {type(value).__name__}", path)
     try:
         value.encode()

@@ -6,8 +6,8 @@ A WebSocket message (https://www.rfc-editor.org/rfc/rfc6455) is binary or text:
                          the JSON of an inference request or reply, as over HTTP
                          its tensors, as over HTTP behind the JSON
     text, to the server  {"cancel": "ID"}
-    text, to the client  {"id": "ID", "status": 504, "error": "..."}, with `held` at 409 and
-                         `retry_after`, in seconds, at 429
+    text, to the client  {"id": "ID", "status": 504, "error": "..."}, and what else the body of
+                         that error has over HTTP: `held` at 409, `retry_after_ms` at 429
 
 Every request has an `id`, unlike any other in flight on its connection; its answer, or its error,
 repeats it. Answers come in the order of completion. A cancelled request is not answered unless its
@@ -30,9 +30,9 @@ __all__ = ["Cancel", "Fault", "decode_text", "encode_text", "pack", "unpack"]
 
 T = TypeVar("T", "Cancel", "Fault")
 
-MAX_TEXT_BYTES = 64 << 10
+MAX_TEXT_BYTES = 1 << 20  # a list of bundles held is long
 _LENGTH = struct.Struct("<I")
-_OPTIONAL: dict[str, None] = {"held": None, "retry_after": None}
+_OPTIONAL: dict[str, None] = {"held": None, "retry_after_ms": None}
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Cancel:
 class Fault:
     """Why request `id` was not answered; `status` is HTTP's for the same error.
 
-    `held` are the bundles that the server has and their cuts, `retry_after` is in seconds.
+    `held` are the bundles that the server has, each with its cuts.
     """
 
     id: str
     status: int
     error: str
     held: dict[str, tuple[str, ...]] | None = None
-    retry_after: int | None = None
+    retry_after_ms: int | None = None
 
 
 def pack(headers: Mapping[str, str], body: bytes) -> bytes:

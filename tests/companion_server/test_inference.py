@@ -1,6 +1,7 @@
 """`infer` itself, without a socket: any bytes get a reply or an error that is the client's."""
 
 import asyncio
+import json
 import time
 
 import numpy as np
@@ -13,7 +14,7 @@ from companion_server.conditions import DeadlinePassed
 from companion_server.inference import Origin, RawRequest, Service, answer
 from companion_server.settings import Settings
 from companion_server.store import BundleStore
-from headtail.errors import HeadtailError, TensorMismatch, WireFault
+from headtail.errors import HeadtailError, TensorMismatch
 from headtail.wire.boundary import INPUT_NAME, encode_boundary
 from headtail.wire.oip import InferRequest, NamedArray, RequestedOutput, decode_response
 from headtail.wire.oip import encode_request as encode
@@ -136,13 +137,20 @@ def test_a_codec_that_does_not_exist_is_a_malformed_message_not_a_missing_page(a
     assert caught.value.http_status in (400, 422)
 
 
-def test_classification_is_refused_and_not_ignored(ask, bundle):
+def test_classes_instead_of_a_tensor(ask, bundle):
     request = InferRequest(
         (NamedArray("x", bundle.golden()["input.0.x"]),),
-        outputs=(RequestedOutput("output_0", binary=True, classification=3),),
+        outputs=(
+            RequestedOutput("output_0", binary=False, classification=2),
+            RequestedOutput("output_1", binary=False),
+        ),
     )
-    with pytest.raises(WireFault, match="classification"):
-        ask(*encode(request))
+    reply = ask(*encode(request))
+    classes, tensor = json.loads(reply.body)["outputs"]
+    logits = bundle.golden()["output.0.output_0"][0]
+    assert (classes["datatype"], classes["shape"]) == ("BYTES", [1, 2])
+    assert int(classes["data"][0].split(":")[1]) == logits.argmax()
+    assert tensor["datatype"] == "FP32"
 
 
 def test_outputs_come_in_the_order_asked_for(ask, bundle):

@@ -50,7 +50,12 @@ def test_health(triton):
 def test_server_metadata(triton):
     metadata = triton.get_server_metadata()
     assert metadata["name"] == "headtail"
-    assert metadata["extensions"] == ["binary_tensor_data", "split/1"]
+    assert metadata["extensions"] == [
+        "binary_tensor_data",
+        "classification",
+        "model_configuration",
+        "split/1",
+    ]
 
 
 def test_model_metadata(triton, bundle):

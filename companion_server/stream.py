@@ -1,0 +1,151 @@
+"""The WebSocket stream, `/v2/models/{model}/stream`: many requests in flight on one connection.
+
+`headtail/wire/stream.py` has the messages. Raw ASGI: FastAPI's WebSocket session would cost more
+than all of this. Once `MAX_IN_FLIGHT` requests are being answered nothing more is read, so that
+TCP holds the client back; a client that reads no answers is held back the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from companion_server.conditions import Shed
+from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, prepare
+from companion_server.origins import client_of
+from companion_server.problems import problem
+from headtail.errors import BundleMismatch, HeadtailError, WireFault
+from headtail.wire import oip
+from headtail.wire.stream import Cancel, Fault, decode_text, encode_text, pack, unpack
+
+__all__ = ["MAX_IN_FLIGHT", "StreamEndpoint", "fault_of"]
+
+log = logging.getLogger(__name__)
+MAX_IN_FLIGHT = 32
+
+
+class StreamEndpoint:
+    """The ASGI application of the route; its path parameters are `model` and perhaps `version`."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer requests until the client leaves; an unknown model is refused with a 404."""
+        path = scope["path_params"]
+        model, version = path["model"], path.get("version", "")
+        await receive()  # websocket.connect
+        try:
+            self._service.store.version(model, version)
+        except HeadtailError as error:
+            await problem(error)(scope, receive, send)
+            return
+        await send({"type": "websocket.accept"})
+        connection = _Connection(self._service, (model, version, client_of(scope)), send)
+        async with asyncio.TaskGroup() as group:
+            while (message := await receive())["type"] != "websocket.disconnect":
+                await connection.take(message, group)
+            connection.cancel_all()
+
+
+class _Connection:
+    def __init__(self, service: Service, whose: tuple[str, str, str], send: Send) -> None:
+        self._service = service
+        self._whose = whose
+        self._send = send
+        self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def take(self, message: Any, group: asyncio.TaskGroup) -> None:
+        """Begin what one WebSocket message asks for."""
+        arrived = time.monotonic()
+        name = ""
+        try:
+            if message.get("bytes") is None:
+                self._cancel(message["text"])
+                return
+            head, binary = self._opened(message["bytes"])
+            name = self._free_id(head)
+        except HeadtailError as error:
+            await self._tell(fault_of(name, error))
+            return
+        await self._room.acquire()
+        task = group.create_task(self._answer(name, head, binary, arrived))
+        self._running[name] = task
+        task.add_done_callback(lambda _task: self._ended(name))
+
+    def cancel_all(self) -> None:
+        """Nobody is there any more to read an answer."""
+        for task in self._running.values():
+            task.cancel()
+
+    def _opened(self, message: bytes) -> tuple[dict[str, Any], memoryview]:
+        limit = self._service.max_body_bytes
+        headers, body = unpack(message, max_body_bytes=limit)
+        return oip.split_body(headers, body, limits=oip.Limits(max_body_bytes=limit))
+
+    def _free_id(self, head: dict[str, Any]) -> str:
+        name = head.get("id")
+        if isinstance(name, str) and 0 < len(name) <= oip.MAX_TEXT and name not in self._running:
+            return name
+        raise WireFault(
+            f"The request's id is {str(name)[:100]!r}.",
+            expected="On a stream every request in flight has an id of its own, a string.",
+            remedy="Number the requests.",
+        )
+
+    def _cancel(self, text: str) -> None:
+        task = self._running.get(decode_text(text, Cancel).cancel)
+        if task is not None:  # else it was answered meanwhile
+            task.cancel()
+
+    def _ended(self, name: str) -> None:
+        del self._running[name]
+        self._room.release()
+
+    async def _answer(
+        self, name: str, head: dict[str, Any], binary: memoryview, arrived: float
+    ) -> None:
+        try:
+            if len(binary) > INLINE_BYTES:
+                prepared = await asyncio.to_thread(self._prepared, head, binary, arrived)
+            else:
+                prepared = self._prepared(head, binary, arrived)
+            result = await self._service.engine.run(prepared.job)
+            message = pack(*prepared.encode(result))
+        except HeadtailError as error:
+            await self._tell(fault_of(name, error))
+        except Exception:
+            log.exception("A request on a stream was not answered.")
+            await self._tell(Fault(name, 500, "Internal error. See the server's log."))
+        else:
+            await self._sent({"type": "websocket.send", "bytes": message})
+
+    def _prepared(self, head: dict[str, Any], binary: memoryview, arrived: float) -> Prepared:
+        limits = oip.Limits(max_body_bytes=self._service.max_body_bytes)
+        request = oip.request_of(head, binary, limits=limits)
+        return prepare(request, Origin(*self._whose, arrived), self._service.store)
+
+    async def _tell(self, fault: Fault) -> None:
+        await self._sent({"type": "websocket.send", "text": encode_text(fault)})
+
+    async def _sent(self, message: dict[str, Any]) -> None:
+        try:
+            await self._send(message)
+        except OSError:  # the ASGI specification's word for a client that has left
+            log.debug("A client left before its answer.")
+
+
+def fault_of(name: str, error: HeadtailError) -> Fault:
+    """The text message for an error about request `name`."""
+    held = (
+        {key: tuple(cuts) for key, cuts in error.held.items()}
+        if (isinstance(error, BundleMismatch))
+        else None
+    )
+    retry_ms = round(error.retry_after_s * 1e3) if isinstance(error, Shed) else None
+    return Fault(name, error.http_status, str(error), held, retry_ms)
