@@ -10,6 +10,7 @@ what Python's shortest float form already gives).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import re
@@ -84,7 +85,7 @@ def from_json(cls: type[T], value: Any, *, path: str = "$") -> T:
     """Plain values to dataclass `cls`; every mismatch is a `SchemaFault` that names its place."""
     if not isinstance(value, dict):
         raise SchemaFault(f"Expected an object, got {type(value).__name__}", path, remedy=_REMEDY)
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is a dataclass
     unknown = sorted(set(value) - set(fields))
     if unknown:
@@ -98,6 +99,11 @@ def from_json(cls: type[T], value: Any, *, path: str = "$") -> T:
     except HeadtailError as error:  # the class's own rules, such as a table of known names
         remedy = f"{error.expected} {error.remedy}"
         raise SchemaFault(error.what.rstrip("."), path, remedy=remedy) from None
+
+
+@functools.cache  # reading annotations takes longer than reading what they describe
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _typed(hint: Any, value: Any, path: str) -> Any:
