@@ -20,7 +20,7 @@ from headtail.strictjson import from_json, parse, to_json
 __all__ = ["KeyFile", "KeyRecord", "check_name", "from_time", "to_time"]
 
 SCHEMA_VERSION = 1
-MAX_KEYS = 10_000
+MAX_KEYS = 5_000
 MAX_NAME = 64
 _NEVER = float("inf")
 _ID = re.compile(r"[0-9a-f]{12}")

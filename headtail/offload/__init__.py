@@ -2,6 +2,8 @@
 
 sockets.py    a socket whose every operation ends by one deadline
 link.py       one kept-alive HTTP/1.1 connection
+pinning.py    a server known by its certificate
+pairing.py    what a pairing code says
 refusals.py   a server's error status back to an error of the tree
 client.py     Companion: what the server can be asked for
 download.py   a bundle, resumed and checked

@@ -6,6 +6,8 @@ split request is in `headtail.wire.split`, the tensors' frame in `headtail.wire.
 
 from __future__ import annotations
 
+import json
+import re
 import ssl
 import time
 import urllib.parse
@@ -17,20 +19,23 @@ from typing import Any
 import numpy as np
 
 from headtail.bundle import Bundle
-from headtail.errors import BundleMismatch, SchemaFault, WireFault
+from headtail.errors import BundleMismatch, SchemaFault, UsageFault, WireFault
 from headtail.manifest import Cut
 from headtail.offload.download import download_bundle
 from headtail.offload.link import Link, Origin, Request
+from headtail.offload.pairing import parse_uri
+from headtail.offload.pinning import parse_pin
 from headtail.offload.refusals import ServerNotReady, refusal
 from headtail.offload.sockets import Deadline
 from headtail.strictjson import parse
 from headtail.tensors import Array
 from headtail.wire import boundary, oip, split
 
-__all__ = ["Companion", "TailReply"]
+__all__ = ["Companion", "TailReply", "pair"]
 
 MAX_REPLY_BYTES = 64 << 20
 MAX_LISTING_BYTES = 4 << 20
+_KEY = re.compile(r"ht_[0-9a-f]+_[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -55,14 +60,28 @@ class Companion:
     """A client of one companion server; threads may share it and then wait for one another.
 
     `timeout_s` bounds every request as a whole; a download is bounded only in how long it may stand
-    still. `context` is for `https` with a private authority or a pinned certificate. Nothing is
-    sent by the constructor, which raises `UsageFault` for what is not an address.
+    still. `pin` is the fingerprint of the server's certificate (SHA-256, hex), which then needs no
+    authority; another certificate raises `CertificateChanged` before a request is sent. `key` is an
+    API key. `pair` gets both from a pairing code. `context` is for `https` with an authority of
+    one's own. Nothing is sent by the constructor, which raises `UsageFault` for what is no address,
+    pin or key.
     """
 
     def __init__(
-        self, url: str, *, timeout_s: float = 5.0, context: ssl.SSLContext | None = None
+        self,
+        url: str,
+        *,
+        timeout_s: float = 5.0,
+        context: ssl.SSLContext | None = None,
+        pin: str | None = None,
+        key: str | None = None,
     ) -> None:
-        self._link = Link(Origin.parse(url), context=context)
+        self._link = Link(
+            Origin.parse(url),
+            context=context,
+            pin=None if pin is None else parse_pin(pin),
+            headers={} if key is None else {"Authorization": f"Bearer {_checked_key(key)}"},
+        )
         self._timeout_s = timeout_s
 
     @property
@@ -172,6 +191,45 @@ class Companion:
             return parse(data)
         except SchemaFault as error:
             raise _malformed(error.what.rstrip(".")) from None
+
+
+def pair(uri: str, *, name: str, timeout_s: float = 10.0) -> tuple[str, str | None, str]:
+    """Redeem a pairing code: `(url, pin, key)`, what `Companion` takes.
+
+    `name` is what the server's list of keys shall call this device. Raises `UsageFault` for what is
+    no code; `KeyRefused` for one that was used, has expired or is not this server's;
+    `CertificateChanged`, `ServerUnreachable` and `Shed` as every request.
+    """
+    code = parse_uri(uri)
+    pin = None if code.pin is None else parse_pin(code.pin)
+    link = Link(Origin.parse(code.url), pin=pin)
+    body = json.dumps({"token": code.token, "name": name}).encode()
+    request = Request("POST", "/v2/pair", {"Content-Type": "application/json"}, body)
+    try:
+        with link.exchange(request, Deadline(timeout_s)) as reply:
+            data = reply.read(limit=MAX_LISTING_BYTES)
+    finally:
+        link.close()
+    if reply.status != 200:
+        raise refusal(reply.status, reply.headers, data)
+    try:
+        told = parse(data)
+    except SchemaFault as error:
+        raise _malformed(error.what.rstrip(".")) from None
+    key = told.get("key") if isinstance(told, dict) else None
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise _malformed("it has no key")
+    return code.url, code.pin, key
+
+
+def _checked_key(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise UsageFault(
+            f"{key[:5]!r}... of {len(key)} characters is not an API key.",
+            expected="A key reads ht_<id>_<secret>.",
+            remedy="Pair this device, or copy the key again as `headtail keys add` printed it.",
+        )
+    return key
 
 
 def _is_listing(item: Any) -> bool:

@@ -1,7 +1,8 @@
 """One kept-alive HTTP/1.1 connection to one origin, with a total deadline for every exchange.
 
 A connection that the server closed while it lay idle is replaced, once: every request made here is
-idempotent. `Link.abort` ends the exchange in progress, from any thread.
+idempotent. `Link.abort` ends the exchange in progress, from any thread. A server whose certificate
+is not the pinned one is never tried again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from headtail.errors import ServerUnreachable, TooLarge, UsageFault, WireFault
+from headtail.offload.pinning import Trust
 from headtail.offload.sockets import Deadline, TimedSocket
 
 __all__ = ["Link", "Origin", "Reply", "Request"]
@@ -122,11 +124,29 @@ class Reply:
 
 
 class Link:
-    """One origin, one connection, one exchange at a time; further threads wait their turn."""
+    """One origin, one connection, one exchange at a time; further threads wait their turn.
 
-    def __init__(self, origin: Origin, *, context: ssl.SSLContext | None = None) -> None:
+    `pin` is the SHA-256 of the server's certificate; without a `context` of one's own it stands in
+    for every authority. `headers` go with each request.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        context: ssl.SSLContext | None = None,
+        pin: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        if pin is not None and origin.scheme != "https":
+            raise UsageFault(
+                f"A certificate is pinned for {origin}.",
+                expected="Only https has certificates.",
+                remedy="Use the https address, or no pin.",
+            )
         self.origin = origin
-        self._context = context
+        self._trust = Trust(context, pin)
+        self._headers = dict(headers or {})
         self._turn = threading.Lock()
         self._swap = threading.Lock()
         self._sock: TimedSocket | None = None
@@ -151,13 +171,14 @@ class Link:
     def exchange(self, request: Request, deadline: Deadline) -> Iterator[Reply]:
         """Send `request`; the connection is kept if the whole body was read in the `with` block.
 
-        Raises `ServerUnreachable` (nothing answers, too late, connection lost) and `WireFault`
-        (what answers does not speak HTTP).
+        Raises `ServerUnreachable` (nothing answers, too late, connection lost), of that kind
+        `CertificateChanged`, and `WireFault` (what answers does not speak HTTP).
         """
         with self.translated(deadline):
             if not self._turn.acquire(timeout=deadline.left()):
                 raise TimeoutError
         try:
+            self._trust.check()
             with self.translated(deadline):
                 sock, response = self._send(request, deadline)
             try:
@@ -192,7 +213,8 @@ class Link:
         connection = http.client.HTTPConnection(self.origin.host, self.origin.port)
         connection.sock = sock
         target = self.origin.path + request.path
-        connection.request(request.method, target, request.body, dict(request.headers))
+        headers = {**self._headers, **request.headers}
+        connection.request(request.method, target, request.body, headers)
         return connection.getresponse()
 
     def _connected(self, deadline: Deadline) -> tuple[TimedSocket, bool]:
@@ -215,8 +237,7 @@ class Link:
             if self.origin.scheme != "https":
                 return raw
             raw.settimeout(deadline.left())
-            context = self._context or ssl.create_default_context()
-            return context.wrap_socket(raw, server_hostname=self.origin.host)
+            return self._trust.secure(raw, host=self.origin.host, where=str(self.origin))
         except BaseException:
             raw.close()
             raise

@@ -1,7 +1,8 @@
 """A companion server's error status, back to an error of the tree in `headtail.errors`.
 
 409 BundleMismatch      413 TooLarge      422 TensorMismatch
-Refusal                 400, 401, 403, 500 and any other; `.status`
+Refusal                 400, 500 and any other; `.status`
+├── KeyRefused          401, 403   no key, none that is valid, or one that may not do this
 ├── NotHeld             404   the model, bundle or route is not there
 ├── Shed                429   too much to do; `.retry_after_s`
 ├── ServerNotReady      503   tails are being loaded
@@ -22,11 +23,13 @@ from headtail.errors import (
     TooLarge,
     WireFault,
 )
+from headtail.offload.pinning import CertificateChanged
 from headtail.strictjson import parse
 
 __all__ = [
     "MAX_RETRY_AFTER_S",
     "DeadlineMissed",
+    "KeyRefused",
     "NotHeld",
     "Refusal",
     "ServerNotReady",
@@ -48,6 +51,10 @@ class Refusal(WireFault):
         self.status = status
 
 
+class KeyRefused(Refusal):
+    """401 and 403: the server asks for a key, or for another one."""
+
+
 class NotHeld(Refusal):
     """404: the server has no such model, bundle or route."""
 
@@ -67,6 +74,8 @@ class DeadlineMissed(Refusal):
 
 
 _CLASSES: dict[int, tuple[type[Refusal], str]] = {
+    401: (KeyRefused, "Pair this device again with the server's code."),
+    403: (KeyRefused, "Ask for a key with the scope that this needs."),
     404: (NotHeld, "Serve this bundle there, or take one from its list."),
     429: (Shed, "Answer on the device until then."),
     503: (ServerNotReady, "Answer on the device and ask again in a second."),
@@ -75,11 +84,13 @@ _CLASSES: dict[int, tuple[type[Refusal], str]] = {
 
 # the first kind that fits; from special to general
 _NAMES: tuple[tuple[type[Exception], str], ...] = (
+    (CertificateChanged, "certificate changed"),
     (ServerUnreachable, "server lost"),
     (BundleMismatch, "bundle mismatch"),
     (Shed, "server busy"),
     (ServerNotReady, "server not ready"),
     (DeadlineMissed, "server too late"),
+    (KeyRefused, "key refused"),
     (NotHeld, "model not held"),
     (Refusal, "refused"),
     (TensorMismatch, "tensor mismatch"),

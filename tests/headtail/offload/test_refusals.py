@@ -6,6 +6,7 @@ from headtail.errors import BundleMismatch, TensorMismatch, TooLarge, WireFault
 from headtail.offload.refusals import (
     MAX_RETRY_AFTER_S,
     DeadlineMissed,
+    KeyRefused,
     NotHeld,
     Refusal,
     ServerNotReady,
@@ -18,7 +19,8 @@ from headtail.offload.refusals import (
     ("status", "kind"),
     [
         (400, Refusal),
-        (401, Refusal),
+        (401, KeyRefused),
+        (403, KeyRefused),
         (404, NotHeld),
         (409, BundleMismatch),
         (413, TooLarge),
