@@ -1,11 +1,15 @@
 """`/v2/bundles`: what a phone can download, resumable by range and checked by hash.
 
 The strong `ETag` of a bundle is the SHA-256 of its zip, so `If-Range` makes a resumed download safe
-and `If-None-Match` makes a repeated one free (RFC 9110 §13 and §14).
+and `If-None-Match` makes a repeated one free (RFC 9110 §13 and §14). The list has an `ETag` too,
+and with `?wait=SECONDS` the answer to "nothing new" is held back until there is something: that is
+how phones learn of updates for one request a minute.
 """
 
 from __future__ import annotations
 
+import hashlib
+import time
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -13,17 +17,38 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from companion_server.ranges import Unsatisfiable, byte_range
 from companion_server.store import BundleStore, StoredBundle
+from headtail.errors import UsageFault
+from headtail.strictjson import canonical_bytes
 
 __all__ = ["router"]
+
+MAX_WAIT_S = 55  # proxies and load balancers give up after 60
+MAX_WAITING = 1024  # requests held back at once; more are answered at once
+_LIST: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "wait",
+            "in": "query",
+            "description": "Seconds to wait for a change if If-None-Match has the present ETag.",
+            "schema": {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_S, "default": 0},
+        },
+        {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}},
+    ]
+}
 
 
 def router(store: BundleStore) -> APIRouter:
     """The routes over `store`."""
     routes = APIRouter(tags=["bundles"])
 
-    @routes.get("/v2/bundles", summary="Bundles held, with size, hash and artifacts")
-    async def listing() -> list[dict[str, Any]]:
-        return [stored.summary() for stored in store.bundles.values()]
+    @routes.get(
+        "/v2/bundles",
+        summary="Bundles held, with size, hash, aliases and artifacts",
+        responses={304: {}, 400: {}},
+        openapi_extra=_LIST,
+    )
+    async def listing(request: Request) -> Response:
+        return await _listing(store, request)
 
     @routes.get(
         "/v2/bundles/{bundle_id}",
@@ -38,6 +63,41 @@ def router(store: BundleStore) -> APIRouter:
         "/v2/bundles/{bundle_id}", download, methods=["HEAD"], include_in_schema=False
     )
     return routes
+
+
+async def _listing(store: BundleStore, request: Request) -> Response:
+    known = request.headers.get("if-none-match", "")
+    until = time.monotonic() + _wait_s(request)
+    body, etag = _listed(store)
+    while _matches(known, etag) and (left := until - time.monotonic()) > 0:
+        if store.changes.waiting >= MAX_WAITING or not await store.changes.wait(left):
+            break
+        body, etag = _listed(store)
+    headers = {"etag": etag, "cache-control": "no-cache"}
+    if _matches(known, etag):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def _listed(store: BundleStore) -> tuple[bytes, str]:
+    rows = []
+    for stored in store.bundles.values():
+        names = store.aliases(stored.model)
+        pointing = sorted(name for name, key in names.items() if key == stored.bundle_id)
+        rows.append({**stored.summary(), "aliases": pointing})
+    body = canonical_bytes(rows)
+    return body, f'"{hashlib.sha256(body).hexdigest()}"'
+
+
+def _wait_s(request: Request) -> float:
+    text = request.query_params.get("wait", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise UsageFault(
+            f"wait is {text[:40]!r}.",
+            expected=f"Whole seconds; more than {MAX_WAIT_S} count as {MAX_WAIT_S}.",
+            remedy="Ask for /v2/bundles?wait=30, with If-None-Match and the ETag of the last list.",
+        )
+    return min(int(text), MAX_WAIT_S)
 
 
 def _respond(stored: StoredBundle, request: Request) -> Response:

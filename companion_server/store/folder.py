@@ -82,7 +82,7 @@ class StoreFolder:
         if self.read_only:
             raise _not_ours(self.root, "was opened to read only")
         with full_disk_refused(self.root), _permitted(self.root):
-            self.bundles.mkdir(exist_ok=True)
+            self.bundles.mkdir(parents=True, exist_ok=True)
             self.incoming.mkdir(exist_ok=True)
             lock = (self.root / LOCK).open("wb")
         try:

@@ -8,12 +8,13 @@ the folder itself, so `check` says whether that is still what was verified.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from companion_server.store.faults import full_disk_refused
 from headtail.bundle import Bundle, verify_files
@@ -34,7 +35,12 @@ class StoredBundle:
     """
 
     def __init__(
-        self, bundle: Bundle, zip_file: BinaryIO, *, stamps: Stamps, published: bool = False
+        self,
+        bundle: Bundle,
+        zip_file: io.BufferedRandom,
+        *,
+        stamps: Stamps,
+        published: bool = False,
     ) -> None:
         self.bundle = bundle
         self.zip_file = zip_file
@@ -105,7 +111,7 @@ def pack(bundle: Bundle, *, published: bool = False, folder: Path | None = None)
     """
     where = Path(tempfile.gettempdir()) if folder is None else folder
     with full_disk_refused(where):
-        file: BinaryIO = tempfile.TemporaryFile(prefix="headtail-serve-", dir=where)  # noqa: SIM115  # closed by StoredBundle
+        file = tempfile.TemporaryFile(prefix="headtail-serve-", dir=where)  # noqa: SIM115  # closed by StoredBundle
         try:
             stamps = _look(bundle)  # before verifying: what changes meanwhile differs later
             verify_files(bundle)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from companion_server.store.aliases import LATEST, Aliases, check_alias
+from companion_server.store.changes import Changes
 from companion_server.store.faults import StoreConflict
 from companion_server.store.folder import StoreFolder, is_bundle_id
 from companion_server.store.packed import StoredBundle, pack
@@ -41,24 +42,32 @@ class BundleStore:
     """Bundles by id, and by model name and alias.
 
     `faults` says which bundles are not served and why: their files changed, or their tails are
-    wrong. The store takes new bundles if `folder` is not None.
+    wrong. The store takes new bundles if `folder` is not None. `changes` tells who waits for one.
     """
 
-    def __init__(self, paths: Sequence[Path], *, rules: StoreRules | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        rules: StoreRules | None = None,
+        root: Path | None = None,
+    ) -> None:
         """Open, verify and pack every bundle at `paths`; `sources.py` says what a path may be.
 
-        A bundle given twice is held once. Raises what `open_bundle` raises for a path given, above
+        `root` is the store's folder if no folder is among them; it is made when it is needed. A
+        bundle given twice is held once. Raises what `open_bundle` raises for a path given, above
         all `IntegrityFault`; a published bundle that is not what it was becomes one of `faults`.
         """
         found = survey(paths)
         self.rules = rules or StoreRules()
         self.folder: StoreFolder | None = None
         self.faults: Mapping[str, HeadtailError] = {}
+        self.changes = Changes()
         self._bundles: dict[str, StoredBundle] = {}
         self._aliases = Aliases.none()
         try:
-            if found.root is not None:
-                self._open_folder(found.root)
+            if folder := found.root or root:
+                self._open_folder(folder)
             for path in found.bundles:
                 bundle = open_bundle(path, check=False)
                 if bundle.manifest.bundle_id not in self._bundles:
@@ -130,13 +139,16 @@ class BundleStore:
         )
 
     def stage(self, archive: Path, bundle_id: str) -> StoredBundle:
-        """Check `archive` and put it into the folder; it is served only after `add`.
+        """Check `archive` and move it into the folder; it is served only after `add`.
 
-        Blocks; any thread. Raises what `StoreFolder.staged` raises.
+        Blocks; any thread. Raises what `StoreFolder.staged` raises. The archive is gone then.
         """
         folder = self.writable()
         with folder.staged(archive, bundle_id) as staged:
-            return pack(folder.publish(staged), published=True, folder=folder.incoming)
+            archive.unlink(missing_ok=True)  # its room is that of the packed copy
+            stored = pack(staged, published=True, folder=folder.incoming)
+            stored.bundle = folder.publish(staged)
+            return stored
 
     def add(self, stored: StoredBundle) -> None:
         """Serve a staged bundle from now on, as the latest version of its model."""
@@ -145,15 +157,18 @@ class BundleStore:
         self.faults = {key: e for key, e in self.faults.items() if key != stored.bundle_id}
         self._bundles = {**self._bundles, stored.bundle_id: stored}
         self._aliases = aliases
+        self.changes.announce()
 
     def withdraw(self, bundle_id: str, fault: HeadtailError) -> None:
         """Serve a bundle no longer, because of `fault`; its files stay where they are."""
         log.error("Bundle %s was withdrawn. %s", bundle_id, fault)
         self.faults = {**self.faults, bundle_id: fault}
         self._bundles = {key: held for key, held in self._bundles.items() if key != bundle_id}
+        self.changes.announce()
 
     def check_removable(self, bundle_id: str) -> None:
         """Raise what `remove` would: `UnknownName`, or `StoreConflict` if it has to stay."""
+        self.writable()
         if bundle_id in self.faults:
             return
         stored = self.bundle(bundle_id)
@@ -176,6 +191,7 @@ class BundleStore:
         self.check_removable(bundle_id)
         self.faults = {key: fault for key, fault in self.faults.items() if key != bundle_id}
         self._bundles = {key: held for key, held in self._bundles.items() if key != bundle_id}
+        self.changes.announce()
 
     def discard(self, bundle_id: str) -> None:
         """Delete the files of a bundle that is not served. Blocks; any thread."""
@@ -200,6 +216,7 @@ class BundleStore:
         folder.prepare()
         aliases.write(folder.aliases)
         self._aliases = aliases
+        self.changes.announce()
 
     def writable(self) -> StoreFolder:
         """The folder for what is published; `StoreConflict` if there is none."""

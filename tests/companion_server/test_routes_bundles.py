@@ -29,6 +29,7 @@ def test_the_listing_describes_every_bundle(server, bundle, whole):
             "bytes": len(whole),
             "sha256": hashlib.sha256(whole).hexdigest(),
             "artifacts": [],
+            "aliases": ["latest"],
         }
     ]
 

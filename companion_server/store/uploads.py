@@ -1,0 +1,236 @@
+"""Uploads under way: `incoming/<bundle_id>.<bytes>.part`, in pieces, each going on where one ended.
+
+The standard thing, a partial PUT: https://www.rfc-editor.org/rfc/rfc9110#section-14.5. A piece says
+by `Content-Range` where it belongs; a lost connection costs what was not written yet, a killed
+server nothing. Pieces of two different zips of one bundle make one that is refused by its hashes.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from companion_server.store.faults import StorageFull, StoreConflict, full_disk_refused
+from companion_server.store.folder import PART, StoreFolder, is_bundle_id
+from headtail.bundle.transport import MAX_BUNDLE_BYTES
+from headtail.errors import TooLarge, UsageFault, WireFault
+
+__all__ = ["Part", "Piece", "UploadGap", "Uploads"]
+
+MAX_PARTS = 8  # uploads under way; the one that stood still longest gives way
+KEEP_S = 24 * 3600  # seconds that an interrupted upload may wait to be continued
+_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})", re.ASCII)
+
+
+class UploadGap(StoreConflict):
+    """A piece that does not join what was received; `received` bytes are here."""
+
+    def __init__(self, piece: Piece, received: int) -> None:
+        super().__init__(
+            f"The piece begins at byte {piece.start}, and {received} bytes were received.",
+            expected="A piece begins where the last one ended, or earlier.",
+            remedy=f"Go on from byte {received}.",
+        )
+        self.received = received
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Bytes `start` to `stop` of a bundle's zip of `total` bytes."""
+
+    bundle_id: str
+    start: int
+    stop: int
+    total: int
+
+    @classmethod
+    def parse(cls, bundle_id: str, content_range: str, length: int) -> Piece:
+        """From a request's headers; no `Content-Range` means the whole zip.
+
+        Raises `UsageFault` for an id that is none, `WireFault` for headers that contradict each
+        other, `TooLarge`.
+        """
+        if not is_bundle_id(bundle_id):
+            raise UsageFault(
+                f"{bundle_id[:80]!r} is not a bundle's id.",
+                expected="64 lower-case hexadecimal digits, as the manifest has them.",
+                remedy="Publish with `headtail publish`, which reads the id from the bundle.",
+            )
+        match = _RANGE.fullmatch(content_range)
+        if content_range and match is None:
+            raise _malformed(f"Content-Range is {content_range[:80]!r}.")
+        first, last, total = map(int, match.groups()) if match else (0, length - 1, length)
+        if not first <= last < total or last + 1 - first != length:
+            raise _malformed(f"Content-Range is {content_range!r}, with {length} bytes.")
+        if total > MAX_BUNDLE_BYTES:
+            raise TooLarge(
+                f"The zip has {total} bytes.",
+                expected=f"At most {MAX_BUNDLE_BYTES} bytes.",
+                remedy="Split the model, or leave a format out.",
+            )
+        return cls(bundle_id, first, last + 1, total)
+
+
+class Part:
+    """One piece being written; `with` it, `write` what comes. `path` is the zip collected so far.
+
+    Leaving the block keeps what was written, for the next piece; what could not be written for want
+    of room is removed as a whole, to give the room back. A whole zip stays claimed until
+    `Uploads.release`, so that nobody writes to it while it is checked.
+    """
+
+    def __init__(self, uploads: Uploads, piece: Piece, path: Path) -> None:
+        self.piece = piece
+        self.path = path
+        self._uploads = uploads
+        self._left = piece.stop - piece.start
+        self._file = path.open("r+b" if path.exists() else "w+b")
+        self._file.truncate(piece.start)
+        self._file.seek(piece.start)
+
+    def __enter__(self) -> Part:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if isinstance(error, StorageFull):
+            self.path.unlink(missing_ok=True)
+        if not self.complete:
+            self._uploads.release(self.piece.bundle_id)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the zip is whole now."""
+        return self._left == 0 and self.piece.stop == self.piece.total
+
+    def write(self, data: bytes) -> None:
+        """Append; raises `WireFault` for more than the piece has, and `StorageFull`. Blocks."""
+        if len(data) > self._left:
+            raise _malformed(f"The body is longer than the {self.piece.stop - self.piece.start}.")
+        with full_disk_refused(self.path.parent):
+            self._file.write(data)
+            self._file.flush()
+        self._left -= len(data)
+
+
+class Uploads:
+    """The uploads into one folder. One request at a time writes to an upload."""
+
+    def __init__(self, folder: StoreFolder, quota_bytes: int | None = None) -> None:
+        self._folder = folder
+        self._quota_bytes = quota_bytes
+        self._claimed: set[str] = set()
+
+    def received(self, bundle_id: str) -> tuple[int, int] | None:
+        """`(bytes received, bytes in all)` of an upload under way, None if there is none."""
+        path = self._find(bundle_id)
+        try:
+            return None if path is None else (path.stat().st_size, _total(path))
+        except FileNotFoundError:  # finished in this instant
+            return None
+
+    def open(self, piece: Piece) -> Part:
+        """Begin to write a piece. Blocks.
+
+        Raises `StoreConflict` while another request writes to the same upload, `UploadGap`, and
+        `StorageFull` if the zip cannot fit, before a byte of it is read.
+        """
+        self._folder.prepare()
+        self._check_idle(piece.bundle_id)
+        self._claimed.add(piece.bundle_id)
+        try:
+            return Part(self, piece, self._place(piece))
+        except BaseException:
+            self.release(piece.bundle_id)
+            raise
+
+    def release(self, bundle_id: str) -> None:
+        """Let the next request write."""
+        self._claimed.discard(bundle_id)
+
+    def drop(self, bundle_id: str) -> bool:
+        """Forget an upload; whether there was one. Raises as `open` while it is written to."""
+        path = self._find(bundle_id)
+        if path is None:
+            return False
+        self._check_idle(bundle_id)
+        path.unlink(missing_ok=True)
+        return True
+
+    def _check_idle(self, bundle_id: str) -> None:
+        if bundle_id in self._claimed:
+            raise StoreConflict(
+                f"Bundle {bundle_id} is being uploaded by another request.",
+                expected="One request at a time writes to an upload.",
+                remedy="Try again in a second.",
+            )
+
+    def _place(self, piece: Piece) -> Path:
+        path = self._folder.incoming / f"{piece.bundle_id}.{piece.total}{PART}"
+        old = self._find(piece.bundle_id)
+        if old is not None and old != path:
+            old.unlink()  # another zip of the same bundle
+        received = path.stat().st_size if path.exists() else 0
+        if piece.start > received:
+            raise UploadGap(piece, received)
+        self._make_room(path)
+        self._check_room(piece, received)
+        return path
+
+    def _check_room(self, piece: Piece, received: int) -> None:
+        # the zip and its unpacked files; the zip is gone when its packed copy is made
+        needed = 2 * piece.total - received
+        free = shutil.disk_usage(self._folder.incoming).free
+        held = self._folder.size()
+        if needed > free or (self._quota_bytes is not None and held + needed > self._quota_bytes):
+            quota = "no quota" if self._quota_bytes is None else f"a quota of {self._quota_bytes}"
+            raise StorageFull(
+                f"The bundle needs {needed} bytes. The disk has {free} left, the store {held} "
+                f"bytes and {quota}.",
+                expected="An upload begins only if it can be finished.",
+                remedy="Remove versions that no phone uses, or raise the store's quota.",
+            )
+
+    def _make_room(self, path: Path) -> None:
+        """Drop what has waited too long, and whatever stood still longest over `MAX_PARTS`."""
+        others = sorted(
+            (found.stat().st_mtime, found)
+            for found in self._folder.incoming.glob(f"*{PART}")
+            if found != path and found.name.partition(".")[0] not in self._claimed
+        )
+        oldest = time.time() - KEEP_S
+        surplus = len(others) - (MAX_PARTS - 1)
+        for index, (written, found) in enumerate(others):
+            if index < surplus or written < oldest:
+                found.unlink(missing_ok=True)
+
+    def _find(self, bundle_id: str) -> Path | None:
+        if not is_bundle_id(bundle_id) or not self._folder.incoming.is_dir():
+            return None
+        found = [
+            path
+            for path in self._folder.incoming.glob(f"{bundle_id}.*{PART}")
+            if path.name.split(".")[1].isdigit()
+        ]
+        return found[0] if found else None
+
+
+def _total(path: Path) -> int:
+    return int(path.name.split(".")[1])
+
+
+def _malformed(what: str) -> WireFault:
+    return WireFault(
+        what,
+        expected="`Content-Range: bytes FIRST-LAST/TOTAL` fits the body, or is left out for all.",
+        remedy="Send the pieces in order, each with its own length.",
+    )
