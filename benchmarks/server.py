@@ -1,8 +1,13 @@
 """The companion server's figures, on loopback, one section each; every section runs by itself.
 
     overhead   what serving adds to the bare tail call, beside FastAPI+JSON, LitServe and MLServer
+    batching   throughput and p50 in batches and one by one, on a tail where batches can pay
+    fairness   how evenly 64 clients are served
+    cuts       clients that enter one model at different cuts, in one batch
+    overload   three times what it can do, with deadlines
+    soak       memory over minutes (`--soak-s`)
 
-    PYTHONPATH=. python benchmarks/server.py BUNDLE --only overhead
+    PYTHONPATH=. python benchmarks/server.py BUNDLE --only overhead,batching
     PYTHONPATH=. python benchmarks/peers/install.py      # once, for `overhead`
 
 Ends in one JSON line and puts each section into `benchmarks/results/server.json` (not with
@@ -21,10 +26,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import server_overhead
+from benchmarks import server_load, server_overhead
 from benchmarks.server_rig import Subject, commit, record, versions
 
 RESULT = Path(__file__).with_name("results") / "server.json"
+NETS = Path(__file__).parents[1] / "build" / "server_nets"
+DEADLINE_MS = 250  # of a request under overload: what a camera app would still call fluent
 
 
 def overhead(options: argparse.Namespace) -> dict[str, Any]:
@@ -36,7 +43,49 @@ def overhead(options: argparse.Namespace) -> dict[str, Any]:
     return subject.described() | figures
 
 
-SECTIONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"overhead": overhead}
+def batching(options: argparse.Namespace) -> dict[str, Any]:
+    """Batches against one by one."""
+    seconds, rounds = (1.0, 1) if options.quick else (4.0, 5)
+    figures = server_load.batching(options.nets, seconds=seconds, rounds=rounds)
+    for name, by_count in figures["arms"].items():
+        for count, row in by_count.items():
+            print(f"{name:11} {count:3} clients  {row}")
+    print(figures["points"])
+    return figures
+
+
+def fairness(options: argparse.Namespace) -> dict[str, Any]:
+    """64 clients."""
+    return server_load.fairness(options.nets, seconds=2.0 if options.quick else 20.0)
+
+
+def cuts(options: argparse.Namespace) -> dict[str, Any]:
+    """Two cuts of one model."""
+    seconds, rounds = (1.0, 1) if options.quick else (4.0, 3)
+    return server_load.mixed_cuts(options.nets, seconds=seconds, rounds=rounds)
+
+
+def overload(options: argparse.Namespace) -> dict[str, Any]:
+    """Three times capacity."""
+    subject = Subject.open(options.bundle, options.cut)
+    seconds = 4.0 if options.quick else 60.0
+    return server_load.overload(subject, seconds=seconds, deadline_ms=DEADLINE_MS)
+
+
+def soak(options: argparse.Namespace) -> dict[str, Any]:
+    """Memory."""
+    subject = Subject.open(options.bundle, options.cut)
+    return server_load.soak(subject, seconds=10.0 if options.quick else options.soak_s)
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "overhead": overhead,
+    "batching": batching,
+    "fairness": fairness,
+    "cuts": cuts,
+    "overload": overload,
+    "soak": soak,
+}
 
 
 def surroundings() -> dict[str, Any]:
@@ -59,7 +108,10 @@ def main() -> int:
     parser.add_argument("--cut", help="default: the one whose frame is nearest to 13 KiB")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
     parser.add_argument("--quick", action="store_true", help="few samples, nothing recorded")
+    parser.add_argument("--soak-s", type=float, default=600.0, help="how long `soak` lasts")
+    parser.add_argument("--nets", type=Path, default=NETS, help="where made bundles are kept")
     options = parser.parse_args()
+    options.nets.mkdir(parents=True, exist_ok=True)
     chosen = options.only.split(",")
     if unknown := set(chosen) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
@@ -71,6 +123,7 @@ def main() -> int:
         figures["took_s"] = round(time.perf_counter() - started, 1)
         missed = missed or not all(figures["goals"].values())
         result[name] = figures
+        print(json.dumps(figures["goals"]))
         if not options.quick:
             record(RESULT, name, figures)
     print(json.dumps({"benchmark": "server", **result}))

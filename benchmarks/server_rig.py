@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.parse
@@ -78,7 +79,10 @@ class Subject:
 
 
 class OurServer:
-    """`headtail serve` as a process tree of its own; use as a context manager."""
+    """`headtail serve` as a process tree of its own, without TLS and keys; a context manager.
+
+    `settings` are the server's own, by name; `log` is where its standard error goes.
+    """
 
     def __init__(
         self,
@@ -88,26 +92,31 @@ class OurServer:
         environment: Mapping[str, str] | None = None,
         log: Path | None = None,
     ) -> None:
-        options = ["--port", "0", *open_options()]
-        self.command = [sys.executable, "-m", "headtail", "serve", *map(str, bundles), *options]
-        chosen = {f"HEADTAIL_SERVER_{key.upper()}": text for key, text in (settings or {}).items()}
-        self._environment = {**os.environ, **python_path(), **chosen, **(environment or {})}
+        paths = [str(bundle.resolve()) for bundle in bundles]
+        self.command = [sys.executable, "-m", "headtail", "serve", *paths, "--port", "0"]
+        self._settings = {"tls": "false", "auth": "false", **(settings or {})}
+        self._more = environment or {}
         self._log = log
+        self._stack = contextlib.ExitStack()
         self.url = ""
         self.start_s = 0.0
 
     def __enter__(self) -> OurServer:
         started = time.perf_counter()
-        with contextlib.ExitStack() as stack:
-            errors = stack.enter_context(self._log.open("ab")) if self._log else None
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="headtail-bench-"))
+        settings = {"state_dir": folder, **self._settings}
+        chosen = {f"HEADTAIL_SERVER_{key.upper()}": text for key, text in settings.items()}
+        self.log = self._log or Path(folder, "log")
+        with self.log.open("ab") as errors:
             self.process = subprocess.Popen(
                 self.command,
-                env=self._environment,
+                env={**os.environ, **python_path(), **chosen, **self._more},
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
                 start_new_session=True,
             )
+        self._stack.callback(self._stop)
         watchdog = threading.Timer(START_S, self.process.kill)
         watchdog.start()
         assert self.process.stdout is not None
@@ -117,13 +126,18 @@ class OurServer:
                 break
         watchdog.cancel()
         if not self.url:
-            raise SystemExit(f"the server did not start: {' '.join(self.command)}")
+            told = self.log.read_text(errors="replace")[-2000:]
+            self._stack.close()
+            raise SystemExit(f"the server did not start: {' '.join(self.command)}\n{told}")
         self.start_s = time.perf_counter() - started
         # what it prints later must not fill the pipe
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(STOP_S)
@@ -146,18 +160,6 @@ class OurServer:
     def rss_mib(self) -> float:
         """Resident memory of the whole tree, MiB; shared pages count once per process."""
         return sum(rss_mib(pid) for pid in self.processes())
-
-
-def open_options() -> list[str]:
-    """Options of `headtail serve` that take TLS and keys away, as far as this version has them."""
-    help_ = subprocess.run(
-        [sys.executable, "-m", "headtail", "serve", "--help"],
-        env={**os.environ, **python_path()},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    return [option for option in ("--no-tls", "--no-auth") if option in help_]
 
 
 def python_path() -> dict[str, str]:
