@@ -20,12 +20,36 @@ from companion_server.origins import client_of
 from companion_server.problems import problem
 from headtail.errors import BundleMismatch, HeadtailError, WireFault
 from headtail.wire import oip
-from headtail.wire.stream import Cancel, Fault, decode_text, encode_text, pack, unpack
+from headtail.wire.stream import (
+    LENGTH_BYTES,
+    Cancel,
+    Fault,
+    decode_text,
+    encode_text,
+    pack,
+    unpack,
+)
 
-__all__ = ["MAX_IN_FLIGHT", "StreamEndpoint", "fault_of"]
+__all__ = ["MAX_IN_FLIGHT", "StreamEndpoint", "fault_of", "websocket_options"]
 
 log = logging.getLogger(__name__)
 MAX_IN_FLIGHT = 32
+PING_S = 20  # as often, and as long without an answer until the client counts as gone
+
+
+def websocket_options(max_body_bytes: int) -> dict[str, Any]:
+    """What uvicorn must be told for this route.
+
+    Messages are not deflated: activations are packed already, and a bomb would have to be bounded
+    once more. uvicorn pauses reading as long as a message waits to be taken.
+    """
+    return {
+        "ws": "websockets-sansio",
+        "ws_max_size": max_body_bytes + LENGTH_BYTES,
+        "ws_per_message_deflate": False,
+        "ws_ping_interval": PING_S,
+        "ws_ping_timeout": PING_S,
+    }
 
 
 class StreamEndpoint:

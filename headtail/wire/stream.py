@@ -32,6 +32,7 @@ T = TypeVar("T", "Cancel", "Fault")
 
 MAX_TEXT_BYTES = 1 << 20  # a list of bundles held is long
 _LENGTH = struct.Struct("<I")
+LENGTH_BYTES = _LENGTH.size
 _OPTIONAL: dict[str, None] = {"held": None, "retry_after_ms": None}
 
 
@@ -67,7 +68,7 @@ def unpack(message: bytes, *, max_body_bytes: int) -> tuple[dict[str, str], byte
 
     Raises `TooLarge` and `WireFault`; the promised length is checked before anything is copied.
     """
-    size = len(message) - _LENGTH.size
+    size = len(message) - LENGTH_BYTES
     if size > max_body_bytes:
         raise TooLarge(
             f"The message has {size} bytes behind its length.",
@@ -77,7 +78,7 @@ def unpack(message: bytes, *, max_body_bytes: int) -> tuple[dict[str, str], byte
     length = _LENGTH.unpack_from(message)[0] if size >= 0 else 0
     if not 0 <= length <= size:
         raise _malformed(f"it has {len(message)} bytes and promises {length} of JSON")
-    return {HEADER_LENGTH: str(length)}, message[_LENGTH.size :]
+    return {HEADER_LENGTH: str(length)}, message[LENGTH_BYTES:]
 
 
 def encode_text(value: Cancel | Fault) -> str:

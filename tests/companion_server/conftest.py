@@ -12,6 +12,7 @@ import pytest
 from companion_server.app import create_app, engine_in_process
 from companion_server.settings import Settings
 from companion_server.store import BundleStore
+from companion_server.stream import websocket_options
 from companion_server.tails import read_program
 from headtail.bundle import BundleWriter
 from headtail.manifest import SCHEMA_VERSION, Cut, Manifest, QuantTable, SampleSet, Tail
@@ -182,17 +183,18 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(paths, *, load_program=read_program, wait=True, **settings):
+def running(paths, *, load_program=read_program, engine=None, wait=True, **settings):
     """Serve bundle directories until the `with` ends; `wait` for the tails to be loaded."""
     import uvicorn
 
     loaded = threading.Event()
     store = BundleStore(paths)
     chosen = Settings.of(**{"tls": False, "auth": False, **settings})
-    engine = engine_in_process(chosen, load_program=load_program)
+    engine = engine or engine_in_process(chosen, load_program=load_program)
     app = create_app(store, chosen, engine=engine, on_loaded=lambda _failure: loaded.set())
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="error", ws="none"))
+    options = websocket_options(chosen.max_body_bytes)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="error", **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

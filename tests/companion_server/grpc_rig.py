@@ -19,7 +19,8 @@ def serving_grpc(paths, *, gate=None, engine=None, tls=None, **settings):
     chosen = Settings.of(tls=False, auth=False, **settings)
     with contextlib.closing(BundleStore(paths)) as store:
         service = Service(store, engine or engine_in_process(chosen), chosen.max_body_bytes)
-        bound, done = Future(), threading.Event()
+        bound: Future[int] = Future()
+        done = threading.Event()
 
         async def serve():
             server = await start_grpc(
