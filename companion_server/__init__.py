@@ -1,11 +1,11 @@
 """The companion server: bundles out, tails in, over the Open Inference Protocol v2.
 
-    app.py            the application factory         settings.py   what can be set
-    routes_oip.py     health, metadata, inference     serving.py    the process: bind, announce, run
-    routes_bundles.py listing and download            problems.py   error -> status and body
-    inference.py      one request, bytes to bytes     bodies.py     reading, (de)compression, limits
-    tails.py          torch, on its one thread        store.py      the bundles held
-                                                      ranges.py     the Range header
+    serving.py     `serve`: settings, address        supervisor.py  keeps processes alive
+    web.py         the web process                   app.py         the ASGI application
+    routes_*.py, stream.py, grpc_*.py: protocols     inference.py   one request
+    scheduler.py   queue, batches, admission         executor/      the line to compute
+    tails/         programs, run the fastest way     store/         bundles held
+    security/      keys, TLS, pairing, audit         operations/    metrics, traces, logs
 
 Exports are lazy: importing this package imports neither FastAPI nor torch.
 """

@@ -13,9 +13,13 @@ from fastapi import FastAPI
 import headtail
 from companion_server import problems, routes_bundles, routes_oip
 from companion_server.executor.places import ThreadPlace
+from companion_server.guard import Guard
 from companion_server.inference import Service
 from companion_server.jobs import Engine
 from companion_server.scheduler import LocalEngine, QueueLimits
+from companion_server.security import routes as security_routes
+from companion_server.security.auth import AuthMiddleware
+from companion_server.security.headers import SecurityHeaders
 from companion_server.settings import Settings
 from companion_server.store import BundleStore
 from companion_server.tails import LoadProgram, TailRunner, read_program
@@ -32,15 +36,17 @@ def create_app(
     settings: Settings,
     *,
     engine: Engine | None = None,
+    guard: Guard | None = None,
     on_loaded: OnLoaded = lambda _failure: None,
 ) -> FastAPI:
     """The companion server over `store`; the caller closes the store after the application.
 
     Tails are loaded in the background once the application starts, so that `/v2/health/live`
     answers meanwhile; `on_loaded` is then called once, with the error if one could not be. Without
-    `engine` tails run on a thread of this process.
+    `engine` tails run on a thread of this process; without `guard` everybody may do everything.
     """
     chosen = engine or engine_in_process(settings)
+    guarded = guard or Guard()
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -65,7 +71,21 @@ def create_app(
     service = Service(store, chosen, settings.max_body_bytes)
     app.include_router(routes_oip.router(service))
     app.include_router(routes_bundles.router(store))
+    app.include_router(security_routes.router(guarded.pairing))
+    app.add_middleware(
+        AuthMiddleware,
+        keys=guarded.keys,
+        rate=guarded.rate,
+        audit=guarded.audit,
+        model_of=functools.partial(_model_of, store),
+    )
+    app.add_middleware(SecurityHeaders)
     return app
+
+
+def _model_of(store: BundleStore, bundle_id: str) -> str | None:
+    stored = store.bundles.get(bundle_id)
+    return stored.bundle.manifest.name if stored is not None else None
 
 
 def engine_in_process(

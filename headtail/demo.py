@@ -11,8 +11,9 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,20 +79,31 @@ class Served:
     process: subprocess.Popen[str]
 
     def kill(self) -> None:
-        """End it without a word, as a power cut would."""
-        self.process.send_signal(signal.SIGKILL)
+        """End it without a word, as a power cut would: all of its processes at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 @contextmanager
 def serving(bundle: Path) -> Iterator[Served]:
-    """A companion server in a process of its own, on a free loopback port, ready."""
+    """A companion server with processes of its own, on a free loopback port, ready.
+
+    Without TLS and keys, which loopback needs neither of: what is measured is the split.
+    """
+    own = {"PORT": "0", "TLS": "false", "AUTH": "false"}
+    with tempfile.TemporaryDirectory(prefix="headtail-demo-") as folder:
+        yield from _serving(bundle, {**own, "STATE_DIR": folder}, folder)
+
+
+def _serving(bundle: Path, own: Mapping[str, str], folder: str) -> Iterator[Served]:
+    settings = {f"HEADTAIL_SERVER_{name}": value for name, value in own.items()}
     process = subprocess.Popen(
         [sys.executable, "-m", "companion_server", str(bundle)],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "HEADTAIL_SERVER_PORT": "0", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **settings, "OMP_NUM_THREADS": "1", "TMPDIR": folder},
+        start_new_session=True,  # a group of its own, to be ended as one
     )
     try:
         yield Served(_address(process.stdout), process)

@@ -18,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 60
 
 
-def start(*arguments, temporary=None, **settings):
+def start(*arguments, temporary=None, **given):
+    settings = {"tls": False, "auth": False, **given}
     environment = {
         **os.environ,
         **({"TMPDIR": str(temporary)} if temporary else {}),
