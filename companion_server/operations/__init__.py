@@ -8,6 +8,7 @@
     logs.py        structured lines on standard error
     limits.py      bytes of request bodies in flight, bounded
     protocol.py    slow, endless and too many connections, bounded
+    refusals.py    what they are told       loops.py      TLS handshakes, bounded
     status.py      `/v2/status`          page.py      the page at `/`
     configfile.py  settings from a TOML file
 

@@ -65,6 +65,7 @@ SHED_REASONS = {
 CONNECTION_REASONS = {
     "slow_headers": "no whole request head in time",
     "slow_body": "a body below the minimum rate",
+    "slow_reader": "an answer, or a download, that was not read",
     "large_headers": "a request head, or what stands between the parts of a body, too long",
     "idle": "nothing came",
     "full": "too many connections, every one of them busy",

@@ -62,10 +62,12 @@ class TelemetryMiddleware:
             return
         record = self._telemetry.begin("rest", _traceparent(scope))
         scope[RECORD] = record
-        status = CLIENT_GONE
+        status, gone = CLIENT_GONE, False
 
         async def counted_receive() -> Message:
+            nonlocal gone
             message = await receive()
+            gone = gone or message["type"] == "http.disconnect"
             record.bytes_in += len(message.get("body", b""))
             return message
 
@@ -80,7 +82,8 @@ class TelemetryMiddleware:
         try:
             await self._app(scope, counted_receive, counted_send)
         except Exception:
-            status = 500  # what the server then answers
+            if not gone:  # what the server then answers; otherwise there is nobody to answer
+                status = 500
             raise
         finally:
             _name_client(record, scope)
