@@ -14,6 +14,7 @@ import headtail
 from companion_server import problems, routes_bundles, routes_oip
 from companion_server.executor.places import ThreadPlace
 from companion_server.guard import Guard
+from companion_server.infer_route import InferEndpoint, InferFirst
 from companion_server.inference import Service
 from companion_server.jobs import Engine
 from companion_server.scheduler import LocalEngine, QueueLimits
@@ -69,9 +70,11 @@ def create_app(
     )
     problems.install(app)
     service = Service(store, chosen, settings.max_body_bytes)
-    app.include_router(routes_oip.router(service))
+    endpoint = InferEndpoint(service)
+    app.include_router(routes_oip.router(service, endpoint))
     app.include_router(routes_bundles.router(store))
     app.include_router(security_routes.router(guarded.pairing))
+    app.add_middleware(InferFirst, endpoint=endpoint)
     app.add_middleware(
         AuthMiddleware,
         keys=guarded.keys,

@@ -8,26 +8,22 @@ A model's version is its bundle id. Handlers only move bytes; `inference.py` has
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from fastapi import APIRouter, Request
-from starlette.requests import ClientDisconnect
+from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from companion_server import descriptions
-from companion_server.bodies import read_body
-from companion_server.disconnects import dropped_with_its_client
-from companion_server.inference import Origin, RawRequest, Service, answer
+from companion_server.infer_route import InferEndpoint
+from companion_server.inference import Service
 from companion_server.jobs import Engine
-from companion_server.origins import client_of
 from companion_server.problems import NotReady, problem
 from companion_server.store import BundleStore
 from companion_server.stream import StreamEndpoint
 
 __all__ = ["router"]
 
-CLIENT_CLOSED = 499  # nobody reads it; proxies write this number into their logs
 _MODEL = "/v2/models/{model}"
 _VERSION = "/v2/models/{model}/versions/{version}"
 _INFER_STATUSES: dict[int | str, dict[str, Any]] = {
@@ -35,25 +31,15 @@ _INFER_STATUSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(service: Service) -> APIRouter:
+def router(service: Service, endpoint: InferEndpoint) -> APIRouter:
     """The routes over a store and the engine that runs its tails."""
     routes = APIRouter(tags=["open inference protocol v2"])
     store, engine = service.store, service.engine
     _health(routes, engine)
     _models(routes, store, engine)
 
-    async def infer(request: Request, model: str, version: str = "") -> Response:
-        arrived = time.monotonic()
-        store.versions(model)  # an unknown model is refused before its body is read
-        body = await read_body(request, limit=service.max_body_bytes)
-        origin = Origin(model, version, client_of(request.scope), arrived)
-        raw = RawRequest(origin, dict(request.headers), body)
-        try:
-            with dropped_with_its_client(request.receive):
-                reply = await answer(raw, service)
-        except ClientDisconnect:
-            return Response(status_code=CLIENT_CLOSED)
-        return Response(reply.body, headers=reply.headers)
+    async def infer() -> Response:
+        return _Delegated(endpoint)
 
     for path in (f"{_MODEL}/infer", f"{_VERSION}/infer"):
         routes.add_api_route(
@@ -67,6 +53,17 @@ def router(service: Service) -> APIRouter:
     for path in (_MODEL, _VERSION):
         routes.add_websocket_route(f"{path}/stream", StreamEndpoint(service))
     return routes
+
+
+class _Delegated(Response):
+    """Leaves the whole answer to another ASGI application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        super().__init__()
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 def _health(routes: APIRouter, engine: Engine) -> None:

@@ -57,6 +57,9 @@ def serve_web(
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                date_header=False,
+                # whoever connects is the peer: a header must not say who waits in whose turn
+                proxy_headers=False,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=round(settings.drain_s),
                 ssl_context_factory=None if context is None else lambda *_: context,
