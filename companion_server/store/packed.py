@@ -18,6 +18,7 @@ from typing import Any
 
 from companion_server.store.faults import full_disk_refused
 from headtail.bundle import Bundle, verify_files
+from headtail.bundle.signature import SIGNATURE, read_signature
 from headtail.bundle.transport import write_zip
 from headtail.manifest import MANIFEST
 
@@ -30,8 +31,9 @@ Stamps = Mapping[str, tuple[int, ...] | None]
 class StoredBundle:
     """One bundle and its zip; `zip_sha256` is hex, `zip_bytes` its size.
 
-    `published` says that it lies in the store's folder, from where it can be removed. The packed
-    copy is closed with the last reference, so a download outlives the bundle's removal.
+    `signed_by` is the public key in hex, empty for an unsigned bundle. `published` says that it
+    lies in the store's folder, from where it can be removed. The packed copy is closed with the
+    last reference, so a download outlives the bundle's removal.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class StoredBundle:
         zip_file.seek(0)
         self.zip_sha256 = hashlib.file_digest(zip_file, "sha256").hexdigest()
         self.published = published
+        signature = read_signature(bundle)
+        self.signed_by = "" if signature is None else signature.public_key
         self._stamps = stamps
         weakref.finalize(self, zip_file.close)
 
@@ -92,6 +96,7 @@ class StoredBundle:
             "task": manifest.task,
             "bytes": self.zip_bytes,
             "sha256": self.zip_sha256,
+            "signed_by": self.signed_by,
             "artifacts": [
                 {
                     "format": a.format,
@@ -124,7 +129,8 @@ def pack(bundle: Bundle, *, published: bool = False, folder: Path | None = None)
 
 
 def _look(bundle: Bundle) -> Stamps:
-    return {rel: _stamp(bundle.path / rel) for rel in (MANIFEST, *bundle.manifest.files)}
+    watched = (MANIFEST, SIGNATURE, *bundle.manifest.files)
+    return {rel: _stamp(bundle.path / rel) for rel in watched}
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

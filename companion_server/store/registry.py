@@ -17,8 +17,9 @@ from companion_server.store.faults import StoreConflict
 from companion_server.store.folder import StoreFolder, is_bundle_id
 from companion_server.store.packed import StoredBundle, pack
 from companion_server.store.sources import survey
-from headtail.bundle import open_bundle
+from headtail.bundle import Bundle, open_bundle
 from headtail.bundle.reading import integrity
+from headtail.bundle.signature import check_trusted, is_public_key
 from headtail.errors import BundleMismatch, HeadtailError, IntegrityFault, UnknownName, UsageFault
 
 __all__ = ["BundleStore", "StoreRules"]
@@ -30,12 +31,28 @@ log = logging.getLogger(__name__)
 class StoreRules:
     """What a store may hold.
 
-    `quota_bytes` bounds the store's folder, uploads included; None means the disk does.
+    `trusted_keys` are Ed25519 public keys in hex; with any, every bundle has to be signed by one of
+    them. `quota_bytes` bounds the store's folder, uploads included; None means the disk does.
     `read_only` is for processes beside the one that owns the store.
     """
 
+    trusted_keys: tuple[str, ...] = ()
     quota_bytes: int | None = None
     read_only: bool = False
+
+    def __post_init__(self) -> None:
+        for key in self.trusted_keys:
+            if not is_public_key(key):
+                raise UsageFault(
+                    f"Trusted key {key[:80]!r} is no Ed25519 public key.",
+                    expected="32 bytes as 64 lower-case hexadecimal digits.",
+                    remedy="Use what `headtail sign` printed as the public key.",
+                )
+
+    def check(self, bundle: Bundle) -> None:
+        """Raise `IntegrityFault` for a bundle that may not be held."""
+        if self.trusted_keys:
+            check_trusted(bundle, self.trusted_keys)
 
 
 class BundleStore:
@@ -71,6 +88,7 @@ class BundleStore:
             for path in found.bundles:
                 bundle = open_bundle(path, check=False)
                 if bundle.manifest.bundle_id not in self._bundles:
+                    self.rules.check(bundle)
                     self._bundles[bundle.manifest.bundle_id] = pack(bundle)
         except BaseException:
             self.close()
@@ -145,6 +163,7 @@ class BundleStore:
         """
         folder = self.writable()
         with folder.staged(archive, bundle_id) as staged:
+            self.rules.check(staged)
             archive.unlink(missing_ok=True)  # its room is that of the packed copy
             stored = pack(staged, published=True, folder=folder.incoming)
             stored.bundle = folder.publish(staged)
@@ -241,4 +260,5 @@ class BundleStore:
         bundle = open_bundle(path, check=False)
         if bundle.manifest.bundle_id != bundle_id:
             raise integrity(path.name, f"holds bundle {bundle.manifest.bundle_id}", "Its own.")
+        self.rules.check(bundle)
         return pack(bundle, published=True)

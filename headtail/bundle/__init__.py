@@ -6,6 +6,8 @@
     staging.py       write beside the destination, fsync, rename: all or nothing
     writing.py       BundleWriter: files in, sealed bundle out
     transport.py     the same bundle as one stored .zip; unpacking that trusts nothing
+    signature.py     who vouches for a bundle: Ed25519 over its manifest
+    ed25519.py       the verification, without any library
     measurements.py  report.json and report.html, sealed apart from the content
 
 `report.*` are measurements of a bundle, not part of it: they have their own digest, may be written

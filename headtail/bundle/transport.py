@@ -1,11 +1,13 @@
 """The same bundle as one .zip, for transport: packing is deterministic, unpacking trusts nothing.
 
 Written: members stored (no compression), sorted by name, dated 1980-01-01, mode 644, no comment, no
-ZIP64. Reports stay at home, so the file depends on nothing but the bundle's content.
+ZIP64. Reports stay at home, so the file depends on nothing but the bundle's content and, if it is
+signed, on the key: Ed25519 signs the same bytes always in the same way.
 
 Read, in this order, each step before anything larger is touched: the end record (its position and
 counts, so that a directory of a million entries is never parsed), the directory (names, flags,
-sizes), the manifest (seal, schema), then each file in chunks against its promised size and hash.
+sizes), the manifest (seal, schema), its signature, then each file in chunks against its promised
+size and hash.
 Layout of the records: APPNOTE.TXT 6.3.10, sections 4.3.12 and 4.3.16,
 https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT.
 """
@@ -22,6 +24,12 @@ from pathlib import Path
 from typing import IO
 
 from headtail.bundle.reading import CHUNK, Bundle, integrity, open_regular
+from headtail.bundle.signature import (
+    MAX_SIGNATURE_BYTES,
+    SIGNATURE,
+    Signature,
+    read_signature,
+)
 from headtail.bundle.staging import Staging
 from headtail.errors import HeadtailError, TooLarge, UsageFault
 from headtail.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileRecord, Manifest, is_plain_path
@@ -70,13 +78,16 @@ def write_zip(bundle: Bundle, out: IO[bytes]) -> None:
     Every file is hashed as it is read: `IntegrityFault` names one that changed. `TooLarge` over
     `MAX_BUNDLE_BYTES` or `MAX_ENTRIES`.
     """
-    data = bundle.manifest.to_bytes()
     files = bundle.manifest.files
-    _check_total(str(bundle.path), sum(r.size for r in files.values()) + len(data), len(files) + 1)
+    sealed = {MANIFEST: bundle.manifest.to_bytes()}
+    if signature := read_signature(bundle):
+        sealed[SIGNATURE] = signature.to_bytes()
+    size = sum(r.size for r in files.values()) + sum(map(len, sealed.values()))
+    _check_total(str(bundle.path), size, len(files) + len(sealed))
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, allowZip64=False) as archive:
-        for rel in sorted([*files, MANIFEST]):
-            if rel == MANIFEST:
-                archive.writestr(_member(rel, len(data)), data)
+        for rel in sorted([*files, *sealed]):
+            if rel in sealed:
+                archive.writestr(_member(rel, len(sealed[rel])), sealed[rel])
             else:
                 _pack(archive, bundle, rel)
 
@@ -165,6 +176,10 @@ def _unpack(archive: zipfile.ZipFile, staging: Staging) -> Bundle:
     manifest = Manifest.from_bytes(data)
     _check_promises(members, manifest)
     (staging.path / MANIFEST).write_bytes(data)
+    if SIGNATURE in members:
+        with archive.open(members[SIGNATURE]) as source:
+            signature = Signature.from_bytes(source.read(MAX_SIGNATURE_BYTES), manifest)
+        (staging.path / SIGNATURE).write_bytes(signature.to_bytes())
     for rel, record in sorted(manifest.files.items()):
         target = staging.path / rel
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -190,8 +205,9 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             expected=f"{MANIFEST} lies at its top.",
             remedy="Pack it with `headtail`, not with the folder around it.",
         )
-    if members[MANIFEST].file_size > MAX_MANIFEST_BYTES:
-        raise integrity(MANIFEST, "is too large", f"At most {MAX_MANIFEST_BYTES} bytes.")
+    for rel, limit in ((MANIFEST, MAX_MANIFEST_BYTES), (SIGNATURE, MAX_SIGNATURE_BYTES)):
+        if rel in members and members[rel].file_size > limit:
+            raise integrity(rel, "is too large", f"At most {limit} bytes.")
     return members
 
 
@@ -212,7 +228,7 @@ def _member_fault(info: zipfile.ZipInfo) -> str | None:
 def _check_promises(members: dict[str, zipfile.ZipInfo], manifest: Manifest) -> None:
     """Names and sizes are exactly the manifest's, before any file is written."""
     expected = {*manifest.files, MANIFEST}
-    for rel in sorted(members.keys() ^ expected):
+    for rel in sorted((members.keys() - {SIGNATURE}) ^ expected):
         what = "is in the .zip" if rel in members else "is missing from the .zip"
         raise integrity(rel, what, "The .zip holds what the manifest promises and nothing else.")
     for rel, record in sorted(manifest.files.items()):

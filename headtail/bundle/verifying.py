@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headtail.bundle.measurements import report_files
 from headtail.bundle.reading import Bundle, check_file, integrity, read_limited
+from headtail.bundle.signature import SIGNATURE, read_signature
 from headtail.manifest import MANIFEST, MAX_MANIFEST_BYTES
 
 __all__ = ["verify_files"]
@@ -15,7 +16,8 @@ __all__ = ["verify_files"]
 
 def verify_files(bundle: Bundle) -> None:
     """Raise `IntegrityFault`, whose `file` names the culprit, unless the folder is exactly the
-    bundle: manifest and every promised file byte for byte, a sealed report or none, nothing else.
+    bundle: manifest and every promised file byte for byte, a sealed report or none, a signature
+    that fits or none, nothing else.
     """
     manifest = bundle.manifest
     data = read_limited(bundle.path, MANIFEST, limit=MAX_MANIFEST_BYTES)
@@ -24,6 +26,8 @@ def verify_files(bundle: Bundle) -> None:
     promised = set(manifest.files)
     folders = {rel[:i] for rel in promised for i, letter in enumerate(rel) if letter == "/"}
     sealed = {MANIFEST, *report_files(bundle)}  # not in `files`, checked by other means
+    if read_signature(bundle):
+        sealed.add(SIGNATURE)
     for rel in _entries(bundle.path, folders):
         if rel not in promised and rel not in sealed:
             raise integrity(rel, "is in the folder", "The manifest does not promise it.")

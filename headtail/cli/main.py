@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "report": "Write one HTML page about a bundle: accuracy, size, latency, layers.",
     "run": "Run a bundle on images, whole or split with a companion server.",
     "serve": "Start the companion server with one or more bundles.",
+    "sign": "Sign a bundle, for servers that take signed ones only.",
     "stage": "Write the app's phone payload to build/phone.",
     "verify": "Check every byte and re-run every artifact of a bundle.",
 }

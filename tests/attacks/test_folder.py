@@ -84,14 +84,21 @@ def test_a_folder_where_a_file_should_be(bundle):
 
 @pytest.mark.parametrize(
     "rel",
-    ["artifacts/extra.so", ".DS_Store", "artifacts/tiny.fp32.mlpackage/.hidden", "signature",
-     "Report.json", "report.json.bak"],
+    ["artifacts/extra.so", ".DS_Store", "artifacts/tiny.fp32.mlpackage/.hidden", "Signature",
+     "signature.bak", "Report.json", "report.json.bak"],
 )  # fmt: skip
 def test_a_stranger(bundle, rel):
     (bundle.path / rel).write_bytes(b"boo")
     fault = fault_of(bundle)
     assert fault.file == rel
     assert fault.expected == "The manifest does not promise it."
+
+
+def test_a_signature_that_is_none(bundle):
+    (bundle.path / "signature").write_bytes(b"boo")
+    fault = fault_of(bundle)
+    assert fault.file == "signature"
+    assert fault.expected == "A signature fits the manifest beside it, or is left out."
 
 
 def test_an_empty_folder_is_a_stranger_too(bundle):

@@ -30,6 +30,7 @@ def test_the_listing_describes_every_bundle(server, bundle, whole):
             "sha256": hashlib.sha256(whole).hexdigest(),
             "artifacts": [],
             "aliases": ["latest"],
+            "signed_by": "",
         }
     ]
 

@@ -39,7 +39,8 @@ class Publishing(Running):
 
     def put(self, bundle_id: str, body: bytes, **headers: str) -> tuple[int, Any]:
         """PUT a zip, or a piece of one."""
-        return self.json("PUT", f"/v2/bundles/{bundle_id}", body, headers)
+        code, told = self.json("PUT", f"/v2/bundles/{bundle_id}", body, headers)
+        return code, told
 
     def status(self, bundle_id: str) -> dict[str, Any]:
         """What the server says of a bundle; state `unknown` if it says nothing."""
