@@ -214,7 +214,8 @@ class Link:
         connection.sock = sock
         target = self.origin.path + request.path
         headers = {**self._headers, **request.headers}
-        connection.request(request.method, target, request.body, headers)
+        with sock.gathering():
+            connection.request(request.method, target, request.body, headers)
         return connection.getresponse()
 
     def _connected(self, deadline: Deadline) -> tuple[TimedSocket, bool]:

@@ -12,12 +12,16 @@ import io
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 __all__ = ["Deadline", "TimedSocket"]
+
+
+MAX_GATHERED = 256 << 10  # bytes; copying more costs more than a second packet
 
 
 class Deadline:
@@ -47,9 +51,30 @@ class TimedSocket:
         self.raw = raw
         self.deadline = deadline
         self.sent = self.received = 0
+        self._gathered: list[bytes] | None = None
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Send what the block sends at its end, at once where it is not large.
+
+        `http.client` sends headers and body apart: two packets, or two TLS records, and a server
+        that is woken twice.
+        """
+        parts = self._gathered = []
+        try:
+            yield
+        finally:
+            self._gathered = None
+        if sum(map(len, parts)) <= MAX_GATHERED:
+            parts = [b"".join(parts)]
+        for part in parts:
+            self.sendall(part)
 
     def sendall(self, data: bytes) -> None:
         """Send all of `data`; raises `TimeoutError` if the deadline comes first."""
+        if self._gathered is not None:
+            self._gathered.append(data)
+            return
         self.raw.settimeout(self.deadline.left())  # Python's sendall has one timeout for it all
         self.raw.sendall(data)
         self.sent += len(data)
