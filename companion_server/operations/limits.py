@@ -10,12 +10,13 @@ A body's own limit, before and after decompression, is `bodies.py`'s.
 
 from __future__ import annotations
 
-import json
 import resource
 from dataclasses import dataclass
 
 from companion_server.conditions import Shed
-from companion_server.operations.telemetry import RECORD, Application, Message, Receive, Scope, Send
+from companion_server.operations.records import current_record
+from companion_server.operations.telemetry import Application, Message, Receive, Scope, Send
+from companion_server.problems import problem
 
 __all__ = ["BodyBudget", "ConnectionLimits", "raise_descriptor_limit"]
 
@@ -87,7 +88,7 @@ class BodyBudget:
             return
         reserved = _Reserved(self, declared or 0)
         if self.held + reserved.size > self._limit:
-            await _refuse(self._shed(reserved.size), scope, send)
+            await _refuse(self._shed(reserved.size), scope, receive, send)
             return
         self.held += reserved.size
         try:
@@ -136,17 +137,12 @@ def _declared(scope: Scope) -> int | None:
     return None
 
 
-async def _refuse(shed: Shed, scope: Scope, send: Send) -> None:
-    if RECORD in scope:
-        scope[RECORD].shed = shed.reason
-    body = json.dumps({"error": str(shed)}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", str(round(shed.retry_after_s)).encode()),
-    ]
+async def _refuse(shed: Shed, scope: Scope, receive: Receive, send: Send) -> None:
+    record = current_record.get()
+    if record is not None:
+        record.shed = shed.reason
+    response = problem(shed)
     if any(name == b"expect" for name, _ in scope["headers"]):
         # the client has not sent its body and, refused, may or may not do so: RFC 9110 §10.1.1
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": shed.http_status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        response.headers["connection"] = "close"
+    await response(scope, receive, send)

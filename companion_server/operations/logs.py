@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TextIO
 
-from companion_server.operations.tracing import current_trace
+from companion_server.operations.records import current_record
 from headtail.errors import UnknownName
 
 __all__ = ["STYLES", "configure", "escape", "redact"]
@@ -82,6 +82,12 @@ def _escaped(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
+def _trace() -> str:
+    """Trace id of the request that this task answers."""
+    record = current_record.get()
+    return record.trace.trace_id if record is not None and record.trace is not None else ""
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, to tell it from others'."""
 
@@ -114,7 +120,7 @@ class _JsonLines(_Lines):
             "message": self._message(record),
             "pid": os.getpid(),
         }
-        if trace := current_trace.get():
+        if trace := _trace():
             line["trace"] = trace
         if exception := self._exception(record):
             line["exception"] = exception
@@ -125,7 +131,7 @@ class _JsonLines(_Lines):
 class _TextLines(_Lines):
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        trace = current_trace.get()
+        trace = _trace()
         line = f"{clock} {record.levelname.lower():7} {escape(self._message(record))}"
         if trace:
             line += f" [trace {trace}]"

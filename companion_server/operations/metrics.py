@@ -9,10 +9,9 @@ What others call, all on the event loop's thread:
     metrics.exposition()              the text of `/metrics`
     metrics.engine_status = engine.status
                                       read at each scrape; its keys, all of them optional:
-                                      {"queue": {"jobs": int, "bytes": int},
-                                       "bundles": {bundle id: {"memory_bytes": int,
-                                                   "cuts": {cut: {"backend": str, "ms": float}}}},
-                                       "executor": {"rss_bytes": int, "restarts": int}}
+                                      {"waiting": int, "waiting_bytes": int,
+                                       "executors": [{"starts": int}, ...],
+                                       "bundles": {id: {"memory_bytes": int, "entries": [...]}}}
 
 A label value is one that a held manifest has, or a word of this file, or `other`; after
 `MAX_LABELS` of a kind, further ones are `other` too, so that publishing for years cannot fill the
@@ -56,11 +55,13 @@ PROTOCOLS = ("rest", "grpc", "ws")
 CLIENT_GONE = 499  # not a status that is sent: the client hung up before there was one
 STATUSES = frozenset(int(status) for status in HTTPStatus) | {CLIENT_GONE}
 SHED_REASONS = {
-    "queue": "the queue was full",
+    "queue": "as many requests waited as may",
+    "memory": "bodies in flight, or tensors that waited, were at their limit",
+    "wait": "a request without a deadline would have waited for too long",
     "deadline": "the deadline would have passed in the queue",
+    "late": "the deadline did pass in the queue (504)",
     "rate": "a key was over its rate",
-    "memory": "bodies in flight were at their limit",
-    "draining": "the server was ending",
+    "pairing": "too many wrong pairing tokens",
 }
 CONNECTION_REASONS = {
     "slow_headers": "no whole request head in time",
@@ -163,6 +164,8 @@ class Metrics(Collector):
         self._bytes_out.add(by_model, record.bytes_out)
         if record.shed:
             self.shed(record.shed)
+        elif record.status == HTTPStatus.GATEWAY_TIMEOUT:
+            self.shed("late")
         if record.batch and record.status == 200:  # OK: everything else computed nothing
             self._observe_inference(record, model)
         self.rolling.add(record)
@@ -229,9 +232,10 @@ class Metrics(Collector):
 
     def _gauges(self) -> Iterable[Metric]:
         told = self.engine_status()
-        queue, executor = told.get("queue", {}), told.get("executor", {})
-        yield _gauge("headtail_queue_jobs", "Jobs that wait.", queue.get("jobs", 0))
-        yield _gauge("headtail_queue_bytes", "Memory of the jobs that wait.", queue.get("bytes", 0))
+        yield _gauge("headtail_queue_jobs", "Jobs that wait.", told.get("waiting", 0))
+        yield _gauge(
+            "headtail_queue_bytes", "Memory of the jobs that wait.", told.get("waiting_bytes", 0)
+        )
         yield _gauge(
             "headtail_request_bodies_in_flight_bytes",
             "Bytes promised by the request bodies being read or answered.",
@@ -244,14 +248,9 @@ class Metrics(Collector):
             self.rolling.connected,
         )
         yield _gauge(
-            "headtail_executor_resident_memory_bytes",
-            "Resident memory of the process that computes.",
-            executor.get("rss_bytes", 0),
-        )
-        yield _gauge(
             "headtail_executor_restarts",
-            "Times that the process that computes was started again.",
-            executor.get("restarts", 0),
+            "Times that a process that computes had to be replaced.",
+            sum(max(0, executor["starts"] - 1) for executor in told.get("executors", ())),
         )
         yield from _tail_gauges(told.get("bundles", {}))
         build = GaugeMetricFamily(
@@ -278,7 +277,7 @@ def _tail_gauges(bundles: Mapping[str, Mapping[str, Any]]) -> Iterable[Metric]:
     )
     for bundle_id, info in bundles.items():
         labels = [bundle_id[:12]]  # as everywhere on the status page: enough to tell them apart
-        loaded.add_metric(labels, len(info.get("cuts", ())))
+        loaded.add_metric(labels, len(info.get("entries", ())))
         memory.add_metric(labels, info.get("memory_bytes", 0))
     return loaded, memory
 

@@ -26,7 +26,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from companion_server.operations.limits import ConnectionLimits
 from companion_server.operations.refusals import LARGE, refusal, refusing
 
-__all__ = ["Guard", "guarded_protocol"]
+__all__ = ["ConnectionGuard", "guarded_protocol"]
 
 LINGER_S = 1.0
 MAX_LINGERING = 64  # connections that were refused and may still be reading why
@@ -34,7 +34,7 @@ HEADER_OVERHEAD = 4  # ": " and the line's end
 NO_HEAD, HEAD, BODY, WHOLE = "no head", "head", "body", "whole"
 
 
-class Guard:
+class ConnectionGuard:
     """The connections of one server, and what closes them; belongs to one event loop.
 
     `closed` is called with a key of `metrics.CONNECTION_REASONS`.
@@ -91,7 +91,7 @@ class Guard:
         self._timer = loop.call_later(self.limits.tick_s, self._tick, loop) if active else None
 
 
-def guarded_protocol(guard: Guard) -> type[asyncio.Protocol]:
+def guarded_protocol(guard: ConnectionGuard) -> type[asyncio.Protocol]:
     """A class for `uvicorn.Config(http=...)` whose connections belong to `guard`."""
 
     class Guarded(GuardedProtocol):
@@ -104,7 +104,7 @@ def guarded_protocol(guard: Guard) -> type[asyncio.Protocol]:
 class GuardedProtocol(HttpToolsProtocol):
     """One connection."""
 
-    guard: Guard
+    guard: ConnectionGuard
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,7 +1,7 @@
 """Begins and finishes the record of each request; the ASGI middleware does it for HTTP.
 
-For the routes: `scope["headtail.record"]` is the `RequestRecord` to fill in. The gRPC and WebSocket
-shells call `begin` and `finish` themselves, once for each inference.
+Whoever answers finds the record in `records.current_record`. The gRPC and WebSocket shells call
+`begin` and `finish` themselves, once for each inference.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from companion_server.operations.metrics import CLIENT_GONE, Metrics
-from companion_server.operations.records import RequestRecord
-from companion_server.operations.tracing import Tracer, current_trace
+from companion_server.operations.records import RequestRecord, current_record
+from companion_server.operations.tracing import Tracer
+from companion_server.security.scopes import PRINCIPAL
 from headtail.wire.traceparent import HEADER, TraceParent
 
-__all__ = ["RECORD", "Telemetry", "TelemetryMiddleware"]
+__all__ = ["Telemetry", "TelemetryMiddleware"]
 
-RECORD = "headtail.record"  # the key in an ASGI scope
-PRINCIPAL = "headtail.principal"  # where the authentication says whose key it was
 _HEADER = HEADER.encode()
 
 Message = MutableMapping[str, Any]
@@ -35,10 +34,11 @@ class Telemetry:
         self._tracer = tracer
 
     def begin(self, protocol: str, traceparent: str = "") -> RequestRecord:
-        """A record that starts now; log lines of this task carry its trace from here on."""
+        """A record that starts now, and is this task's `current_record` from here on."""
         trace = TraceParent.parse(traceparent) if traceparent else None
-        current_trace.set(trace.trace_id if trace else "")
-        return RequestRecord(protocol, trace)
+        record = RequestRecord(protocol, trace)
+        current_record.set(record)
+        return record
 
     def finish(self, record: RequestRecord, status: int) -> None:
         """The reply has gone, or nobody waits for it any more."""
@@ -61,7 +61,6 @@ class TelemetryMiddleware:
             await self._app(scope, receive, send)
             return
         record = self._telemetry.begin("rest", _traceparent(scope))
-        scope[RECORD] = record
         status, gone = CLIENT_GONE, False
 
         async def counted_receive() -> Message:

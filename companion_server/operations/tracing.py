@@ -14,7 +14,6 @@ exporter is configured; without one there is no tracer, and a request costs noth
 from __future__ import annotations
 
 import time
-from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import headtail
@@ -25,10 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-__all__ = ["Tracer", "current_trace", "open_tracer", "tracer_of"]
-
-current_trace: ContextVar[str] = ContextVar("current_trace", default="")
-"""Trace id of the request that this task answers; for log lines."""
+__all__ = ["Tracer", "open_tracer", "tracer_of"]
 
 SPANS = ("decode", "queue", "compute", "encode")
 EXPORT_TIMEOUT_S = 5.0

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion_server.operations import logs
-from companion_server.operations.tracing import current_trace
+from companion_server.operations.records import RequestRecord, current_record
 from headtail.errors import UnknownName
+from headtail.wire.traceparent import TraceParent
 
 
 class Terminal(io.StringIO):
@@ -32,9 +33,10 @@ def lines(stream):
 
 def test_a_line_of_json(stream):
     logs.configure("json", stream=stream)
-    token = current_trace.set("ab" * 16)
+    trace = TraceParent("ab" * 16, "cd" * 8, sampled=True)
+    token = current_record.set(RequestRecord(trace=trace))
     logging.getLogger("companion_server.serving").warning("bundle %s of %d", "toy", 2)
-    current_trace.reset(token)
+    current_record.reset(token)
     logging.getLogger("uvicorn.error").info("started")
     first, second = lines(stream)
     assert first["message"] == "bundle toy of 2"

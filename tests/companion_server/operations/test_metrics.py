@@ -87,13 +87,15 @@ def test_one_request_moves_what_it_should(metrics):
 def test_a_refused_request_is_no_inference(metrics):
     metrics.observe(split_record(status=429, shed="queue", batch=0))
     metrics.observe(split_record(status=500))
+    metrics.observe(split_record(status=504, batch=0))
+    assert value(metrics, "headtail_shed_total", reason="late") == 1
     assert value(metrics, "headtail_shed_total", reason="queue") == 1
     labels = {"protocol": "rest", "status": "429", "model": "toy"}
     assert value(metrics, "headtail_requests_total", **labels) == 1
     assert families(metrics)["headtail_inferences"].samples == []
     totals = metrics.totals()
-    assert (totals["requests"], totals["inferences"], totals["failed"]) == (2, 0, 1)
-    assert totals["shed"] == {"queue": 1}
+    assert (totals["requests"], totals["inferences"], totals["failed"]) == (3, 0, 2)
+    assert totals["shed"] == {"queue": 1, "late": 1}
 
 
 def test_nobody_can_make_labels(metrics):
@@ -124,18 +126,18 @@ def test_publishing_for_years_does_not_fill_the_memory(metrics, manifest):
 
 def test_the_engine_is_asked_at_each_scrape(metrics):
     told: dict[str, Any] = {
-        "queue": {"jobs": 4, "bytes": 4096},
-        "bundles": {"ab" * 32: {"memory_bytes": 123, "cuts": {"": {}, "c1": {}}}},
-        "executor": {"rss_bytes": 1 << 20, "restarts": 2},
+        "waiting": 4,
+        "waiting_bytes": 4096,
+        "executors": [{"starts": 1}, {"starts": 3}],
+        "bundles": {"ab" * 32: {"memory_bytes": 123, "entries": ["", "c1"]}},
     }
     metrics.engine_status = lambda: told
     assert value(metrics, "headtail_queue_jobs") == 4
     assert value(metrics, "headtail_queue_bytes") == 4096
     assert value(metrics, "headtail_tail_entries", bundle="abababababab") == 2
     assert value(metrics, "headtail_tail_memory_bytes", bundle="abababababab") == 123
-    assert value(metrics, "headtail_executor_resident_memory_bytes") == 1 << 20
     assert value(metrics, "headtail_executor_restarts") == 2
-    told["queue"]["jobs"] = 5
+    told["waiting"] = 5
     assert value(metrics, "headtail_queue_jobs") == 5
 
 

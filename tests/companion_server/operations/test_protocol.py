@@ -14,7 +14,7 @@ import pytest
 
 from companion_server.operations.limits import ConnectionLimits, raise_descriptor_limit
 from companion_server.operations.metrics import CONNECTION_REASONS
-from companion_server.operations.protocol import Guard, guarded_protocol
+from companion_server.operations.protocol import ConnectionGuard, guarded_protocol
 from tests.companion_server.operations.conftest import poll
 
 ROOMY = ConnectionLimits()
@@ -57,7 +57,7 @@ async def echo(scope, receive, send):
 class Server:
     def __init__(self, serve, limits, **config):
         self.closed: Counter[str] = Counter()
-        self.guard = Guard(limits, lambda reason: self.closed.update([reason]))
+        self.guard = ConnectionGuard(limits, lambda reason: self.closed.update([reason]))
         self.port = serve(echo, http=guarded_protocol(self.guard), **config)
 
     def connect(self):

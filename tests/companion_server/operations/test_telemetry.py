@@ -2,11 +2,11 @@
 
 import http.client
 import socket
-from types import SimpleNamespace
 
 from companion_server.operations.metrics import CLIENT_GONE, Metrics
-from companion_server.operations.telemetry import RECORD, Telemetry, TelemetryMiddleware
-from companion_server.operations.tracing import current_trace
+from companion_server.operations.records import current_record
+from companion_server.operations.telemetry import Telemetry, TelemetryMiddleware
+from companion_server.security.scopes import PRINCIPAL, Principal
 from tests.companion_server.operations.conftest import poll
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -26,7 +26,9 @@ class Kept(Metrics):
 
 def application(seen):
     async def app(scope, receive, send):
-        seen.append(current_trace.get())
+        record = current_record.get()
+        assert record is not None
+        seen.append(record.trace and record.trace.trace_id)
         if scope["path"] == "/broken":
             raise RuntimeError("broken")
         if scope["path"] == "/wait":
@@ -35,8 +37,8 @@ def application(seen):
             return
         while (await receive()).get("more_body"):
             pass
-        scope["headtail.principal"] = SimpleNamespace(key_id="k1", name="Pixel 9", scopes=())
-        scope[RECORD].model, scope[RECORD].batch = "toy", 2
+        scope[PRINCIPAL] = Principal("k1", "Pixel 9", ())
+        record.model, record.batch = "toy", 2
         headers = [(b"content-length", b"6")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"abc", "more_body": True})
@@ -47,7 +49,7 @@ def application(seen):
 
 def test_sizes_status_trace_and_client_of_a_request(serve):
     metrics = Kept()
-    seen: list[str] = []
+    seen: list[str | None] = []
     port = serve(TelemetryMiddleware(application(seen), Telemetry(metrics)))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     headers = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
@@ -62,7 +64,7 @@ def test_sizes_status_trace_and_client_of_a_request(serve):
     assert first.trace.trace_id == TRACE
     assert first.total_ms > 0
     assert second.trace is None
-    assert seen == [TRACE, ""]  # one task's trace is not the next one's
+    assert seen == [TRACE, None]  # one task's trace is not the next one's
 
 
 def test_a_failure_is_counted_as_what_the_server_answers(serve, caplog):
