@@ -6,6 +6,7 @@
     cuts       clients that enter one model at different cuts, in one batch
     overload   three times what it can do, with deadlines
     soak       memory over minutes (`--soak-s`)
+    faults     processes killed, disk full, bundle deleted, clock jumps, half-open connections
 
     PYTHONPATH=. python benchmarks/server.py BUNDLE --only overhead,batching
     PYTHONPATH=. python benchmarks/peers/install.py      # once, for `overhead`
@@ -22,11 +23,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import server_load, server_overhead
+from benchmarks import server_faults, server_load, server_overhead
 from benchmarks.server_rig import Subject, commit, record, versions
 
 RESULT = Path(__file__).with_name("results") / "server.json"
@@ -78,6 +79,13 @@ def soak(options: argparse.Namespace) -> dict[str, Any]:
     return server_load.soak(subject, seconds=10.0 if options.quick else options.soak_s)
 
 
+def faults(options: argparse.Namespace) -> dict[str, Any]:
+    """What goes wrong, from the client's side."""
+    subject = Subject.open(options.bundle, options.cut)
+    chosen = options.scenarios.split(",")
+    return server_faults.measure(subject, chosen, rounds=1 if options.quick else 5)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "overhead": overhead,
     "batching": batching,
@@ -85,6 +93,7 @@ SECTIONS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "cuts": cuts,
     "overload": overload,
     "soak": soak,
+    "faults": faults,
 }
 
 
@@ -101,6 +110,11 @@ def surroundings() -> dict[str, Any]:
     }
 
 
+def _check(parser: argparse.ArgumentParser, chosen: list[str], held: Mapping[str, Any]) -> None:
+    if unknown := set(chosen) - set(held):
+        parser.error(f"there is no {', '.join(sorted(unknown))}, but {', '.join(held)}")
+
+
 def main() -> int:
     """Measure, print tables and one JSON line."""
     parser = argparse.ArgumentParser(description="Figures of the companion server")
@@ -109,12 +123,14 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, by commas")
     parser.add_argument("--quick", action="store_true", help="few samples, nothing recorded")
     parser.add_argument("--soak-s", type=float, default=600.0, help="how long `soak` lasts")
+    scenarios = ",".join(server_faults.SCENARIOS)
+    parser.add_argument("--scenarios", default=scenarios, help="of `faults`, by commas")
     parser.add_argument("--nets", type=Path, default=NETS, help="where made bundles are kept")
     options = parser.parse_args()
     options.nets.mkdir(parents=True, exist_ok=True)
     chosen = options.only.split(",")
-    if unknown := set(chosen) - set(SECTIONS):
-        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+    _check(parser, chosen, SECTIONS)
+    _check(parser, options.scenarios.split(","), server_faults.SCENARIOS)
     result, missed = {}, False
     for name in chosen:
         print(f"--- {name}", flush=True)
@@ -124,7 +140,7 @@ def main() -> int:
         missed = missed or not all(figures["goals"].values())
         result[name] = figures
         print(json.dumps(figures["goals"]))
-        if not options.quick:
+        if not options.quick and (name != "faults" or options.scenarios == scenarios):
             record(RESULT, name, figures)
     print(json.dumps({"benchmark": "server", **result}))
     return 1 if missed else 0

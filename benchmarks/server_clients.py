@@ -91,18 +91,21 @@ def questions(
 class Client(asyncio.Protocol):
     """One connection; `ask` one question at a time."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, give_up_s: float) -> None:
         self.number = number
+        self._give_up_s = give_up_s
         self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._whole = 0
         self._answer: asyncio.Future[tuple[bytes, bytes]] | None = None
 
     @classmethod
-    async def connect(cls, address: tuple[str, int], number: int = 0) -> Client:
+    async def connect(
+        cls, address: tuple[str, int], number: int = 0, *, give_up_s: float = GIVE_UP_S
+    ) -> Client:
         """A connected client; raises `OSError`."""
         loop = asyncio.get_running_loop()
-        return (await loop.create_connection(lambda: cls(number), *address))[1]
+        return (await loop.create_connection(lambda: cls(number, give_up_s), *address))[1]
 
     def close(self) -> None:
         """Close the connection."""
@@ -123,7 +126,7 @@ class Client(asyncio.Protocol):
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(question.request)
         try:
-            async with asyncio.timeout(GIVE_UP_S):
+            async with asyncio.timeout(self._give_up_s):
                 head, body = await self._answer
         except (TimeoutError, ConnectionError) as error:
             kind = HANGS if isinstance(error, TimeoutError) else LOST

@@ -167,18 +167,24 @@ def python_path() -> dict[str, str]:
     return {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def descendants(pid: int) -> dict[int, str]:
-    """`pid` and everything below it, with command lines; what ends meanwhile is left out."""
-    parents: dict[int, int] = {}
+def parents() -> dict[int, int]:
+    """Pid -> parent's pid, of every process there is."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 # behind the name, which may hold spaces and brackets: state, then the parent
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = int(fields[1])
+                found[int(entry.name)] = int(fields[1])
+    return found
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """`pid` and everything below it, with command lines; what ends meanwhile is left out."""
+    above = parents()
     found, added = {pid}, True
     while added:
-        more = {child for child, parent in parents.items() if parent in found} - found
+        more = {child for child, parent in above.items() if parent in found} - found
         found, added = found | more, bool(more)
     named = {}
     for one in sorted(found):

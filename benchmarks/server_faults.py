@@ -1,0 +1,309 @@
+"""What clients see of a server that things are done to, while they ask it without a pause.
+
+    web, executor     kill -9 of that process, several times
+    disk_full         the state directory's file system is full; a bundle is published to it
+    bundle_deleted    the served directory is removed; and then the executor is killed as well
+    clock_jump        the wall clock goes a day forth, two back and one forth (libfaketime)
+    half_open         1,000 connections that begin a request and go no further
+
+Four clients ask in closed loops, connect again when they are cut off, and ask again when they are
+refused (`server_crowd.py`). Everything is measured from their side:
+
+    recovery_s   from the fault to the moment when each of them had a right answer to a request sent
+                 after it; the worst of all rounds
+    answers      by status; `lost` was cut off, `hangs` had no answer within 10 s, `wrong answer`
+                 differs from what the bare tail gives for that very frame
+
+disk_full needs root, to mount a small tmpfs, and clock_jump Debian's package `faketime`; without
+them they end the run and say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.server_clients import questions
+from benchmarks.server_crowd import Crowd, Report, executor_pid, web_pid
+from benchmarks.server_rig import OurServer, Subject
+from headtail.bundle import pack_zip
+
+CALM_S = 1.0  # between faults
+HALF_OPEN = 1000
+CLOSED_S = 90.0  # how long to watch whether half-open connections are closed
+FAKETIME = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",)
+DAY_S = 86_400
+
+
+def _killed(subject: Subject, find: Callable[[OurServer], int], rounds: int) -> Report:
+    with OurServer([subject.path]) as server, Crowd(server.address, questions(subject)) as crowd:
+        found: list[float | None] = []
+        for _ in range(rounds):
+            time.sleep(CALM_S)
+            moment = time.perf_counter()
+            os.kill(find(server), signal.SIGKILL)
+            found.append(crowd.recovery_s(moment))
+    return Report(found, crowd.outcomes, {"kills": rounds})
+
+
+def web(subject: Subject, rounds: int) -> Report:
+    """Kill -9 of the process that holds the connections."""
+    return _killed(subject, web_pid, rounds)
+
+
+def executor(subject: Subject, rounds: int) -> Report:
+    """Kill -9 of the process that computes."""
+    return _killed(subject, executor_pid, rounds)
+
+
+@contextlib.contextmanager
+def _small_disk(mib: int) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="headtail-disk-") as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", folder]
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"disk_full needs to mount a tmpfs: {done.stderr.strip()}")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def disk_full(subject: Subject, rounds: int) -> Report:
+    """Fill the state directory's disk, publish to it, kill the executor, free it, publish again."""
+    seen: dict[str, Any] = {}
+    found: list[float | None] = []
+    with (
+        _small_disk(8 + 2 * _size_mib(subject.path)) as disk,
+        OurServer([subject.path], {"state_dir": str(disk)}) as server,
+        Crowd(server.address, questions(subject)) as crowd,
+    ):
+        other = _other_bundle(subject, disk.parent)
+        moment = time.perf_counter()
+        _fill(disk / "ballast")
+        seen["publish_while_full"] = _publish(server, other)
+        found.append(crowd.recovery_s(moment))
+        for _ in range(rounds):
+            time.sleep(CALM_S)
+            moment = time.perf_counter()
+            os.kill(executor_pid(server), signal.SIGKILL)
+            found.append(crowd.recovery_s(moment))
+        (disk / "ballast").unlink()
+        seen["publish_when_freed"] = _publish(server, other)
+        moment = time.perf_counter()
+        found.append(crowd.recovery_s(moment))
+        shutil.rmtree(other)
+    return Report(found, crowd.outcomes, seen)
+
+
+def bundle_deleted(subject: Subject, _rounds: int) -> Report:
+    """Remove the directory that is served; its tail and its download must stay what they were."""
+    with _removable(subject) as (path, server), Crowd(server.address, questions(subject)) as crowd:
+        before = _download(server, subject)
+        time.sleep(CALM_S)
+        moment = time.perf_counter()
+        shutil.rmtree(path)
+        found = [crowd.recovery_s(moment)]
+        time.sleep(CALM_S)
+        same = _download(server, subject) == before
+    return Report(found, crowd.outcomes, {"download_unchanged": same})
+
+
+def deleted_and_killed(subject: Subject, _rounds: int) -> Report:
+    """Remove the directory, then kill the executor: two faults at once, so refusing is allowed."""
+    with _removable(subject) as (path, server), Crowd(server.address, questions(subject)) as crowd:
+        time.sleep(CALM_S)
+        shutil.rmtree(path)
+        moment = time.perf_counter()
+        os.kill(executor_pid(server), signal.SIGKILL)
+        found = [crowd.recovery_s(moment)]
+    return Report(found, crowd.outcomes, must_recover=False)
+
+
+@contextlib.contextmanager
+def _removable(subject: Subject) -> Iterator[tuple[Path, OurServer]]:
+    with tempfile.TemporaryDirectory(prefix="headtail-gone-") as folder:
+        path = Path(folder) / subject.path.name
+        shutil.copytree(subject.path, path)
+        with OurServer([path]) as server:
+            yield path, server
+
+
+def clock_jump(subject: Subject, _rounds: int) -> Report:
+    """Jumps of the wall clock, under requests with deadlines."""
+    library = next((path for path in FAKETIME if Path(path).exists()), None)
+    if library is None:
+        raise SystemExit("clock_jump needs libfaketime (Debian: faketime)")
+    with tempfile.TemporaryDirectory(prefix="headtail-clock-") as folder:
+        offset = Path(folder) / "offset"
+        environment = {
+            "LD_PRELOAD": library,
+            "FAKETIME_TIMESTAMP_FILE": str(offset),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        _set_clock(offset, 0)
+        asked = questions(subject, deadline_ms=5000)
+        found: list[float | None] = []
+        with (
+            OurServer([subject.path], environment=environment) as server,
+            Crowd(server.address, asked) as crowd,
+        ):
+            for jump in (DAY_S, -DAY_S, 0):
+                time.sleep(CALM_S)
+                moment = time.perf_counter()
+                _set_clock(offset, jump)
+                found.append(crowd.recovery_s(moment))
+                if abs(_clock_of(environment) - time.time() - jump) > 60:
+                    raise SystemExit("the clock did not jump: libfaketime has no effect here")
+            time.sleep(CALM_S)
+    return Report(found, crowd.outcomes, {"jumps_s": [DAY_S, -2 * DAY_S, DAY_S]})
+
+
+def half_open(subject: Subject, _rounds: int) -> Report:
+    """1,000 connections that send half a header or half a body, and stay."""
+    with OurServer([subject.path]) as server, contextlib.ExitStack() as stack:
+        with Crowd(server.address, questions(subject)) as crowd:
+            time.sleep(CALM_S)
+            moment = time.perf_counter()
+            begun = [_begin(server, stack, number) for number in range(HALF_OPEN)]
+            opened_s = time.perf_counter() - moment
+            found = [crowd.recovery_s(moment)]
+            time.sleep(5 * CALM_S)
+        closed, last_s = _watch_closing(begun, moment)
+    seen = {
+        "half_open": HALF_OPEN,
+        "opened_within_s": round(opened_s, 2),
+        "closed_by_the_server": closed,
+        "last_closed_after_s": last_s,
+    }
+    return Report(found, crowd.outcomes, seen)
+
+
+SCENARIOS: dict[str, Callable[[Subject, int], Report]] = {
+    "web": web,
+    "executor": executor,
+    "disk_full": disk_full,
+    "bundle_deleted": bundle_deleted,
+    "deleted_and_killed": deleted_and_killed,
+    "clock_jump": clock_jump,
+    "half_open": half_open,
+}
+
+
+def measure(subject: Subject, chosen: list[str], *, rounds: int) -> dict[str, Any]:
+    """The section `faults`; `chosen` are keys of `SCENARIOS`."""
+    found = {}
+    for name in chosen:
+        found[name] = SCENARIOS[name](subject, rounds).figures()
+        print(f"{name:15} {found[name]}", flush=True)
+    goals = {
+        f"{name}: {goal}": met
+        for name, figures in found.items()
+        for goal, met in figures["goals"].items()
+    }
+    return subject.described() | {"scenarios": found, "goals": goals}
+
+
+def _begin(server: OurServer, stack: contextlib.ExitStack, number: int) -> socket.socket:
+    connection = stack.enter_context(socket.create_connection(server.address, timeout=10))
+    head = b"POST /v2/models/x/infer HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    connection.sendall(head + (b"Content-Length: 9000\r\n\r\nhalf" if number % 2 else b"Accept:"))
+    connection.setblocking(False)
+    return connection
+
+
+def _watch_closing(begun: list[socket.socket], moment: float) -> tuple[int, float | None]:
+    """How many of them the server ended, and when the last of those went."""
+    poller = select.poll()
+    named = {connection.fileno(): connection for connection in begun}
+    for descriptor in named:
+        poller.register(descriptor, select.POLLIN)
+    last, stop = None, time.perf_counter() + CLOSED_S
+    while named and time.perf_counter() < stop:
+        for descriptor, _ in poller.poll(200):
+            with contextlib.suppress(BlockingIOError, ConnectionResetError):
+                while named[descriptor].recv(4096):
+                    pass
+            # data, its end, or a reset: a refusal (408) ends the connection too
+            poller.unregister(descriptor)
+            del named[descriptor]
+            last = time.perf_counter() - moment
+    return len(begun) - len(named), None if last is None else round(last, 1)
+
+
+def _set_clock(file: Path, offset_s: int) -> None:
+    fresh = file.with_suffix(".new")
+    fresh.write_text(f"{offset_s:+d}\n")
+    fresh.rename(file)
+
+
+def _clock_of(environment: dict[str, str]) -> float:
+    ask = [sys.executable, "-c", "import time; print(time.time())"]
+    told = subprocess.run(
+        ask, env={**os.environ, **environment}, capture_output=True, text=True, check=True
+    )
+    return float(told.stdout)
+
+
+def _size_mib(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) >> 20
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size in (1 << 20, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+
+
+def _other_bundle(subject: Subject, folder: Path) -> Path:
+    """A folder with the zip of a bundle that the server does not hold: the same, renamed."""
+    from benchmarks import server_nets
+
+    made = Path(tempfile.mkdtemp(prefix="headtail-other-", dir=folder))
+    path = server_nets.write_bundle(made)
+    assert path.stem != subject.bundle.manifest.name
+    pack_zip(Subject.open(path, None).bundle, made / "bundle.zip")
+    return made
+
+
+def _publish(server: OurServer, made: Path) -> dict[str, Any]:
+    """PUT the whole zip; the status and the end of the story if there is one."""
+    from benchmarks import server_nets
+
+    bundle_id = Subject.open(made / f"{server_nets.NAME}.bundle", None).bundle.manifest.bundle_id
+    connection = http.client.HTTPConnection(*server.address, timeout=60)
+    body = (made / "bundle.zip").read_bytes()
+    try:
+        connection.request("PUT", f"/v2/bundles/{bundle_id}", body)
+        reply = connection.getresponse()
+        told = reply.read()[:300].decode(errors="replace")
+    except OSError as error:
+        return {"status": None, "told": str(error)}
+    finally:
+        connection.close()
+    return {"status": reply.status, "told": told}
+
+
+def _download(server: OurServer, subject: Subject) -> str:
+    connection = http.client.HTTPConnection(*server.address, timeout=60)
+    connection.request("GET", f"/v2/bundles/{subject.bundle.manifest.bundle_id}")
+    reply = connection.getresponse()
+    digest = hashlib.sha256(reply.read()).hexdigest()
+    connection.close()
+    return f"{reply.status} {digest}"
