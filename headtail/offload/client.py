@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headtail.bundle import Bundle
-from headtail.errors import BundleMismatch, SchemaFault, UsageFault, WireFault
+from headtail.errors import SchemaFault, UsageFault, WireFault
 from headtail.manifest import Cut
 from headtail.offload.download import download_bundle
 from headtail.offload.link import Link, Origin, Request
@@ -27,11 +25,12 @@ from headtail.offload.pairing import parse_uri
 from headtail.offload.pinning import parse_pin
 from headtail.offload.refusals import ServerNotReady, refusal
 from headtail.offload.sockets import Deadline
+from headtail.offload.tailcalls import check_answer, encode_call
 from headtail.strictjson import parse
 from headtail.tensors import Array
-from headtail.wire import boundary, oip, split
+from headtail.wire import oip, split
 
-__all__ = ["Companion", "TailReply", "pair"]
+__all__ = ["Companion", "TailReply", "authorization", "pair"]
 
 MAX_REPLY_BYTES = 64 << 20
 MAX_LISTING_BYTES = 4 << 20
@@ -80,7 +79,7 @@ class Companion:
             Origin.parse(url),
             context=context,
             pin=None if pin is None else parse_pin(pin),
-            headers={} if key is None else {"Authorization": f"Bearer {_checked_key(key)}"},
+            headers=authorization(key),
         )
         self._timeout_s = timeout_s
 
@@ -135,15 +134,7 @@ class Companion:
         before anything is sent; `ServerUnreachable`; the errors of `headtail.offload.refusals`;
         `WireFault` for a reply that cannot be understood.
         """
-        frame = np.frombuffer(boundary.encode_boundary(arrays, cut, codec_id), np.uint8)
-        options = split.SplitParameters(bundle_id, cut.id, codec_id, max(1, int(deadline_ms)))
-        headers, body = oip.encode_request(
-            oip.InferRequest(
-                (oip.NamedArray(boundary.INPUT_NAME, frame),),
-                parameters=options.to_parameters(),
-                binary_outputs=True,
-            )
-        )
+        headers, body = encode_call(bundle_id, cut, codec_id, arrays, deadline_ms=deadline_ms)
         name, version = (urllib.parse.quote(part, safe="") for part in (manifest_name, bundle_id))
         path = f"/v2/models/{name}/versions/{version}/infer"
         deadline = Deadline(min(self._timeout_s, deadline_ms / 1e3))
@@ -156,16 +147,9 @@ class Companion:
         if reply.headers.get("content-encoding", "identity") != "identity":
             raise _malformed("it is compressed, which was not asked for")
         answer = oip.decode_response(reply.headers, data)
-        if answer.model_version != bundle_id:
-            raise BundleMismatch(
-                f"The server ran bundle {answer.model_version[:80]!r}.",
-                held={answer.model_version[:80]: []},
-                expected=f"The request was for {bundle_id!r}.",
-                remedy="Serve this bundle there.",
-            )
         return TailReply(
             tuple(tensor.name for tensor in answer.outputs),
-            [np.array(tensor.array) for tensor in answer.outputs],  # not views of the body
+            check_answer(answer, bundle_id),
             reply.bytes_up,
             reply.bytes_down,
             round_trip_ms,
@@ -222,14 +206,17 @@ def pair(uri: str, *, name: str, timeout_s: float = 10.0) -> tuple[str, str | No
     return code.url, code.pin, key
 
 
-def _checked_key(key: str) -> str:
+def authorization(key: str | None) -> dict[str, str]:
+    """The header that carries an API key; raises `UsageFault` for what is none."""
+    if key is None:
+        return {}
     if not _KEY.fullmatch(key):
         raise UsageFault(
             f"{key[:5]!r}... of {len(key)} characters is not an API key.",
             expected="A key reads ht_<id>_<secret>.",
             remedy="Pair this device, or copy the key again as `headtail keys add` printed it.",
         )
-    return key
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _is_listing(item: Any) -> bool:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -32,6 +33,11 @@ from headtail.offload.refusals import Shed, obstacle_name
 from headtail.runtimes.base import Session
 from headtail.tensors import Array, check_arrays
 from headtail.wire.codecs import codec as find_codec
+
+if TYPE_CHECKING:
+    from headtail.offload.stream import StreamCompanion
+
+    AnyCompanion = Companion | StreamCompanion
 
 __all__ = ["Answer", "SplitEngine"]
 
@@ -80,7 +86,7 @@ class SplitEngine:
         bundle: Bundle,
         session: Session,
         *,
-        companion: Companion | None,
+        companion: AnyCompanion | None,
         cut: str | None,
         codec: str = "aq8t+deflate",
         deadline_ms: float = 1000.0,
@@ -132,7 +138,7 @@ class SplitEngine:
         self._usual_ms = _since(started)
 
     def _split(
-        self, inputs: Sequence[Array], started: float, companion: Companion, cut: Cut
+        self, inputs: Sequence[Array], started: float, companion: AnyCompanion, cut: Cut
     ) -> Answer:
         self._boundary = self._session.run(head_entry(cut.id), inputs)
         head_ms = _since(started)
@@ -170,7 +176,7 @@ class SplitEngine:
                 self._drop_request()
         return self._fallen_back(run, started, head_ms)
 
-    def _send(self, companion: Companion, cut: Cut, budget_ms: float) -> Future[TailReply]:
+    def _send(self, companion: AnyCompanion, cut: Cut, budget_ms: float) -> Future[TailReply]:
         self._sent = self._worker.submit(
             companion.infer_tail,
             self._manifest.name,
@@ -227,7 +233,7 @@ class SplitEngine:
         if self._breaker.state is State.HALF_OPEN and self._sent and self._sent.done():
             self._taken(self._sent)
 
-    def _probe_if_due(self, companion: Companion, cut: Cut) -> None:
+    def _probe_if_due(self, companion: AnyCompanion, cut: Cut) -> None:
         idle = self._sent is None or self._sent.done()
         if self._breaker.probe_due and idle:
             self._breaker.probe()

@@ -1,0 +1,54 @@
+"""A split request and its answer as messages: what HTTP and the stream send alike. No I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headtail.errors import BundleMismatch
+from headtail.manifest import Cut
+from headtail.tensors import Array
+from headtail.wire import boundary, oip, split
+
+__all__ = ["check_answer", "encode_call"]
+
+
+def encode_call(
+    bundle_id: str,
+    cut: Cut,
+    codec_id: str,
+    arrays: Sequence[Array],
+    *,
+    deadline_ms: float,
+    call_id: str = "",
+) -> tuple[dict[str, str], bytes]:
+    """Headers and body of a request for the tail behind `cut`, of its float32 `arrays`.
+
+    Raises `TensorMismatch` and `UnknownName`.
+    """
+    frame = np.frombuffer(boundary.encode_boundary(arrays, cut, codec_id), np.uint8)
+    options = split.SplitParameters(bundle_id, cut.id, codec_id, max(1, int(deadline_ms)))
+    return oip.encode_request(
+        oip.InferRequest(
+            (oip.NamedArray(boundary.INPUT_NAME, frame),),
+            id=call_id,
+            parameters=options.to_parameters(),
+            binary_outputs=True,
+        )
+    )
+
+
+def check_answer(answer: oip.InferResponse, bundle_id: str) -> list[Array]:
+    """The outputs of an answer, copied out of its body, in the server's order.
+
+    Raises `BundleMismatch` if another bundle than `bundle_id` answered.
+    """
+    if answer.model_version != bundle_id:
+        raise BundleMismatch(
+            f"The server ran bundle {answer.model_version[:80]!r}.",
+            held={answer.model_version[:80]: []},
+            expected=f"The request was for {bundle_id!r}.",
+            remedy="Serve this bundle there.",
+        )
+    return [np.array(tensor.array) for tensor in answer.outputs]
