@@ -2,7 +2,7 @@
 
 What others call, all on the event loop's thread:
 
-    metrics.hold(manifest)            its model, cuts and codecs may be label values from now on
+    metrics.manifests = lambda: ...   the manifests held now: their names may be label values
     metrics.observe(record)           one request was answered (5 us: `RequestRecord`)
     metrics.shed(reason)              one was not taken: a key of `SHED_REASONS`
     metrics.refused(reason)           a connection was closed: a key of `CONNECTION_REASONS`
@@ -31,6 +31,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import headtail
+from companion_server.operations.reasons import CONNECTION_REASONS, SHED_REASONS
 from companion_server.operations.records import RequestRecord
 from companion_server.operations.rolling import Rolling
 from companion_server.operations.tallies import CounterTally, HistogramTally
@@ -39,11 +40,10 @@ from headtail.wire.codecs import CODEC_IDS
 
 __all__ = [
     "CLIENT_GONE",
-    "CONNECTION_REASONS",
     "CONTENT_TYPE",
     "OTHER",
-    "SHED_REASONS",
     "Metrics",
+    "package_version",
 ]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -54,24 +54,6 @@ MAX_LABELS = 128  # models, and cuts: each kind for itself
 PROTOCOLS = ("rest", "grpc", "ws")
 CLIENT_GONE = 499  # not a status that is sent: the client hung up before there was one
 STATUSES = frozenset(int(status) for status in HTTPStatus) | {CLIENT_GONE}
-SHED_REASONS = {
-    "queue": "as many requests waited as may",
-    "memory": "bodies in flight, or tensors that waited, were at their limit",
-    "wait": "a request without a deadline would have waited for too long",
-    "deadline": "the deadline would have passed in the queue",
-    "late": "the deadline did pass in the queue (504)",
-    "rate": "a key was over its rate",
-    "pairing": "too many wrong pairing tokens",
-}
-CONNECTION_REASONS = {
-    "slow_headers": "no whole request head in time",
-    "slow_body": "a body below the minimum rate",
-    "slow_reader": "an answer, or a download, that was not read",
-    "large_headers": "a request head, or what stands between the parts of a body, too long",
-    "idle": "nothing came",
-    "full": "too many connections, every one of them busy",
-    "evicted": "too many connections, and this one had waited longest",
-}
 # from the added latency of one request on loopback to beyond any deadline
 SECONDS = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025),
@@ -86,6 +68,7 @@ class Metrics(Collector):
     def __init__(self, *, window_s: float = 60.0) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         self.rolling = Rolling(window_s=window_s)
+        self.manifests: Callable[[], Iterable[Manifest]] = tuple
         self.engine_status: Callable[[], Mapping[str, Any]] = dict
         self.connections: Callable[[], int] = int
         self.body_bytes: Callable[[], int] = int
@@ -146,16 +129,22 @@ class Metrics(Collector):
             self._refused.add((reason,), 0)
 
     def hold(self, manifest: Manifest) -> None:
-        """Let the names of a bundle be label values."""
-        if len(self._models) < MAX_LABELS:
-            self._models.add(manifest.name)
-        for cut in manifest.cuts:
-            if len(self._cuts) < MAX_LABELS:
-                self._cuts.add(cut.id)
+        """Let the names of a bundle be label values, as those of `manifests` are."""
+        self._models.add(manifest.name)
+        self._cuts.update(cut.id for cut in manifest.cuts)
+
+    def _known(self, name: str, names: set[str], of: Callable[[Manifest], Iterable[str]]) -> str:
+        """`name` as a label value; one never met before is looked for in the manifests held."""
+        if name in names:
+            return name
+        if len(names) < MAX_LABELS and any(name in of(held) for held in self.manifests()):
+            names.add(name)
+            return name
+        return OTHER
 
     def observe(self, record: RequestRecord) -> None:
         """Count a finished request."""
-        model = record.model if record.model in self._models else OTHER if record.model else ""
+        model = record.model and self._known(record.model, self._models, _models)
         protocol = record.protocol if record.protocol in PROTOCOLS else OTHER
         status = str(record.status) if record.status in STATUSES else OTHER
         self._requests.add((protocol, status, model))
@@ -180,7 +169,7 @@ class Metrics(Collector):
         self._batch.observe((), record.batch)
         cut = codec = ""
         if record.cut:
-            cut = record.cut if record.cut in self._cuts else OTHER
+            cut = self._known(record.cut, self._cuts, _cuts)
             codec = record.codec if record.codec in CODEC_IDS else OTHER
             self._boundary.add((model,), record.bytes_in)
             self._raw32.add((model,), record.raw32_bytes)
@@ -260,6 +249,14 @@ class Metrics(Collector):
         yield build
 
 
+def _models(manifest: Manifest) -> Iterable[str]:
+    return (manifest.name,)
+
+
+def _cuts(manifest: Manifest) -> Iterable[str]:
+    return (cut.id for cut in manifest.cuts)
+
+
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, documentation, value=value)
 
@@ -286,12 +283,12 @@ def _build_info() -> dict[str, str]:
     return {
         "version": headtail.__version__,
         "python": platform.python_version(),
-        "torch": _version("torch"),
+        "torch": package_version("torch"),  # importing it would cost this process 300 MB
     }
 
 
-def _version(package: str) -> str:
-    # asked of the package's records: importing torch would cost the web process 300 MB
+def package_version(package: str) -> str:
+    """Version of an installed package, empty without it; it is not imported."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

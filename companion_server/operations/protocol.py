@@ -37,7 +37,7 @@ NO_HEAD, HEAD, BODY, WHOLE = "no head", "head", "body", "whole"
 class ConnectionGuard:
     """The connections of one server, and what closes them; belongs to one event loop.
 
-    `closed` is called with a key of `metrics.CONNECTION_REASONS`.
+    `closed` is called with a key of `reasons.CONNECTION_REASONS`.
     """
 
     def __init__(self, limits: ConnectionLimits, closed: Callable[[str], None]) -> None:

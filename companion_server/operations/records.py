@@ -36,7 +36,7 @@ class RequestRecord:
     `cut` is empty for a whole model, `codec` for plain inputs. `client` and `client_name` say who
     asked: a key's id and name, or the peer's address without a key. `trace` is the trace that the
     request belongs to: the phone's, if it told one. `shed` is why the server would not take it, if
-    it would not: a key of `metrics.SHED_REASONS`.
+    it would not: a key of `reasons.SHED_REASONS`.
 
     Sizes in bytes: `bytes_in` and `bytes_out` of the bodies as they crossed the socket, compressed
     if they were; `raw32_bytes` is what the model's own inputs would have taken for the same samples

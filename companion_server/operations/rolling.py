@@ -1,7 +1,8 @@
 """The last minute, for people: quantiles by stage, rates, batch sizes, and the phones seen.
 
-Prometheus keeps the long run; this answers the status page without one. Both tables are bounded:
-the newest `MAX_REQUESTS` of the window, and the `MAX_CLIENTS` seen last.
+Prometheus keeps the long run; this answers the status page without one. Everything is bounded: the
+times of the newest `MAX_REQUESTS`, a count for each second of the window, and the `MAX_CLIENTS`
+seen last.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["MAX_CLIENTS", "MAX_REQUESTS", "Rolling", "quantile"]
 MAX_REQUESTS = 4096
 MAX_CLIENTS = 256
 MAX_NAME = 80
-Row = tuple[float, bool, int, tuple[float, ...], int]  # when, inference, batch, ms by stage, status
+Row = tuple[float, bool, int, tuple[float, ...]]  # when, computed, batch, ms by stage
 
 
 def quantile(ordered: Sequence[float], q: float) -> float:
@@ -48,6 +49,7 @@ class Rolling:
         self._clock = clock
         self._began = clock()
         self._rows: deque[Row] = deque(maxlen=MAX_REQUESTS)
+        self._counts: deque[list[int]] = deque(maxlen=math.ceil(window_s) + 1)
         self._clients: OrderedDict[str, _Client] = OrderedDict()
 
     def add(self, record: RequestRecord) -> None:
@@ -60,7 +62,12 @@ class Rolling:
             record.encode_ms,
             record.total_ms,
         )
-        self._rows.append((now, record.batch > 0, record.batch, stages, record.status))
+        self._rows.append((now, record.batch > 0, record.batch, stages))
+        second = int(now)
+        if not self._counts or self._counts[-1][0] != second:
+            self._counts.append([second, 0, 0])
+        self._counts[-1][1] += 1
+        self._counts[-1][2] += record.status >= 400
         if record.client:
             self._note_client(record, now)
 
@@ -101,26 +108,48 @@ class Rolling:
         ]
 
     def summary(self) -> dict[str, Any]:
-        """Rates and quantiles (nearest rank) over the window; quantiles of inferences answered.
+        """Counts, rate, quantiles (nearest rank) and batch sizes over the window.
 
-        `seconds` is what the figures cover: less than the window after a start, and less when more
-        requests came than are kept.
+        Counts are of all requests that ended in the window's whole seconds; `seconds` is how many
+        those are, fewer than the window after a start. Quantiles are of the newest `MAX_REQUESTS`
+        at most, of those that were computed.
         """
         now = self._clock()
         rows = [row for row in self._rows if row[0] >= now - self.window_s]
-        covered = min(self.window_s, now - self._began)
-        if len(rows) == MAX_REQUESTS:
-            covered = now - rows[0][0]
         computed = [row for row in rows if row[1]]
         batches = Counter(row[2] for row in computed)
+        series = self._series(now, computed)
+        seconds = len(series["requests"])
+        requests = sum(series["requests"])
         return {
-            "seconds": round(covered, 3),
-            "requests": len(rows),
+            "seconds": seconds,
+            "requests": requests,
+            "refused": sum(series["refused"]),
+            "per_s": round(requests / seconds, 2) if seconds else 0.0,
             "inferences": len(computed),
-            "refused": sum(row[4] >= 400 for row in rows),
-            "per_s": round(len(rows) / covered, 2) if covered > 0 else 0.0,
             "stages": _stages([row[3] for row in computed]),
             "batches": [[size, batches[size]] for size in sorted(batches)],
+            "series": series,
+        }
+
+    def _series(self, now: float, computed: list[Row]) -> dict[str, list[Any]]:
+        """One entry for each whole second of the window, oldest first; the current one is left out.
+
+        `p50_ms` and `p95_ms` are those of the total time, None for a second without any.
+        """
+        last = int(now)
+        first = max(int(self._began), last - math.floor(self.window_s))
+        counts = {second: (all_, refused) for second, all_, refused in self._counts}
+        times: dict[int, list[float]] = {}
+        for row in computed:
+            times.setdefault(int(row[0]), []).append(row[3][-1])
+        seconds = range(first, last)
+        ordered = [sorted(times.get(second, ())) for second in seconds]
+        return {
+            "requests": [counts.get(second, (0, 0))[0] for second in seconds],
+            "refused": [counts.get(second, (0, 0))[1] for second in seconds],
+            "p50_ms": [round(quantile(ms, 0.5), 3) if ms else None for ms in ordered],
+            "p95_ms": [round(quantile(ms, 0.95), 3) if ms else None for ms in ordered],
         }
 
 

@@ -14,7 +14,8 @@ from companion_server.operations.limits import (
     ConnectionLimits,
     raise_descriptor_limit,
 )
-from companion_server.operations.metrics import SHED_REASONS, Metrics
+from companion_server.operations.metrics import Metrics
+from companion_server.operations.reasons import SHED_REASONS
 from companion_server.operations.telemetry import Telemetry, TelemetryMiddleware
 from tests.companion_server.operations.conftest import poll
 

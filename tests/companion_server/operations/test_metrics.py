@@ -7,12 +7,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from companion_server.operations.metrics import (
-    CONNECTION_REASONS,
     MAX_LABELS,
     OTHER,
-    SHED_REASONS,
     Metrics,
 )
+from companion_server.operations.reasons import CONNECTION_REASONS, SHED_REASONS
 from companion_server.operations.records import STAGES, RequestRecord
 from tests.support.bundles import golden_tensors, manifest_of
 
@@ -56,7 +55,7 @@ def manifest():
 @pytest.fixture
 def metrics(manifest):
     made = Metrics()
-    made.hold(manifest)
+    made.manifests = lambda: [manifest]
     return made
 
 
@@ -117,10 +116,11 @@ def test_nobody_can_make_labels(metrics):
 
 def test_publishing_for_years_does_not_fill_the_memory(metrics, manifest):
     for i in range(MAX_LABELS + 20):
-        metrics.hold(dataclasses.replace(manifest, name=f"model-{i}"))
+        published = dataclasses.replace(manifest, name=f"model-{i}")
+        metrics.manifests = lambda held=published: [held]
         metrics.observe(split_record(model=f"model-{i}"))
     models = {s.labels["model"] for s in families(metrics)["headtail_requests"].samples}
-    assert len(models) == MAX_LABELS - 1 + 1  # without toy, which got no request, and with other
+    assert len(models) == MAX_LABELS + 1  # and other
     assert OTHER in models
 
 

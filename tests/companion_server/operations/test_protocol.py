@@ -13,8 +13,8 @@ from collections import Counter
 import pytest
 
 from companion_server.operations.limits import ConnectionLimits, raise_descriptor_limit
-from companion_server.operations.metrics import CONNECTION_REASONS
 from companion_server.operations.protocol import ConnectionGuard, guarded_protocol
+from companion_server.operations.reasons import CONNECTION_REASONS
 from tests.companion_server.operations.conftest import poll
 
 ROOMY = ConnectionLimits()
