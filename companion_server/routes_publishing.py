@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from companion_server.bodies import read_body
 from companion_server.problems import problem
 from companion_server.store import Lifecycle
-from companion_server.store.uploads import Part, Piece, UploadGap
+from companion_server.store.uploads import Part, Piece, UploadBusy, UploadGap
 from headtail.errors import HeadtailError, SchemaFault, WireFault
 from headtail.strictjson import parse
 
@@ -155,10 +155,9 @@ async def _write(part: Part, request: Request) -> None:
 
 async def _refusal(error: HeadtailError, request: Request) -> Response:
     response = problem(error)
-    if isinstance(error, UploadGap):
-        response = JSONResponse(
-            {"error": str(error), "received": error.received}, status_code=error.http_status
-        )
+    if isinstance(error, (UploadGap, UploadBusy)):
+        known = {"received": error.received} if isinstance(error, UploadGap) else {"busy": True}
+        response = JSONResponse({"error": str(error), **known}, status_code=error.http_status)
     if not await _read_off(request):
         response.headers["connection"] = "close"
     return response

@@ -19,11 +19,22 @@ from companion_server.store.folder import PART, StoreFolder, is_bundle_id
 from headtail.bundle.transport import MAX_BUNDLE_BYTES
 from headtail.errors import TooLarge, UsageFault, WireFault
 
-__all__ = ["Part", "Piece", "UploadGap", "Uploads"]
+__all__ = ["Part", "Piece", "UploadBusy", "UploadGap", "Uploads"]
 
 MAX_PARTS = 8  # uploads under way; the one that stood still longest gives way
 KEEP_S = 24 * 3600  # seconds that an interrupted upload may wait to be continued
 _RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})", re.ASCII)
+
+
+class UploadBusy(StoreConflict):
+    """Another request writes to the same upload at this moment."""
+
+    def __init__(self, bundle_id: str) -> None:
+        super().__init__(
+            f"Bundle {bundle_id} is being uploaded by another request.",
+            expected="One request at a time writes to an upload.",
+            remedy="Try again in a second.",
+        )
 
 
 class UploadGap(StoreConflict):
@@ -141,8 +152,8 @@ class Uploads:
     def open(self, piece: Piece) -> Part:
         """Begin to write a piece. Blocks.
 
-        Raises `StoreConflict` while another request writes to the same upload, `UploadGap`, and
-        `StorageFull` if the zip cannot fit, before a byte of it is read.
+        Raises `UploadBusy`, `UploadGap`, and `StorageFull` if the zip cannot fit, before a byte of
+        it is read.
         """
         self._folder.prepare()
         self._check_idle(piece.bundle_id)
@@ -168,11 +179,7 @@ class Uploads:
 
     def _check_idle(self, bundle_id: str) -> None:
         if bundle_id in self._claimed:
-            raise StoreConflict(
-                f"Bundle {bundle_id} is being uploaded by another request.",
-                expected="One request at a time writes to an upload.",
-                remedy="Try again in a second.",
-            )
+            raise UploadBusy(bundle_id)
 
     def _place(self, piece: Piece) -> Path:
         path = self._folder.incoming / f"{piece.bundle_id}.{piece.total}{PART}"

@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "export": "Turn a PyTorch model into a verified bundle for phones.",
     "list": "List formats, precisions, codecs and sources.",
     "plan": "Choose where to cut a bundle's model for a link and a device.",
+    "publish": "Send a bundle to a companion server and wait until it is served.",
     "quantize": "Write quantized artifacts, fitted to real inputs and judged.",
     "report": "Write one HTML page about a bundle: accuracy, size, latency, layers.",
     "run": "Run a bundle on images, whole or split with a companion server.",
