@@ -85,7 +85,7 @@ def from_json(cls: type[T], value: Any, *, path: str = "$") -> T:
     """Plain values to dataclass `cls`; every mismatch is a `SchemaFault` that names its place."""
     if not isinstance(value, dict):
         raise SchemaFault(f"Expected an object, got {type(value).__name__}", path, remedy=_REMEDY)
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # mypy does not know that classes can be hashed
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is a dataclass
     unknown = sorted(set(value) - set(fields))
     if unknown:
@@ -102,7 +102,7 @@ def from_json(cls: type[T], value: Any, *, path: str = "$") -> T:
 
 
 @functools.cache  # reading annotations takes longer than reading what they describe
-def _hints(cls: type[Any]) -> dict[str, Any]:
+def _hints(cls: Any) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 

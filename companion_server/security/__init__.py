@@ -2,7 +2,8 @@
 
 keys.py          API keys: made, hashed, checked, rotated      keyfile.py        their file
 scopes.py        verb:model-glob, and whose request it is      private_files.py  0600, atomic
-access.py        the one table: every route and its verb       auth.py           the gate
+access.py        the one table: every route and its verb       gate.py           who may pass
+auth.py          the gate as middleware                        watching.py       a request, audited
 rate.py          a token bucket per key                        audit.py          who did what
 certificates.py  TLS with a certificate of its own             pairing.py        a phone, by QR
 binding.py       loopback, unless there are keys               headers.py        for browsers

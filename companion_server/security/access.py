@@ -29,23 +29,35 @@ ROUTES: dict[str, str] = {
     "GET /metrics": "metrics",
     "GET /openapi.json": "read",
     "GET /v2": "read",
+    "GET /v2/status": "admin",
     "GET /v2/health/live": OPEN,
     "GET /v2/health/ready": OPEN,
     f"GET {_MODEL}": "read",
+    f"GET {_MODEL}/config": "read",
     f"GET {_MODEL}/ready": "read",
     f"GET {_VERSION}": "read",
+    f"GET {_VERSION}/config": "read",
     f"GET {_VERSION}/ready": "read",
     f"POST {_MODEL}/infer": "infer",
     f"POST {_VERSION}/infer": "infer",
     f"{WEBSOCKET} {_MODEL}/stream": "infer",
+    f"{WEBSOCKET} {_VERSION}/stream": "infer",
+    "POST /v2/repository/index": "read",
+    "POST /v2/repository/models/{model}/load": "admin",
+    "POST /v2/repository/models/{model}/unload": "admin",
     "GET /v2/bundles": "read",
     "GET /v2/bundles/{bundle_id}": "read",
-    "HEAD /v2/bundles/{bundle_id}": "read",
+    "PUT /v2/bundles/{bundle_id}": "publish",
+    "DELETE /v2/bundles/{bundle_id}": "publish",
+    "GET /v2/bundles/{bundle_id}/status": "publish",
+    f"GET {_MODEL}/aliases": "read",
+    f"PUT {_MODEL}/aliases/{{alias}}": "admin",
+    f"DELETE {_MODEL}/aliases/{{alias}}": "admin",
     "POST /v2/pair": PAIR,  # the pairing token in its body is the permission
     "POST /v2/pairing": "admin",
 }
 """`METHOD template` -> verb. The parameter `model`, or the model of `bundle_id`, is what the
-scope's glob is held against."""
+scope's glob is held against. HEAD needs what GET needs."""
 
 _SERVICE = "/inference.GRPCInferenceService/"
 RPCS: dict[str, str] = {
@@ -54,6 +66,7 @@ RPCS: dict[str, str] = {
     f"{_SERVICE}ServerMetadata": "read",
     f"{_SERVICE}ModelReady": "read",
     f"{_SERVICE}ModelMetadata": "read",
+    f"{_SERVICE}ModelConfig": "read",
     f"{_SERVICE}ModelInfer": "infer",
     f"{_SERVICE}ModelStreamInfer": "infer",
 }

@@ -1,7 +1,7 @@
 """The gate in front of the application: who asks, may they, and not too often.
 
     AuthMiddleware(app, *, keys, rate=None, audit=None, model_of=...)     pure ASGI
-    Gate(keys, rate=None).check_rpc(method, metadata) -> Principal        for gRPC's interceptor
+    Gate(keys, rate=None, audit=None).check_rpc(method, metadata, peer=...) -> Principal      gRPC
 
     keys       KeyRing, or None for a server without keys (loopback only, `binding.check_binding`)
     rate       RateLimiter, one bucket per key, or None
@@ -10,7 +10,8 @@
 
 Afterwards `scope["headtail.principal"]` is a `Principal`: the key's; `NOBODY` on an open route;
 `ANONYMOUS`, who may do everything, on a server without keys. A handler that learns the model only
-from the body calls `scopes.require(principal_of(scope), verb, model)`.
+from the body calls `scopes.require(principal_of(scope), verb, model)`; one that answers many
+requests on one connection calls `check_again(scope)` for each.
 
 A key comes as `Authorization: Bearer ht_...` (RFC 6750 §2.1) or `X-API-Key: ht_...`, which goes
 first, for clients behind a proxy that uses `Authorization` itself. Never in the URL, which is
@@ -20,133 +21,28 @@ table of routes lacks, 429 with `Retry-After`; a WebSocket is refused before it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from companion_server.conditions import Shed
 from companion_server.problems import problem
-from companion_server.security.access import OPEN, PAIR, ROUTES, RPCS, WEBSOCKET, Access, Match
-from companion_server.security.audit import REFUSED
-from companion_server.security.binding import check_from_this_machine
-from companion_server.security.refusals import Forbidden, Unauthenticated
-from companion_server.security.scopes import ANONYMOUS, NOBODY, PRINCIPAL, Principal, require
+from companion_server.security.access import OPEN
+from companion_server.security.audit import REFUSED, AuditLog
+from companion_server.security.gate import Gate
+from companion_server.security.refusals import Forbidden, NotAllowed, Unauthenticated
+from companion_server.security.scopes import principal_of
 from companion_server.security.watching import Watched, refusal_event
-from headtail.errors import HeadtailError, UnknownName, UsageFault
+from headtail.errors import HeadtailError
 
 if TYPE_CHECKING:
-    from companion_server.security.audit import AuditLog
     from companion_server.security.keys import KeyRing
     from companion_server.security.rate import RateLimiter
 
-__all__ = ["Admission", "AuthMiddleware", "Gate"]
+__all__ = ["AuthMiddleware", "Gate", "check_again"]
 
-Headers = Iterable[tuple[bytes, bytes]]
-_BEARER = b"bearer "
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A request that may go on: for which verb, by which route (None: not in the table)."""
-
-    verb: str
-    route: Match | None
-
-
-class Gate:
-    """Who asks, and what they may; the same for HTTP, WebSocket and gRPC."""
-
-    def __init__(
-        self,
-        keys: KeyRing | None,
-        *,
-        rate: RateLimiter | None = None,
-        model_of: Callable[[str], str | None] = lambda _bundle_id: None,
-    ) -> None:
-        self._keys = keys
-        self._rate = rate
-        self._model_of = model_of
-        self._access = Access(ROUTES)
-
-    def identify(self, headers: Headers) -> Principal:
-        """Whose key is in `headers` (names in lower case).
-
-        Raises `Unauthenticated`, `Shed` for a key that asks too often, and `EnvironmentFault` while
-        the keys cannot be read.
-        """
-        if self._keys is None:
-            return ANONYMOUS
-        principal = self._keys.check(_credential(headers))
-        if principal is None:
-            raise Unauthenticated(
-                "The API key is not valid.",
-                expected="A key of this server that is not revoked and has not expired.",
-                remedy="Pair the device again, or ask for a new key.",
-            )
-        self._throttle(principal)
-        return principal
-
-    def check(self, scope: Scope) -> Admission:
-        """Let an HTTP request or WebSocket go on, its principal in its scope, or raise."""
-        headers, path = scope["headers"], scope["path"]
-        scope[PRINCIPAL] = NOBODY
-        found = self._access.find(path)
-        method = scope.get("method", WEBSOCKET)
-        verb = _verb(found, method)
-        if self._keys is None:
-            check_from_this_machine(headers)
-            scope[PRINCIPAL] = ANONYMOUS
-            return Admission(verb or OPEN, found)
-        if verb in (OPEN, PAIR):
-            return Admission(verb, found)
-        principal = scope[PRINCIPAL] = self.identify(headers)
-        if found is None:
-            raise UnknownName("route", path[:200], {entry.split(" ")[1] for entry in ROUTES})
-        if verb is None:
-            raise _NotAllowed(method, path, found)
-        require(principal, verb, self._model(found.parameters))
-        return Admission(verb, found)
-
-    def check_rpc(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> Principal:
-        """The principal of a gRPC call of `method` (`/package.Service/Method`).
-
-        The model is in the message: call `scopes.require` with it too.
-        """
-        verb = RPCS.get(method)
-        if self._keys is None:
-            return ANONYMOUS
-        if verb == OPEN:
-            return NOBODY
-        principal = self.identify(
-            (name.encode("ascii"), value.encode("latin-1", "replace"))
-            for name, value in metadata
-            if isinstance(value, str)
-        )
-        if verb is None:
-            raise UnknownName("method", method[:200], RPCS)
-        require(principal, verb)
-        return principal
-
-    def _model(self, parameters: Mapping[str, str]) -> str | None:
-        if "model" in parameters:
-            return parameters["model"]
-        if "bundle_id" in parameters:
-            # what is not held has no name, which only the glob * covers
-            return self._model_of(parameters["bundle_id"]) or ""
-        return None
-
-    def _throttle(self, principal: Principal) -> None:
-        wait_s = 0.0 if self._rate is None else self._rate.take(principal.key_id)
-        if wait_s:
-            raise Shed(
-                f"Key {principal.name!r} has asked too often.",
-                expected="Every key has a rate of requests, with a burst above it.",
-                retry_after_s=wait_s,
-                reason="rate",
-            )
+GATE = "headtail.gate"  # the key in an ASGI scope, for `check_again`
 
 
 class AuthMiddleware:
@@ -172,6 +68,7 @@ class AuthMiddleware:
             return
         try:
             admission = self._gate.check(scope)
+            scope[GATE] = self._gate
         except HeadtailError as error:
             if self._audit is not None and self._audit.wants(REFUSED):
                 self._audit.write(refusal_event(scope, error.http_status))
@@ -188,44 +85,14 @@ class AuthMiddleware:
             audit.write(watched.event(admission.verb, admission.route))
 
 
-class _NotAllowed(UsageFault):
-    http_status = 405
+def check_again(scope: Scope) -> None:
+    """What a WebSocket's handler calls for every message that is a request.
 
-    def __init__(self, method: str, path: str, found: Match) -> None:
-        self.allow = ", ".join(sorted(found.verbs))
-        super().__init__(
-            f"{path[:200]} does not take {method[:20]}.",
-            expected=f"It takes {self.allow}.",
-            remedy="The routes are listed at /openapi.json.",
-        )
-
-
-def _verb(found: Match | None, method: str) -> str | None:
-    if found is None:
-        return None
-    # what may be got may be asked about (RFC 9110 §9.3.2)
-    return found.verbs.get(method) or (found.verbs.get("GET") if method == "HEAD" else None)
-
-
-def _credential(headers: Headers) -> str:
-    """The one key in `headers`; `Unauthenticated` if there is none, or several."""
-    bearer, named = [], []
-    for name, value in headers:
-        if name == b"authorization":
-            bearer.append(value)
-        elif name == b"x-api-key":
-            named.append(value)
-    given = named or bearer
-    if len(given) == 1:
-        if named:
-            return given[0].decode("latin-1")
-        if given[0][: len(_BEARER)].lower() == _BEARER:
-            return given[0][len(_BEARER) :].decode("latin-1")
-    raise Unauthenticated(
-        "The request has no API key." if not given else "The request has no single API key.",
-        expected="One header, `Authorization: Bearer ht_...` or `X-API-Key: ht_...`.",
-        remedy="Pair the device, or make a key with `headtail keys add`.",
-    )
+    Raises `Unauthenticated` once the key has ended, and `Shed`. Without `AuthMiddleware`: nothing.
+    """
+    gate = scope.get(GATE)
+    if gate is not None:
+        gate.check_again(principal_of(scope))
 
 
 async def _refuse(error: HeadtailError, scope: Scope, receive: Receive, send: Send) -> None:
@@ -239,11 +106,11 @@ async def _refuse(error: HeadtailError, scope: Scope, receive: Receive, send: Se
     await response(scope, receive, send)
 
 
-def _challenge(error: HeadtailError) -> dict[str, Any]:
+def _challenge(error: HeadtailError) -> dict[str, str]:
     if isinstance(error, Unauthenticated):
         return {"www-authenticate": 'Bearer realm="headtail"', "cache-control": "no-store"}
     if isinstance(error, Forbidden):
         return {"www-authenticate": 'Bearer realm="headtail", error="insufficient_scope"'}
-    if isinstance(error, _NotAllowed):
+    if isinstance(error, NotAllowed):
         return {"allow": error.allow}
     return {}

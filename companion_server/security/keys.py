@@ -105,6 +105,10 @@ class KeyRing:
         same = hmac.compare_digest(hashlib.sha256(found[2].encode()).digest(), live.digest)
         return live.principal if same & (self._clock() < live.until) else None
 
+    def still_good(self, key_id: str) -> bool:
+        """Whether a key that was checked before has not ended since, for what lasts long."""
+        return self._clock() < self._refreshed().live.get(key_id, _UNKNOWN).until
+
     def records(self) -> tuple[KeyRecord, ...]:
         """Every key on file, without its secret, oldest first."""
         return self._read().keys

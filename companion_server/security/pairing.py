@@ -25,7 +25,7 @@ from companion_server.conditions import Shed
 from companion_server.security.keyfile import KeyRecord, check_name
 from companion_server.security.keys import KeyRing
 from companion_server.security.rate import RateLimiter
-from companion_server.security.refusals import Unauthenticated
+from companion_server.security.refusals import Forbidden
 from companion_server.security.scopes import Scope
 from headtail.errors import UsageFault
 from headtail.offload.pairing import PairingCode, build_uri
@@ -98,7 +98,7 @@ class Pairing:
         """Spend a token: the text of the new key, and its record. Writes the file of keys.
 
         Raises `UsageFault` for a name that cannot be a key's, which spends nothing;
-        `Unauthenticated` for a token that is not open; `Shed` for a peer that tries too often.
+        `Forbidden` for a token that is not open; `Shed` for a peer that tries too often.
         """
         check_name(name)
         with self._turn:
@@ -106,7 +106,7 @@ class Pairing:
             found = self._matching(_digest(token))
             if found is None:
                 self._count_attempt(peer)
-                raise Unauthenticated(
+                raise Forbidden(
                     "The pairing token is not open.",
                     expected=f"A token is good once, within {self._life_s:.0f} s of being shown.",
                     remedy="Show a new code and scan that.",

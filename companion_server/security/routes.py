@@ -39,7 +39,7 @@ def router(pairing: Pairing | None) -> APIRouter:
         "/v2/pair",
         summary="Exchange a pairing token for an API key",
         openapi_extra={"requestBody": _BODY},
-        responses={400: {}, 401: {}, 403: {}, 413: {}, 429: {}},
+        responses={400: {}, 403: {}, 413: {}, 429: {}},
     )
     async def redeem(request: Request) -> JSONResponse:
         wanted = from_json(_Redemption, parse(await read_body(request, limit=MAX_BODY_BYTES)))

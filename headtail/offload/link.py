@@ -43,7 +43,10 @@ class Origin:
             port = parts.port or _PORTS.get(parts.scheme, 0)
             extra = bool(parts.query or parts.fragment or parts.username or parts.password)
             host = (parts.hostname or "").encode("idna").decode("ascii")
-            plain = all(33 <= ord(letter) < 127 for letter in host + parts.path)
+            # urlsplit drops line breaks and tabs, so the text itself is looked at too
+            plain = all(33 <= ord(letter) < 127 for letter in host + parts.path) and not any(
+                letter.isspace() or not letter.isprintable() for letter in url
+            )
         except ValueError:
             host, port, extra, plain = "", 0, True, False
         if not host or not port or extra or not plain:

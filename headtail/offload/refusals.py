@@ -75,7 +75,10 @@ class DeadlineMissed(Refusal):
 
 _CLASSES: dict[int, tuple[type[Refusal], str]] = {
     401: (KeyRefused, "Pair this device again with the server's code."),
-    403: (KeyRefused, "Ask for a key with the scope that this needs."),
+    403: (
+        KeyRefused,
+        "Pair again with a new code, or ask for a key with the scope that this needs.",
+    ),
     404: (NotHeld, "Serve this bundle there, or take one from its list."),
     429: (Shed, "Answer on the device until then."),
     503: (ServerNotReady, "Answer on the device and ask again in a second."),

@@ -1,6 +1,7 @@
 """A ring of keys with one key per verb, a clock that only tests move, and an ASGI caller."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,7 @@ def http_scope(method, path, headers=()):
         "type": "http",
         "method": method,
         "path": path,
+        "query_string": b"",
         "headers": list(headers),
         "client": ("192.0.2.7", 4711),
         "server": ("127.0.0.1", 8707),
@@ -75,8 +77,16 @@ def call(app, scope, body=b""):
     return sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:])
 
 
-async def greet(scope, receive, send):
+class Greeter:
     """An application that answers 200 to everything and keeps the last scope."""
-    greet.scope = scope
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"hello"})
+
+    def __init__(self) -> None:
+        self.scope: dict[str, Any] = {}
+
+    async def __call__(self, scope, receive, send):
+        self.scope = scope
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+
+greet = Greeter()
