@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Tensors = tuple[torch.Tensor, ...]
 
-__all__ = ["Chain", "Runs", "Segment", "Stretch", "divide"]
+__all__ = ["Chain", "Runs", "Segment", "Stretch", "divide", "release"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,14 @@ def divide(manifest: Manifest, program: Program) -> Chain:
         module = _module(manifest, program, inputs, None if last else _names(outputs))
         segments.append(Segment(Stretch(entry, inputs, outputs), module, "eager"))
     return Chain(tuple(segments))
+
+
+def release(runs: Runs) -> None:
+    """Let go of a module's weights at once: its graph refers to itself, so that they would stay
+    until the collector comes by."""
+    modules: Any = getattr(runs, "modules", tuple)
+    for module in modules():
+        module._buffers.clear()
 
 
 def _names(specs: Sequence[TensorSpec]) -> list[str]:

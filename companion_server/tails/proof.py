@@ -48,8 +48,11 @@ class Golden:
         return self._take(f"output.{sample}.", self.manifest.outputs)
 
     def batch(self, entry: str, samples: int) -> list[Array]:
-        """`samples` rows of golden values, the same ones over again if there are fewer."""
-        held = [self.values(entry, index % self.samples) for index in range(samples)]
+        """`samples` different rows: golden values, then the same ones moved along the sample."""
+        held = []
+        for index in range(samples):
+            moved, sample = divmod(index, self.samples)
+            held.append([_moved(value, moved) for value in self.values(entry, sample)])
         return [np.concatenate(rows) for rows in zip(*held, strict=True)]
 
     def entries(self) -> list[str]:
@@ -66,6 +69,10 @@ class Golden:
                 remedy="Export the bundle again.",
             )
         return [self._tensors[prefix + spec.name] for spec in specs]
+
+
+def _moved(value: Array, by: int) -> Array:
+    return np.roll(value.reshape(-1), by).reshape(value.shape) if by else value
 
 
 def prove(golden: Golden, run: RunEntry) -> None:

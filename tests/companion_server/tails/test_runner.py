@@ -1,9 +1,12 @@
 """One model's samples, entering at different cuts, in one batch: the right rows, and only those."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from companion_server.tails import Group, TailRunner, read_program
+from companion_server.tails.chain import release
 from headtail.errors import IntegrityFault, UnknownName
 from headtail.metrics import snr_db
 from tests.companion_server.conftest import build_model, write_bundle
@@ -201,3 +204,27 @@ def test_torch_uses_the_threads_it_was_given(bundle):
     assert torch.get_num_threads() == 2
     TailRunner(threads=1).load(bundle)
     assert torch.get_num_threads() == 1
+
+
+def test_unloading_frees_the_weights_at_once(bundle):
+    import gc
+    import weakref
+
+    held: list[Any] = []
+
+    def load(*paths):
+        program = read_program(*paths)
+        seen = program.enter([spec.name for spec in bundle.manifest.inputs])
+        held.extend(weakref.ref(buffer) for buffer in seen.buffers())
+        release(seen)
+        return program
+
+    runner = TailRunner(load_program=load)
+    gc.disable()
+    try:
+        runner.load(bundle)
+        assert any(weight() is not None for weight in held)
+        runner.unload(bundle.manifest.bundle_id)
+        assert all(weight() is None for weight in held)
+    finally:
+        gc.enable()
