@@ -9,11 +9,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from companion_server import descriptions
+from companion_server.answering import Caller, computed, counted
 from companion_server.conditions import NotReady
 from companion_server.grpc_messages import METHODS, TYPE_NUMBERS, message
 from companion_server.grpc_tensors import infer_request, infer_response, parse_infer_request
 from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, prepare
-from companion_server.security.scopes import Principal, require
+from companion_server.operations.telemetry import Telemetry
+from companion_server.security.scopes import require
 from companion_server.store import StoredBundle
 from headtail.errors import WireFault
 from headtail.wire import oip
@@ -25,8 +27,7 @@ __all__ = ["Call", "Calls", "Unary"]
 class Call:
     """Who calls, and until when (seconds of `time.monotonic()`) the answer is of use."""
 
-    principal: Principal
-    client: str
+    caller: Caller
     deadline: float | None
 
 
@@ -36,8 +37,9 @@ Unary = Callable[[bytes, Call], Awaitable[Any]]
 class Calls:
     """The methods over a service."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, *, telemetry: Telemetry | None = None) -> None:
         self._service = service
+        self._telemetry = telemetry
         self.unary: dict[str, Unary] = {
             "ServerLive": self._live,
             "ServerReady": self._ready,
@@ -51,20 +53,27 @@ class Calls:
     async def infer(self, data: bytes, call: Call) -> Any:
         """`ModelInfer`; also each request of `ModelStreamInfer`."""
         arrived = time.monotonic()
-        if len(data) > INLINE_BYTES:
-            prepared = await asyncio.to_thread(self._prepared, data, call, arrived)
-        else:
-            prepared = self._prepared(data, call, arrived)
-        result = await self._service.engine.run(_until(prepared, call.deadline).job)
-        return infer_response(prepared.response(result))
+        with counted(self._telemetry, "grpc", call.caller, bytes_in=len(data)) as record:
+            if len(data) > INLINE_BYTES:
+                prepared = await asyncio.to_thread(self._prepared, data, call, arrived)
+            else:
+                prepared = self._prepared(data, call, arrived)
+            made = await computed(
+                _until(prepared, call.deadline),
+                self._service.engine,
+                lambda result: infer_response(prepared.response(result)),
+            )
+            if record is not None:
+                record.bytes_out = made.ByteSize()
+            return made
 
     def _prepared(self, data: bytes, call: Call, arrived: float) -> Prepared:
         limits = oip.Limits(max_body_bytes=self._service.max_body_bytes)
         request = parse_infer_request(data, limits=limits)
         model, version = request.model_name, request.model_version
-        require(call.principal, "infer", model)
+        require(call.caller.principal, "infer", model)
         self._service.store.versions(model)  # an unknown model is NOT_FOUND
-        origin = Origin(model, version, call.client, arrived)
+        origin = Origin(model, version, call.caller.client, arrived)
         return prepare(infer_request(request, limits=limits), origin, self._service.store)
 
     async def _live(self, _data: bytes, _call: Call) -> Any:
@@ -109,7 +118,7 @@ class Calls:
                 expected=f"A {METHODS[method][0]}.",
                 remedy="See open_inference_grpc.proto of the Open Inference Protocol.",
             ) from None
-        require(call.principal, "read", request.name)
+        require(call.caller.principal, "read", request.name)
         return self._service.store.version(request.name, request.version)
 
 

@@ -23,19 +23,23 @@ from typing import Any, NoReturn
 
 import grpc
 
+from companion_server.answering import Caller
 from companion_server.conditions import Shed
 from companion_server.grpc_calls import Call, Calls, Unary
 from companion_server.grpc_messages import SERVICE, UNIMPLEMENTED, message
 from companion_server.grpc_tensors import request_id, set_parameter
 from companion_server.inference import Service
-from companion_server.security.auth import Gate
+from companion_server.operations.telemetry import Telemetry
+from companion_server.security.gate import Gate
 from headtail.errors import HeadtailError, UsageFault
+from headtail.wire.traceparent import HEADER
 
 __all__ = ["GrpcServer", "start_grpc"]
 
 log = logging.getLogger(__name__)
 
 MAX_CALLS = 1024
+MAX_STREAMS = 128  # calls on one connection
 MAX_IN_FLIGHT = 32  # requests of one ModelStreamInfer
 _BESIDE_TENSORS = 64 << 10  # a message's names and shapes
 _STATUS = {
@@ -72,6 +76,7 @@ async def start_grpc(
     host: str,
     port: int,
     tls: tuple[bytes, bytes] | None = None,
+    telemetry: Telemetry | None = None,
 ) -> GrpcServer:
     """Serve `service` on `host` and `port` (0 picks one), in the running event loop.
 
@@ -83,11 +88,16 @@ async def start_grpc(
         options=[
             ("grpc.max_receive_message_length", service.max_body_bytes + _BESIDE_TENSORS),
             ("grpc.max_send_message_length", -1),
+            ("grpc.max_concurrent_streams", MAX_STREAMS),
             ("grpc.so_reuseport", 0),  # else a second server would share the port unnoticed
         ],
     )
     server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler(SERVICE, _handlers(Calls(service), gate)),)
+        (
+            grpc.method_handlers_generic_handler(
+                SERVICE, _handlers(Calls(service, telemetry=telemetry), gate)
+            ),
+        )
     )
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
@@ -140,9 +150,13 @@ def _streamed(work: Unary, gate: Gate) -> Any:
             await _refuse(context, error)
         room, turn = asyncio.Semaphore(MAX_IN_FLIGHT), asyncio.Lock()
 
+        async def again(data: bytes, call: Call) -> Any:
+            gate.check_again(call.caller.principal)  # a stream may outlive its key
+            return await work(data, call)
+
         async def answer(data: bytes) -> None:
             try:
-                reply = await _stream_reply(work, data, call)
+                reply = await _stream_reply(again, data, call)
                 async with turn:  # one write at a time
                     await context.write(reply.SerializeToString())
             finally:
@@ -182,10 +196,13 @@ async def _unimplemented(_data: bytes, context: Any) -> bytes:
 
 
 def _call(name: str, context: Any, gate: Gate) -> Call:
-    principal = gate.check_rpc(f"/{SERVICE}/{name}", context.invocation_metadata())
+    metadata = context.invocation_metadata()
+    address = context.peer().partition(":")[2]  # behind ipv4: or ipv6:
+    principal = gate.check_rpc(f"/{SERVICE}/{name}", metadata, peer=address)
+    trace = next((str(value) for key, value in metadata if key == HEADER), "")
     left_s = context.time_remaining()
     deadline = None if left_s is None else time.monotonic() + left_s
-    return Call(principal, principal.key_id or context.peer(), deadline)
+    return Call(Caller(principal, address, trace), deadline)
 
 
 async def _refuse(context: Any, error: HeadtailError) -> NoReturn:

@@ -10,14 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from companion_server.answering import Caller, computed, counted
 from companion_server.conditions import Shed
 from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, prepare
-from companion_server.origins import client_of
+from companion_server.operations.telemetry import Telemetry
 from companion_server.problems import problem
+from companion_server.security.gate import Gate
+from companion_server.security.scopes import principal_of
 from headtail.errors import BundleMismatch, HeadtailError, WireFault
 from headtail.wire import oip
 from headtail.wire.stream import (
@@ -34,6 +38,7 @@ __all__ = ["MAX_IN_FLIGHT", "StreamEndpoint", "fault_of", "websocket_options"]
 
 log = logging.getLogger(__name__)
 MAX_IN_FLIGHT = 32
+MAX_MESSAGE_BYTES = 16 << 20  # uvicorn collects a message whole, on every connection at once
 PING_S = 20  # as often, and as long without an answer until the client counts as gone
 
 
@@ -45,7 +50,7 @@ def websocket_options(max_body_bytes: int) -> dict[str, Any]:
     """
     return {
         "ws": "websockets-sansio",
-        "ws_max_size": max_body_bytes + LENGTH_BYTES,
+        "ws_max_size": min(max_body_bytes, MAX_MESSAGE_BYTES) + LENGTH_BYTES,
         "ws_per_message_deflate": False,
         "ws_ping_interval": PING_S,
         "ws_ping_timeout": PING_S,
@@ -53,10 +58,17 @@ def websocket_options(max_body_bytes: int) -> dict[str, Any]:
 
 
 class StreamEndpoint:
-    """The ASGI application of the route; its path parameters are `model` and perhaps `version`."""
+    """The ASGI application of the route; its path parameters are `model` and perhaps `version`.
 
-    def __init__(self, service: Service) -> None:
+    `gate` looks at the caller's key again with every request: a stream may outlive its key.
+    """
+
+    def __init__(
+        self, service: Service, *, gate: Gate | None = None, telemetry: Telemetry | None = None
+    ) -> None:
         self._service = service
+        self._gate = gate
+        self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer requests until the client leaves; an unknown model is refused with a 404."""
@@ -69,17 +81,57 @@ class StreamEndpoint:
             await problem(error)(scope, receive, send)
             return
         await send({"type": "websocket.accept"})
-        connection = _Connection(self._service, (model, version, client_of(scope)), send)
+        connection = _Connection(self, (model, version), _caller(scope), send)
         async with asyncio.TaskGroup() as group:
             while (message := await receive())["type"] != "websocket.disconnect":
                 await connection.take(message, group)
             connection.cancel_all()
 
+    async def answer(self, call: _Call) -> bytes:
+        """One request's answer as a message."""
+        with counted(
+            self._telemetry, "ws", call.caller, bytes_in=LENGTH_BYTES + len(call.body)
+        ) as record:
+            if self._gate is not None:
+                self._gate.check_again(call.caller.principal)
+            if len(call.body) > INLINE_BYTES:
+                prepared = await asyncio.to_thread(self._prepared, call)
+            else:
+                prepared = self._prepared(call)
+            message = pack(*await computed(prepared, self._service.engine, prepared.encode))
+            if record is not None:
+                record.bytes_out = len(message)
+            return message
+
+    @property
+    def limits(self) -> oip.Limits:
+        """Of one message."""
+        return oip.Limits(max_body_bytes=min(self._service.max_body_bytes, MAX_MESSAGE_BYTES))
+
+    def _prepared(self, call: _Call) -> Prepared:
+        request = oip.request_of(call.head, call.binary, limits=self.limits)
+        origin = Origin(call.model, call.version, call.caller.client, call.arrived)
+        return prepare(request, origin, self._service.store)
+
+
+@dataclass(frozen=True)
+class _Call:
+    model: str
+    version: str
+    caller: Caller
+    arrived: float
+    head: dict[str, Any]
+    binary: memoryview
+    body: bytes
+
 
 class _Connection:
-    def __init__(self, service: Service, whose: tuple[str, str, str], send: Send) -> None:
-        self._service = service
-        self._whose = whose
+    def __init__(
+        self, endpoint: StreamEndpoint, asked: tuple[str, str], caller: Caller, send: Send
+    ) -> None:
+        self._endpoint = endpoint
+        self._asked = asked
+        self._caller = caller
         self._send = send
         self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -87,18 +139,21 @@ class _Connection:
     async def take(self, message: Any, group: asyncio.TaskGroup) -> None:
         """Begin what one WebSocket message asks for."""
         arrived = time.monotonic()
-        name = ""
         try:
             if message.get("bytes") is None:
                 self._cancel(message["text"])
                 return
-            head, binary = self._opened(message["bytes"])
+            headers, body = unpack(
+                message["bytes"], max_body_bytes=self._endpoint.limits.max_body_bytes
+            )
+            head, binary = oip.split_body(headers, body, limits=self._endpoint.limits)
             name = self._free_id(head)
         except HeadtailError as error:
-            await self._tell(fault_of(name, error))
+            await self._tell(fault_of("", error))
             return
         await self._room.acquire()
-        task = group.create_task(self._answer(name, head, binary, arrived))
+        call = _Call(*self._asked, self._caller, arrived, head, binary, body)
+        task = group.create_task(self._answer(name, call))
         self._running[name] = task
         task.add_done_callback(lambda _task: self._ended(name))
 
@@ -106,11 +161,6 @@ class _Connection:
         """Nobody is there any more to read an answer."""
         for task in self._running.values():
             task.cancel()
-
-    def _opened(self, message: bytes) -> tuple[dict[str, Any], memoryview]:
-        limit = self._service.max_body_bytes
-        headers, body = unpack(message, max_body_bytes=limit)
-        return oip.split_body(headers, body, limits=oip.Limits(max_body_bytes=limit))
 
     def _free_id(self, head: dict[str, Any]) -> str:
         name = head.get("id")
@@ -131,16 +181,9 @@ class _Connection:
         del self._running[name]
         self._room.release()
 
-    async def _answer(
-        self, name: str, head: dict[str, Any], binary: memoryview, arrived: float
-    ) -> None:
+    async def _answer(self, name: str, call: _Call) -> None:
         try:
-            if len(binary) > INLINE_BYTES:
-                prepared = await asyncio.to_thread(self._prepared, head, binary, arrived)
-            else:
-                prepared = self._prepared(head, binary, arrived)
-            result = await self._service.engine.run(prepared.job)
-            message = pack(*prepared.encode(result))
+            message = await self._endpoint.answer(call)
         except HeadtailError as error:
             await self._tell(fault_of(name, error))
         except Exception:
@@ -148,11 +191,6 @@ class _Connection:
             await self._tell(Fault(name, 500, "Internal error. See the server's log."))
         else:
             await self._sent({"type": "websocket.send", "bytes": message})
-
-    def _prepared(self, head: dict[str, Any], binary: memoryview, arrived: float) -> Prepared:
-        limits = oip.Limits(max_body_bytes=self._service.max_body_bytes)
-        request = oip.request_of(head, binary, limits=limits)
-        return prepare(request, Origin(*self._whose, arrived), self._service.store)
 
     async def _tell(self, fault: Fault) -> None:
         await self._sent({"type": "websocket.send", "text": encode_text(fault)})
@@ -173,3 +211,10 @@ def fault_of(name: str, error: HeadtailError) -> Fault:
     )
     retry_ms = round(error.retry_after_s * 1e3) if isinstance(error, Shed) else None
     return Fault(name, error.http_status, str(error), held, retry_ms)
+
+
+def _caller(scope: Scope) -> Caller:
+    host, port = scope.get("client") or ("", 0)
+    headers = dict(scope["headers"])
+    trace = headers.get(b"traceparent", b"").decode("latin-1")
+    return Caller(principal_of(scope), f"{host}:{port}", trace)

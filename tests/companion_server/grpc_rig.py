@@ -8,13 +8,13 @@ from concurrent.futures import Future
 from companion_server.app import engine_in_process
 from companion_server.grpc_service import start_grpc
 from companion_server.inference import Service
-from companion_server.security.auth import Gate
+from companion_server.security.gate import Gate
 from companion_server.settings import Settings
 from companion_server.store import BundleStore
 
 
 @contextlib.contextmanager
-def serving_grpc(paths, *, gate=None, engine=None, tls=None, **settings):
+def serving_grpc(paths, *, gate=None, engine=None, tls=None, telemetry=None, **settings):
     """Serve bundle directories until the `with` ends; gives the port."""
     chosen = Settings.of(tls=False, auth=False, **settings)
     with contextlib.closing(BundleStore(paths)) as store:
@@ -24,7 +24,12 @@ def serving_grpc(paths, *, gate=None, engine=None, tls=None, **settings):
 
         async def serve():
             server = await start_grpc(
-                service, gate or Gate(None), host="127.0.0.1", port=0, tls=tls
+                service,
+                gate or Gate(None),
+                host="127.0.0.1",
+                port=0,
+                tls=tls,
+                telemetry=telemetry,
             )
             bound.set_result(server.port)
             await asyncio.to_thread(done.wait)

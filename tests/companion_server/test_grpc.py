@@ -1,7 +1,9 @@
 """The unmodified `tritonclient.grpc` against a real gRPC server on loopback."""
 
+import asyncio
 import queue
 import time
+from typing import Any
 
 import grpc
 import numpy as np
@@ -12,8 +14,15 @@ from tritonclient.utils import InferenceServerException
 
 from companion_server.conditions import DeadlinePassed, NotReady, Shed
 from companion_server.grpc_messages import SERVICE, UNIMPLEMENTED
-from companion_server.grpc_service import MAX_IN_FLIGHT
-from headtail.errors import TensorMismatch
+from companion_server.grpc_service import MAX_IN_FLIGHT, start_grpc
+from companion_server.inference import Service
+from companion_server.operations.metrics import Metrics
+from companion_server.operations.telemetry import Telemetry
+from companion_server.security.certificates import ensure_certificate
+from companion_server.security.gate import Gate
+from companion_server.security.keys import KeyRing, key_id_of
+from companion_server.security.scopes import Scope
+from headtail.errors import TensorMismatch, UsageFault
 from headtail.wire.boundary import INPUT_NAME, encode_boundary
 from headtail.wire.split import SplitParameters
 from tests.companion_server.grpc_rig import serving_grpc
@@ -115,7 +124,7 @@ def test_the_split_path(triton, bundle, expected, cut_id):
 
 
 def test_many_requests_on_one_stream(triton, bundle, sample, expected):
-    answers = queue.Queue()
+    answers: queue.Queue[Any] = queue.Queue()
     triton.start_stream(lambda result, error: answers.put((result, error)))
     try:
         for number in range(50):
@@ -188,7 +197,7 @@ def test_the_calls_deadline_is_the_jobs(held, sample):
 
 def test_a_stream_holds_its_client_back(held, sample):
     engine, client = held
-    answers = queue.Queue()
+    answers: queue.Queue[Any] = queue.Queue()
     client.start_stream(lambda result, error: answers.put(error))
     try:
         for number in range(MAX_IN_FLIGHT + 5):
@@ -265,3 +274,112 @@ def test_what_is_not_offered_says_so(raw, method):
         raw(method, b"")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert "/openapi.json" in caught.value.details()
+
+
+def test_a_message_over_the_limit_is_refused_packed_or_not(bundle):
+    engine = HeldEngine(bundle)
+    with (
+        serving_grpc([bundle.path], engine=engine, max_body_bytes=1 << 20) as port,
+        grpc.insecure_channel(
+            f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)]
+        ) as channel,
+    ):
+        call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        for coding in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            with pytest.raises(grpc.RpcError, match="larger than max") as caught:
+                call(bytes(8 << 20), timeout=20, compression=coding)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_an_address_in_use_is_told(port):
+    async def again():
+        service = Service(None, HeldEngine(None), 1 << 20)  # type: ignore[arg-type]  # not asked
+        await start_grpc(service, Gate(None), host="127.0.0.1", port=port)
+
+    with pytest.raises(UsageFault, match="Cannot serve gRPC"):
+        asyncio.run(again())
+
+
+@pytest.fixture(scope="module")
+def keyed(bundle_path, tmp_path_factory):
+    """A server with keys and a certificate: `(port, certificate, ring)`."""
+    folder = tmp_path_factory.mktemp("state")
+    ring = KeyRing(folder)
+    certificate = ensure_certificate(folder, names=("localhost",))
+    tls = (certificate.key.read_bytes(), certificate.chain.read_bytes())
+    with serving_grpc([bundle_path], gate=Gate(ring), tls=tls) as port:
+        yield port, certificate, ring
+
+
+def secured(keyed, key=None):
+    port, certificate, _ = keyed
+    client = triton_grpc.InferenceServerClient(
+        f"localhost:{port}", ssl=True, root_certificates=str(certificate.chain)
+    )
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    return client, headers
+
+
+def scoped(ring, *scopes):
+    return ring.add("test", tuple(Scope.parse(text) for text in scopes))[0]
+
+
+def test_without_a_key_only_health_is_told(keyed, sample):
+    client, _ = secured(keyed)
+    with client:
+        assert client.is_server_live()
+        assert client.is_server_ready()
+        for call in (
+            lambda: client.infer("toy", [model_input(sample)]),
+            lambda: client.get_model_metadata("toy"),
+            client.get_server_metadata,
+            lambda: client.get_model_config("toy"),
+            lambda: client.is_model_ready("toy"),
+        ):
+            with pytest.raises(InferenceServerException) as caught:
+                call()
+            assert caught.value.status() == "StatusCode.UNAUTHENTICATED"
+
+
+def test_a_scope_is_of_a_verb_and_a_model(keyed, sample, expected):
+    ring = keyed[2]
+    client, headers = secured(keyed, scoped(ring, "infer:to*", "read:other"))
+    with client:
+        result = client.infer("toy", [model_input(sample)], headers=headers)
+        np.testing.assert_allclose(result.as_numpy("output_0"), expected, rtol=1e-5, atol=1e-6)
+        with pytest.raises(InferenceServerException) as caught:
+            client.get_model_metadata("toy", headers=headers)
+        assert caught.value.status() == "StatusCode.PERMISSION_DENIED"
+    client, headers = secured(keyed, scoped(ring, "infer:other"))
+    with client, pytest.raises(InferenceServerException) as caught:
+        client.infer("toy", [model_input(sample)], headers=headers)
+    assert caught.value.status() == "StatusCode.PERMISSION_DENIED"
+
+
+def test_a_revoked_key_ends_within_its_stream(keyed, sample):
+    ring = keyed[2]
+    key = scoped(ring, "infer:*")
+    client, headers = secured(keyed, key)
+    answers: queue.Queue[Any] = queue.Queue()
+    with client:
+        client.start_stream(lambda result, error: answers.put(error), headers=headers)
+        client.async_stream_infer("toy", [model_input(sample)])
+        assert answers.get(timeout=20) is None
+        ring.revoke(key_id_of(key))
+        client.async_stream_infer("toy", [model_input(sample)])
+        assert "not valid" in answers.get(timeout=20).message()
+        client.stop_stream()
+
+
+def test_what_is_counted(bundle, sample):
+    metrics = Metrics()
+    with (
+        serving_grpc([bundle.path], telemetry=Telemetry(metrics)) as port,
+        triton_grpc.InferenceServerClient(f"127.0.0.1:{port}") as client,
+    ):
+        client.infer("toy", [model_input(sample)])
+        with pytest.raises(InferenceServerException):
+            client.infer("toyy", [model_input(sample)])
+    text = metrics.exposition().decode()
+    assert 'protocol="grpc",status="200"' in text
+    assert 'protocol="grpc",status="404"' in text

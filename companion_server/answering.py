@@ -1,0 +1,80 @@
+"""What the WebSocket and gRPC shells share: a request computed, encoded and counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from companion_server.conditions import Shed
+from companion_server.inference import Prepared
+from companion_server.jobs import Engine, Result
+from companion_server.operations.metrics import CLIENT_GONE
+from companion_server.operations.records import RequestRecord, current_record
+from companion_server.operations.telemetry import Telemetry
+from companion_server.security.scopes import Principal
+from headtail.errors import HeadtailError
+
+__all__ = ["Caller", "computed", "counted"]
+
+T = TypeVar("T")
+OK = 200
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: `address` is `host:port`, `traceparent` the W3C header, if one was sent."""
+
+    principal: Principal
+    address: str
+    traceparent: str = ""
+
+    @property
+    def client(self) -> str:
+        """Whom a request counts for in the queue."""
+        return self.principal.key_id or self.address
+
+
+@contextmanager
+def counted(
+    telemetry: Telemetry | None, protocol: str, caller: Caller, *, bytes_in: int
+) -> Iterator[RequestRecord | None]:
+    """One request of `caller`, from here to the end of the block, as telemetry sees it."""
+    if telemetry is None:
+        yield None
+        return
+    record = telemetry.begin(protocol, caller.traceparent)
+    record.client, record.client_name = caller.principal.key_id, caller.principal.name
+    if not record.client:  # without the port: a phone opens many connections
+        record.client, record.client_name = caller.address.rpartition(":")[0], ""
+    record.bytes_in = bytes_in
+    status = CLIENT_GONE  # what a cancelled task leaves
+    try:
+        yield record
+        status = OK
+    except HeadtailError as error:
+        status = error.http_status
+        if isinstance(error, Shed):
+            record.shed = error.reason
+        raise
+    except Exception:
+        status = 500
+        raise
+    finally:
+        telemetry.finish(record, status)
+
+
+async def computed(prepared: Prepared, engine: Engine, encode: Callable[[Result], T]) -> T:
+    """Run the job, encode its result, and note both in the record of this task."""
+    record = current_record.get()
+    if record is not None:
+        record.asked(prepared.stored.bundle.manifest, prepared.job, prepared.codec)
+    result = await engine.run(prepared.job)
+    started = time.perf_counter()
+    encoded = encode(result)
+    if record is not None:
+        encode_ms = (time.perf_counter() - started) * 1e3
+        record.computed(result, decode_ms=prepared.decode_ms, encode_ms=encode_ms)
+    return encoded
