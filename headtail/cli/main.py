@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "demo": "Export, verify, pack, serve and run split a real model on real photos.",
     "doctor": "Check this environment: runtimes, versions, clashing names.",
     "export": "Turn a PyTorch model into a verified bundle for phones.",
+    "keys": "List, make, revoke and rotate the API keys of a companion server.",
     "list": "List formats, precisions, codecs and sources.",
     "plan": "Choose where to cut a bundle's model for a link and a device.",
     "publish": "Send a bundle to a companion server and wait until it is served.",

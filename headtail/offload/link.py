@@ -181,7 +181,6 @@ class Link:
             if not self._turn.acquire(timeout=deadline.left()):
                 raise TimeoutError
         try:
-            self._trust.check()
             with self.translated(deadline):
                 sock, response = self._send(request, deadline)
             try:
@@ -235,6 +234,7 @@ class Link:
         return made, False
 
     def _dial(self, deadline: Deadline) -> socket.socket:
+        self._trust.check()
         raw = self._connect(deadline)
         try:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
