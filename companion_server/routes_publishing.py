@@ -9,6 +9,7 @@ of the bundle: `checking`, `loading`, then `live`, or `refused` with the reason.
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from companion_server.bodies import read_body
 from companion_server.problems import problem
+from companion_server.security.scopes import principal_of, require
 from companion_server.store import Lifecycle
 from companion_server.store.uploads import Part, Piece, UploadBusy, UploadGap
 from headtail.errors import HeadtailError, SchemaFault, WireFault
@@ -138,7 +140,8 @@ async def _receive(lifecycle: Lifecycle, bundle_id: str, request: Request) -> No
     with part:
         await _write(part, request)
     if part.complete:
-        lifecycle.accept(part)
+        # the model's name stands in the manifest, which is only now there to be read
+        lifecycle.accept(part, functools.partial(require, principal_of(request.scope), "publish"))
 
 
 async def _write(part: Part, request: Request) -> None:

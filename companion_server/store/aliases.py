@@ -59,6 +59,12 @@ class Aliases:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         found = from_json(cls, parse(data, path=path.name), path=path.name)
+        if found.schema_version != SCHEMA_VERSION:
+            raise SchemaFault(
+                f"Schema version {found.schema_version} is not {SCHEMA_VERSION}",
+                f"{path.name}.schema_version",
+                remedy=f"Update Headtail, or delete {path} and set the aliases again.",
+            )
         for model, names in found.aliases.items():
             for name, bundle_id in names.items():
                 if not _NAME.fullmatch(name) or not is_bundle_id(bundle_id):

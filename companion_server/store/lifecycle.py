@@ -23,12 +23,12 @@ from headtail.errors import HeadtailError, IntegrityFault, UnknownName
 
 if TYPE_CHECKING:
     from companion_server.store.packed import StoredBundle
-    from companion_server.store.registry import BundleStore
+    from companion_server.store.registry import Allow, BundleStore
 
 __all__ = ["Lifecycle", "Loader"]
 
 log = logging.getLogger(__name__)
-CHECK_EVERY_S = 2.0  # how long a change on disk may go unnoticed
+CHECK_EVERY_S = 2.0
 MAX_REFUSALS = 64  # reasons kept for publishers who ask later
 
 
@@ -45,9 +45,15 @@ class Loader(Protocol):
 
 
 class Lifecycle:
-    """Moves bundles between the store and the engine; belongs to one event loop."""
+    """Moves bundles between the store and the engine; belongs to one event loop.
 
-    def __init__(self, store: BundleStore, engine: Loader) -> None:
+    Files are looked at every `check_every_s` seconds: how long a change may go unnoticed.
+    """
+
+    def __init__(
+        self, store: BundleStore, engine: Loader, *, check_every_s: float = CHECK_EVERY_S
+    ) -> None:
+        self._check_every_s = check_every_s
         self.store = store
         self._engine = engine
         self._states: dict[str, str] = {}
@@ -105,10 +111,13 @@ class Lifecycle:
         busy = self._states.get(bundle_id) in ("checking", "loading")
         return busy or bundle_id in self.store.bundles
 
-    def accept(self, part: Part) -> None:
-        """Check, load and serve a whole upload, in the background; `status` tells how it went."""
+    def accept(self, part: Part, allow: Allow) -> None:
+        """Check, load and serve a whole upload, in the background; `status` tells how it went.
+
+        `allow` is asked with the model's name and raises if its sender may not publish that.
+        """
         self._states[part.piece.bundle_id] = "checking"
-        self._run(self._publish(part))
+        self._run(self._publish(part, allow))
 
     async def remove(self, bundle_id: str) -> None:
         """Serve a bundle no longer, let its jobs finish, delete its files; or drop its upload.
@@ -148,12 +157,12 @@ class Lifecycle:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _publish(self, part: Part) -> None:
+    async def _publish(self, part: Part, allow: Allow) -> None:
         bundle_id = part.piece.bundle_id
         assert self.uploads is not None  # a part is one of its
         try:
             async with self._turn:
-                stored = await asyncio.to_thread(self.store.stage, part.path, bundle_id)
+                stored = await asyncio.to_thread(self.store.stage, part.path, bundle_id, allow)
                 await self._prove(stored)
                 await asyncio.to_thread(self.store.add, stored)
                 self._set_state(bundle_id, "live")
@@ -185,7 +194,7 @@ class Lifecycle:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_EVERY_S)
+            await asyncio.sleep(self._check_every_s)
             for stored in tuple(self.store.bundles.values()):
                 await self._check(stored)
 

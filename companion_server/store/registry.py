@@ -7,7 +7,7 @@ it. Changes themselves come one at a time, from whoever owns the store (`lifecyc
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from headtail.errors import BundleMismatch, HeadtailError, IntegrityFault, Unkno
 __all__ = ["BundleStore", "StoreRules"]
 
 log = logging.getLogger(__name__)
+Allow = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class BundleStore:
         self.faults: Mapping[str, HeadtailError] = {}
         self.changes = Changes()
         self._bundles: dict[str, StoredBundle] = {}
+        self._models: dict[str, str] = {}
         self._aliases = Aliases.none()
         try:
             if folder := found.root or root:
@@ -90,6 +92,7 @@ class BundleStore:
                 if bundle.manifest.bundle_id not in self._bundles:
                     self.rules.check(bundle)
                     self._bundles[bundle.manifest.bundle_id] = pack(bundle)
+                    self._models[bundle.manifest.bundle_id] = bundle.manifest.name
         except BaseException:
             self.close()
             raise
@@ -156,13 +159,19 @@ class BundleStore:
             remedy="Download a held bundle from /v2/bundles, or answer on the device.",
         )
 
-    def stage(self, archive: Path, bundle_id: str) -> StoredBundle:
+    def model_of(self, bundle_id: str) -> str | None:
+        """The model of a bundle that is or was held by this process; None for others."""
+        return self._models.get(bundle_id)
+
+    def stage(self, archive: Path, bundle_id: str, allow: Allow) -> StoredBundle:
         """Check `archive` and move it into the folder; it is served only after `add`.
 
+        `allow` is asked with the model's name, and raises if its sender may not publish that.
         Blocks; any thread. Raises what `StoreFolder.staged` raises. The archive is gone then.
         """
         folder = self.writable()
         with folder.staged(archive, bundle_id) as staged:
+            allow(staged.manifest.name)
             self.rules.check(staged)
             archive.unlink(missing_ok=True)  # its room is that of the packed copy
             stored = pack(staged, published=True, folder=folder.incoming)
@@ -174,6 +183,7 @@ class BundleStore:
         aliases = self._aliases.changed(stored.model, LATEST, stored.bundle_id)
         aliases.write(self.writable().aliases)
         self.faults = {key: e for key, e in self.faults.items() if key != stored.bundle_id}
+        self._models[stored.bundle_id] = stored.model
         self._bundles = {**self._bundles, stored.bundle_id: stored}
         self._aliases = aliases
         self.changes.announce()
@@ -260,5 +270,6 @@ class BundleStore:
         bundle = open_bundle(path, check=False)
         if bundle.manifest.bundle_id != bundle_id:
             raise integrity(path.name, f"holds bundle {bundle.manifest.bundle_id}", "Its own.")
+        self._models[bundle_id] = bundle.manifest.name
         self.rules.check(bundle)
         return pack(bundle, published=True)

@@ -99,7 +99,8 @@ class Part:
         self.path = path
         self._uploads = uploads
         self._left = piece.stop - piece.start
-        self._file = path.open("r+b" if path.exists() else "w+b")
+        # unbuffered: what a full disk refused must not be tried again when the file is closed
+        self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
         self._file.truncate(piece.start)
         self._file.seek(piece.start)
 
@@ -127,9 +128,10 @@ class Part:
         """Append; raises `WireFault` for more than the piece has, and `StorageFull`. Blocks."""
         if len(data) > self._left:
             raise _malformed(f"The body is longer than the {self.piece.stop - self.piece.start}.")
+        left = memoryview(data)
         with full_disk_refused(self.path.parent):
-            self._file.write(data)
-            self._file.flush()
+            while left:
+                left = left[self._file.write(left) :]
         self._left -= len(data)
 
 

@@ -8,11 +8,18 @@ import pytest
 from headtail.bundle import open_bundle
 from tests.companion_server.conftest import write_bundle
 from tests.support.folders import names, tree
-from tests.support.publishing import publishing, repacked, until, zipped
+from tests.support.publishing import IdleEngine, publishing, repacked, until, zipped
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
+    with publishing(tmp_path_factory.mktemp("store"), engine=IdleEngine()) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """The same with an engine that runs tails."""
     with publishing(tmp_path_factory.mktemp("store")) as server:
         yield server
 
@@ -28,7 +35,7 @@ def folder(served, name):
     return names(served.store.folder.root / name)
 
 
-def test_a_published_bundle_is_listed_served_and_can_be_run(served, first, bundle):
+def test_a_published_bundle_is_listed_and_lies_in_the_store(served, first, bundle):
     assert served.ids() == [first]
     assert served.aliases() == {"latest": first}
     assert served.json("GET", "/v2/models/toy/ready")[1]["version"] == first
@@ -36,7 +43,16 @@ def test_a_published_bundle_is_listed_served_and_can_be_run(served, first, bundl
     assert folder(served, "bundles") == [f"{first}.bundle"]
     assert folder(served, "incoming") == []
     open_bundle(served.store.folder.bundles / f"{first}.bundle")
-    assert infer(served, first, bundle) == 200
+
+
+def test_a_published_bundle_can_be_run_by_id_by_alias_and_as_the_latest(real, bundle):
+    bundle_id = bundle.manifest.bundle_id
+    assert real.publish(bundle)["state"] == "live"
+    body = json.dumps({"bundle_id": bundle_id})
+    assert real.json("PUT", "/v2/models/toy/aliases/prod", body)[0] == 200
+    for version in (bundle_id, "prod", "latest", ""):
+        assert infer(real, version, bundle) == 200
+    assert infer(real, "canary", bundle) == 409
 
 
 def infer(served, version, bundle):
@@ -130,17 +146,14 @@ def test_another_bundle_than_the_path_says_is_refused(served, first, newer):
     assert folder(served, "incoming") == []
 
 
-def test_a_tail_that_is_wrong_is_refused_with_the_figure_and_leaves_nothing(
-    served, first, tmp_path
-):
-    spoilt = write_bundle(tmp_path, spoil=True)
-    told = served.publish(spoilt)
+def test_a_tail_that_is_wrong_is_refused_with_the_figure_and_leaves_nothing(real, tmp_path):
+    held, aliases = folder(real, "bundles"), real.aliases()
+    told = real.publish(write_bundle(tmp_path, spoil=True))
     assert told["state"] == "refused"
     assert "dB against the golden output" in told["error"]
-    assert served.ids() == [first]
-    assert folder(served, "bundles") == [f"{first}.bundle"]
-    assert folder(served, "incoming") == []
-    assert served.aliases() == {"latest": first}
+    assert folder(real, "bundles") == held
+    assert folder(real, "incoming") == []
+    assert real.aliases() == aliases
 
 
 def test_a_changed_byte_is_refused_by_file(served, first, newer):
@@ -211,7 +224,6 @@ def test_aliases_point_hold_and_go(served, first, newer, bundle):
         return served.json("PUT", f"/v2/models/{model}/aliases/{alias}", body)
 
     assert put("prod", first) == (200, {"latest": second, "prod": first})
-    assert infer(served, "prod", bundle) == 200
     assert served.json("GET", "/v2/models/toy/versions/prod/ready")[1]["version"] == first
     rows = {row["bundle_id"]: row["aliases"] for row in served.json("GET", "/v2/bundles")[1]}
     assert rows == {first: ["prod"], second: ["latest"]}
@@ -277,7 +289,7 @@ def test_a_download_outlives_its_bundles_removal(served, first, newer):
 
 
 def test_a_bundle_given_by_path_stays(bundle, tmp_path):
-    with publishing(bundle.path) as given:
+    with publishing(bundle.path, engine=IdleEngine()) as given:
         bundle_id = bundle.manifest.bundle_id
         code, told = given.json("DELETE", f"/v2/bundles/{bundle_id}")
         assert code == 409
@@ -285,7 +297,7 @@ def test_a_bundle_given_by_path_stays(bundle, tmp_path):
         assert given.put("1" * 64, b"PK")[0] == 409
         assert given.json("DELETE", "/v2/models/toy/aliases/prod")[0] == 409
     (tmp_path / "store").mkdir()
-    with publishing(bundle.path, tmp_path / "store") as beside:
+    with publishing(bundle.path, tmp_path / "store", engine=IdleEngine()) as beside:
         code, told = beside.json("DELETE", f"/v2/bundles/{bundle_id}")
         assert code == 409
         assert "given by its path" in told["error"]

@@ -2,40 +2,76 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
+import resource
 import socket
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 
-from companion_server import (
-    problems,
-    routes_bundles,
-    routes_oip,
-    routes_publishing,
-    routes_repository,
-)
-from companion_server.app import engine_in_process
-from companion_server.inference import Service
+from companion_server.app import create_app
+from companion_server.jobs import Engine, Job, Result
 from companion_server.settings import Settings
-from companion_server.store import BundleStore, Lifecycle, StoreRules
-from companion_server.store.lifecycle import Loader
+from companion_server.store import BundleStore, StoredBundle, StoreRules
 from headtail.bundle import Bundle, pack_zip
+from headtail.errors import HeadtailError
 from tests.companion_server.conftest import Running
 
 TIMEOUT_S = 20.0
 
 
-class Publishing(Running):
-    """The server, its store and what moves bundles in it."""
+class IdleEngine:
+    """Loads everything at once and runs nothing: for tests of what is around tails.
 
-    lifecycle: Lifecycle
+    `events` has what was loaded and unloaded; `fault` is raised by the next load; `hold` keeps
+    loads waiting.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.fault: HeadtailError | None = None
+        self.hold = False
+
+    async def start(self) -> None:
+        """Nothing to begin."""
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+    async def load(self, stored: StoredBundle) -> None:
+        """Note it."""
+        self.events.append(("load", stored.bundle_id))
+        while self.hold:
+            await asyncio.sleep(0.005)
+        if (fault := self.fault) is not None:
+            self.fault = None
+            raise fault
+
+    async def unload(self, bundle_id: str) -> None:
+        """Note it."""
+        self.events.append(("unload", bundle_id))
+
+    def check_ready(self, bundle_id: str = "") -> None:
+        """Always."""
+
+    async def run(self, job: Job) -> Result:
+        """Never."""
+        raise AssertionError("this engine runs nothing")
+
+    def status(self) -> dict[str, Any]:
+        """Nothing waits."""
+        return {}
+
+
+class Publishing(Running):
+    """The server, as somebody who publishes sees it."""
 
     def put(self, bundle_id: str, body: bytes, **headers: str) -> tuple[int, Any]:
         """PUT a zip, or a piece of one."""
@@ -87,8 +123,6 @@ def zipped(bundle: Bundle) -> bytes:
 
 def repacked(members: dict[str, bytes]) -> bytes:
     """A stored zip of any members."""
-    import zipfile
-
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in members.items():
@@ -97,39 +131,39 @@ def repacked(members: dict[str, bytes]) -> bytes:
 
 
 @contextlib.contextmanager
-def publishing(
-    *paths: Path, rules: StoreRules | None = None, loader: Loader | None = None
-) -> Iterator[Publishing]:
-    """Serve `paths`, with tails on a thread of this process unless `loader` is given."""
-    store = BundleStore(paths, rules=rules)
-    engine = engine_in_process(Settings.of(tls=False, auth=False))
-    lifecycle = Lifecycle(store, loader or engine)
-    started = threading.Event()
+def file_size_limit(size: int) -> Iterator[None]:
+    """No file of this process can grow over `size` bytes: what a full disk is like, for all users.
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_app: FastAPI) -> Any:
-        await engine.start()
-        await lifecycle.start()
-        started.set()
+    The system answers EFBIG instead of ENOSPC; Python ignores the signal that comes with it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
         yield
-        await lifecycle.close()
-        await engine.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    app = FastAPI(lifespan=lifespan)
-    problems.install(app)
-    app.include_router(routes_oip.router(Service(store, engine, 64 << 20)))
-    app.include_router(routes_bundles.router(store))
-    app.include_router(routes_publishing.router(lifecycle))
-    app.include_router(routes_repository.router(lifecycle))
+
+@contextlib.contextmanager
+def publishing(
+    *paths: Path, rules: StoreRules | None = None, engine: Engine | None = None
+) -> Iterator[Publishing]:
+    """Serve `paths`, with tails on a thread of this process unless `engine` is given."""
+    loaded = threading.Event()
+    store = BundleStore(paths, rules=rules)
+    app = create_app(
+        store,
+        Settings.of(tls=False, auth=False),
+        engine=engine,
+        on_loaded=lambda _failure: loaded.set(),
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="error", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        until(lambda: started.is_set() or not thread.is_alive())
-        found = Publishing(store, thread, server, listener.getsockname()[1])
-        found.lifecycle = lifecycle
-        yield found
+        until(lambda: loaded.is_set() or not thread.is_alive())
+        yield Publishing(store, thread, server, listener.getsockname()[1])
     finally:
         store.changes.end()
         server.should_exit = True

@@ -1,0 +1,133 @@
+import os
+import time
+
+import pytest
+
+from companion_server.store.faults import StorageFull
+from companion_server.store.folder import StoreFolder
+from companion_server.store.uploads import MAX_PARTS, Piece, UploadBusy, UploadGap, Uploads
+from headtail.errors import TooLarge, UsageFault, WireFault
+from tests.support.folders import names
+from tests.support.publishing import file_size_limit
+
+A = "a" * 64
+
+
+@pytest.fixture
+def folder(root):
+    opened = StoreFolder(root)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def uploads(folder):
+    return Uploads(folder)
+
+
+def write(uploads, start, data, total, bundle_id=A):
+    with uploads.open(Piece(bundle_id, start, start + len(data), total)) as part:
+        part.write(data)
+    return part
+
+
+def test_headers():
+    assert Piece.parse(A, "", 10) == Piece(A, 0, 10, 10)
+    assert Piece.parse(A, "bytes 5-9/20", 5) == Piece(A, 5, 10, 20)
+    for placed in ("bytes 5-9/20", "bytes 0-4/3", "bytes 4-0/9", "x", "bytes 0-3/*"):
+        with pytest.raises(WireFault):
+            Piece.parse(A, placed, 4)
+    with pytest.raises(WireFault):
+        Piece.parse(A, "", 0)
+    with pytest.raises(UsageFault):
+        Piece.parse("../x", "", 10)
+    with pytest.raises(TooLarge):
+        Piece.parse(A, "", 3_000_000_000)
+
+
+def test_pieces_join(uploads):
+    assert uploads.received(A) is None
+    assert not write(uploads, 0, b"0123", 10).complete
+    assert uploads.received(A) == (4, 10)
+    with pytest.raises(UploadGap) as caught:
+        write(uploads, 5, b"5", 10)
+    assert caught.value.received == 4
+    write(uploads, 2, b"2345", 10)  # again from 2
+    part = write(uploads, 6, b"6789", 10)
+    assert part.complete
+    assert part.path.read_bytes() == b"0123456789"
+    with pytest.raises(UploadBusy):  # until the checks are done
+        write(uploads, 0, b"0", 10)
+    uploads.release(A)
+    write(uploads, 0, b"0", 10)
+    assert uploads.received(A) == (1, 10)
+
+
+def test_one_writer_at_a_time(uploads):
+    with uploads.open(Piece(A, 0, 4, 10)) as part:
+        part.write(b"01")
+        for attempt in (lambda: uploads.open(Piece(A, 0, 4, 10)), lambda: uploads.drop(A)):
+            with pytest.raises(UploadBusy):
+                attempt()
+        with pytest.raises(WireFault, match="longer"):
+            part.write(b"234")
+    assert uploads.received(A) == (2, 10)
+
+
+def test_another_zip_of_the_same_bundle_begins_anew(uploads, root):
+    write(uploads, 0, b"0123", 10)
+    write(uploads, 0, b"ab", 20)
+    assert uploads.received(A) == (2, 20)
+    assert len(names(root / "incoming")) == 1
+    assert uploads.drop(A)
+    assert not uploads.drop(A)
+
+
+def test_uploads_wait_to_be_continued_but_not_for_ever_and_not_all(uploads, root):
+    ids = [f"{i:064x}" for i in range(MAX_PARTS + 3)]
+    for i, bundle_id in enumerate(ids):
+        part = write(uploads, 0, b"0", 10, bundle_id)
+        os.utime(part.path, (time.time() + i, time.time() + i))
+    assert [key for key in ids if uploads.received(key)] == ids[-MAX_PARTS:]
+    old = root / "incoming" / f"{ids[-1]}.10.part"
+    os.utime(old, (0, 0))
+    write(uploads, 0, b"0", 10)
+    assert uploads.received(ids[-1]) is None
+    assert uploads.received(A) is not None
+
+
+def test_the_quota_is_asked_before_the_first_byte(folder, root):
+    uploads = Uploads(folder, 25)
+    with pytest.raises(StorageFull, match="a quota of 25"):
+        uploads.open(Piece(A, 0, 13, 13))
+    assert names(root / "incoming") == []
+    write(uploads, 0, b"0123456789", 12)  # 2 x 12 fit
+    write(uploads, 10, b"89", 12)
+
+
+def test_a_zip_that_the_disk_cannot_take_is_not_begun(uploads, root):
+    import shutil
+
+    uploads.open(Piece(A, 0, 1, 10)).__exit__(None, None, None)
+    free = shutil.disk_usage(root).free
+    with pytest.raises(StorageFull, match="The disk has"):
+        uploads.open(Piece("b" * 64, 0, 1, free))
+
+
+def test_without_room_the_upload_is_given_up_as_a_whole(uploads, root):
+    with file_size_limit(100):
+        write(uploads, 0, bytes(80), 300)
+        with pytest.raises(StorageFull):
+            write(uploads, 80, bytes(200), 300)
+    assert names(root / "incoming") == []
+    write(uploads, 0, bytes(300), 300)
+
+
+def test_an_upload_survives_the_process(folder, root, uploads):
+    write(uploads, 0, b"0123", 10)
+    folder.close()
+    again = StoreFolder(root)
+    later = Uploads(again)
+    assert later.received(A) == (4, 10)
+    assert write(later, 4, b"456789", 10).path.read_bytes() == b"0123456789"
+    again.close()
