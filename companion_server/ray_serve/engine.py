@@ -213,7 +213,7 @@ class RayEngine:
 
 def _late(spent_ms: float) -> DeadlinePassed:
     return DeadlinePassed(
-        f"No replica had answered when the budget was spent, {spent_ms:.0f} ms after the request.",
+        f"No replica had answered by the deadline, after {spent_ms:.0f} ms in the queue.",
         expected="An answer is computed only while it is of use; this request was cancelled.",
         remedy="Answer on the device, and give split.deadline_ms more room or send less.",
     )

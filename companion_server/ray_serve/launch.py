@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,14 +15,15 @@ from typing import Any
 from companion_server.executor.faults import from_fault
 from companion_server.ray_serve.library import start_library
 from companion_server.ray_serve.options import ClusterOptions
-from companion_server.serving import KEEP_ALIVE_S, _listen, print_address
 from companion_server.settings import Settings
 from headtail.bundle import open_bundle
-from headtail.errors import EnvironmentFault, MissingDependency
+from headtail.errors import EnvironmentFault, MissingDependency, UsageFault
 
 __all__ = ["APPLICATION", "serve_on_ray"]
 
 APPLICATION = "headtail"
+KEEP_ALIVE_S = 75  # longer than a user's pause between two pictures: a new connection costs 1 RTT
+DEPLOY_ATTEMPTS = 3  # of a replica's constructor: what fails thrice fails
 LOOPBACK = "127.0.0.1"  # a cluster of one machine is nobody else's business
 ONGOING_BATCHES = 2  # sent to a replica: the batch it computes and the one it collects
 MAX_OPEN = 1000  # requests inside the ingress; what it lets in is the application's affair
@@ -34,7 +36,7 @@ def serve_on_ray(
     settings: Settings,
     options: ClusterOptions | None = None,
     *,
-    announce: Callable[[str], None] = print_address,
+    announce: Callable[[str], None],
 ) -> None:
     """Serve bundle directories from a Ray cluster until SIGINT or SIGTERM.
 
@@ -150,6 +152,8 @@ def _application(bundles: Sequence[Path], settings: Settings, options: ClusterOp
         max_queued_requests=settings.max_queue,
         ray_actor_options={"num_cpus": options.cpus},
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+        graceful_shutdown_timeout_s=settings.drain_s,
+        max_constructor_retry_count=DEPLOY_ATTEMPTS,
         logging_config=QUIET,
         **scaling,
     ).bind(library, threads=settings.threads, max_batch=settings.max_batch)
@@ -160,6 +164,8 @@ def _application(bundles: Sequence[Path], settings: Settings, options: ClusterOp
         max_ongoing_requests=MAX_OPEN,
         ray_actor_options={"num_cpus": 0, "label_selector": here},
         graceful_shutdown_wait_loop_s=DRAIN_POLL_S,
+        graceful_shutdown_timeout_s=settings.drain_s,
+        max_constructor_retry_count=DEPLOY_ATTEMPTS,
         logging_config=QUIET,
     ).bind(
         tails,
@@ -184,8 +190,18 @@ def _check_head() -> None:
 
 
 def _free_port(settings: Settings) -> int:
-    """The port to be bound, which a proxy process will do: tried here, where it can be told."""
-    with _listen(settings) as listener:
+    """The port that Ray's proxy will bind, tried here, where the caller can be told of it."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((settings.host, settings.port))
+        except OSError as error:
+            raise UsageFault(
+                f"Cannot listen on {settings.host} port {settings.port}: {error}.",
+                expected="The address belongs to this machine and the port is free.",
+                remedy="Choose another port (0 picks a free one) or stop what uses it.",
+            ) from None
         port: int = listener.getsockname()[1]
     return port
 

@@ -1,0 +1,161 @@
+"""A Ray cluster of several nodes on this machine, as processes, and our server on it.
+
+Each node is a `ray start` of its own with its own address (127.0.0.2, 127.0.0.3, ...), so that one
+of them can be killed as a machine would die: all its processes at once, by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+START_S = 120.0
+STOP_S = 30.0
+POLL_S = 0.05
+STORE_BYTES = 128 << 20
+STARTED = "Ray runtime started"
+SERVE = """
+import json, pathlib, sys
+from companion_server.ray_serve import ClusterOptions, serve_on_ray
+from companion_server.settings import Settings
+told = json.loads(sys.argv[1])
+bundles = [pathlib.Path(path) for path in told["bundles"]]
+settings, options = Settings.of(**told["settings"]), ClusterOptions(**told["options"])
+announce = lambda url: print("listening on", url, flush=True)
+serve_on_ray(bundles, settings, options, announce=announce)
+"""
+
+
+class Nodes:
+    """`count` nodes of `cpus` CPUs each; the first is the head. Use in a `with` block."""
+
+    def __init__(self, count: int, *, cpus: int = 1) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="headtail-ray-", dir="/tmp"))  # short: sockets
+        self._environ = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        }
+        self._cpus = cpus
+        self._nodes: list[subprocess.Popen[bytes]] = []
+        self.address = f"127.0.0.2:{_free_port('127.0.0.2')}"
+        try:
+            for _ in range(count):
+                self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Nodes:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def kill(self, index: int) -> int:
+        """SIGKILL every process of a node, like a machine that loses power; how many there were."""
+        return _kill_tree(self._nodes[index])
+
+    def close(self) -> None:
+        """Kill what is left; nothing of a cluster is worth a graceful end."""
+        for node in self._nodes:
+            _kill_tree(node)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def serving(self, bundles: Sequence[Path], *, replicas: int, **settings: Any) -> Iterator[str]:
+        """The URL of our server on this cluster, which ends on SIGTERM with the block."""
+        told = {
+            "bundles": [str(bundle) for bundle in bundles],
+            "settings": {"port": 0, "tls": False, "auth": False, **settings},
+            "options": {"address": self.address, "replicas": replicas},
+        }
+        log = self._folder / "server.log"
+        with log.open("wb") as out:
+            server = subprocess.Popen(
+                [sys.executable, "-c", SERVE, json.dumps(told)],
+                env=self._environ,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            mark = "listening on "
+            _until(lambda: mark in log.read_text(errors="replace"), server, log)
+            yield log.read_text(errors="replace").split(mark, 1)[1].split()[0]
+        finally:
+            server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(STOP_S)
+            finally:
+                _kill_tree(server)
+
+    def _start(self) -> None:
+        index = len(self._nodes)
+        host = f"127.0.0.{index + 2}"
+        log = self._folder / f"node{index}.log"
+        role = ["--address", self.address]
+        if index == 0:
+            port = self.address.rpartition(":")[2]
+            role = ["--head", "--port", port, "--temp-dir", str(self._folder)]
+            role += ["--include-dashboard", "false"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *role]
+        command += ["--node-ip-address", host, "--num-cpus", str(self._cpus)]
+        command += ["--object-store-memory", str(STORE_BYTES)]
+        with log.open("wb") as out:
+            node = subprocess.Popen(
+                command,
+                env=self._environ,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._nodes.append(node)
+        _until(lambda: STARTED in log.read_text(errors="replace"), node, log)
+
+
+def _until(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"did not start:\n{log.read_text(errors='replace')[-4000:]}")
+        time.sleep(POLL_S)
+
+
+def _kill_tree(process: subprocess.Popen[bytes]) -> int:
+    try:
+        root = psutil.Process(process.pid)
+        tree = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        process.wait()
+        return 0
+    for member in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    process.wait()
+    return len(tree)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+    return port
