@@ -9,6 +9,7 @@ torch is imported inside functions only.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -20,13 +21,15 @@ from companion_server.tails.program import LoadProgram, read_program
 from companion_server.tails.tail import Group, Tail
 from companion_server.tails.tuning import Tuner
 from companion_server.tails.workshop import Workshop
-from headtail.errors import HeadtailError, IntegrityFault, UnknownName
+from headtail.errors import EnvironmentFault, HeadtailError, IntegrityFault, UnknownName
 from headtail.tensors import Array
 
 if TYPE_CHECKING:
     from headtail.bundle import Bundle
 
 __all__ = ["TailRunner"]
+
+log = logging.getLogger(__name__)
 
 BUSY_STEP_EVERY_S = 1.0  # between steps of tuning while requests wait
 
@@ -35,7 +38,7 @@ class TailRunner:
     """Runs the tails of any number of bundles.
 
     `tuning` is the folder in which code for this machine is built and kept (see `built.py`);
-    without one everything is run by eager torch.
+    without one, or if others may enter it, everything is run by eager torch.
     """
 
     def __init__(
@@ -45,12 +48,12 @@ class TailRunner:
         load_program: LoadProgram = read_program,
         tuning: Path | None = None,
     ) -> None:
-        """Raises `EnvironmentFault` if others may write to the folder `tuning`."""
         self._threads = threads
         self._load_program = load_program
         self._tails: dict[str, Tail] = {}
         self._tuners: dict[str, Tuner] = {}
-        self._built = None if tuning is None else BuiltFiles(tuning)
+        self._off_because = ""
+        self._built = None if tuning is None else self._open(tuning)
         self._workshop = None if self._built is None else Workshop(self._built, threads=threads)
         self._stepped = 0.0
         self._loading = threading.Lock()
@@ -134,15 +137,25 @@ class TailRunner:
         batch_ms      entry -> number of samples -> ms to the outputs
         segments      [{entry, backend, ms: {samples: ms}, candidates: {backend: verdict}}, ...]
         tuning        "off", "running" or "done"
+        tuning_off_because   what is wrong with the folder `tuning`, "" if nothing is
         """
         info = self._tail(bundle_id).info()
         tuner = self._tuners.get(bundle_id)
         info["tuning"] = "off" if self._built is None else "running"
+        info["tuning_off_because"] = self._off_because
         if tuner is not None:
             info["tuning"] = "done" if tuner.done else "running"
             for segment, verdicts in zip(info["segments"], tuner.verdicts, strict=True):
                 segment["candidates"] = dict(verdicts)
         return info
+
+    def _open(self, folder: Path) -> BuiltFiles | None:
+        try:
+            return BuiltFiles(folder)
+        except (EnvironmentFault, OSError) as error:  # requests are answered all the same
+            log.error("tails are not tuned: %s", error)
+            self._off_because = str(error)
+            return None
 
     def _tail(self, bundle_id: str) -> Tail:
         tail = self._tails.get(bundle_id)

@@ -81,8 +81,13 @@ class Tuner:
         self._steps: Generator[bool, None, None] = self._tune()
 
     def step(self) -> bool:
-        """One step; is there another one to take at once?"""
-        return next(self._steps, False)
+        """One step; is there another one to take at once? Whatever goes wrong ends the tuning."""
+        try:
+            return next(self._steps, False)
+        except Exception as error:  # a full disk, for example: what runs at present goes on
+            log.exception("tuning of %s ends", self._bundle_id[:12])
+            self._give_up(f"{type(error).__name__}: {error}")
+            return False
 
     def cancel(self) -> None:
         """The bundle is unloaded."""
@@ -155,7 +160,6 @@ class Tuner:
             loaded.runs = None
             loaded.reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}"
         finally:
-            self._built.end_trial(candidate.key)
             loaded.done.set()
 
     def _load_and_prove(self, candidate: _Candidate, loaded: _Loaded) -> None:
@@ -167,8 +171,11 @@ class Tuner:
                 loaded.reason = str(record.get("reason", "it was not built"))
                 return
             path = found
-        runs = backend.load(path, self._eager[candidate.place], self._threads)
-        loaded.snr_db = self._lowest_snr_db(candidate, runs)
+        try:
+            runs = backend.load(path, self._eager[candidate.place], self._threads)
+            loaded.snr_db = self._lowest_snr_db(candidate, runs)
+        finally:
+            self._built.end_trial(candidate.key)
         if loaded.snr_db < MIN_GOLDEN_SNR_DB:
             loaded.reason = f"{loaded.snr_db:.1f} dB on golden activations"
         else:
@@ -249,6 +256,13 @@ class Tuner:
         self._tail.golden = None
         del self._golden
         self._count((anonymous_bytes() or 0) - before)
+        self.done = True
+
+    def _give_up(self, reason: str) -> None:
+        self._workshop.cancel(self._bundle_id)
+        for verdict in (found for held in self.verdicts for found in held.values()):
+            if verdict["state"] == "building":
+                verdict |= {"state": "failed", "reason": reason}
         self.done = True
 
     def _count(self, grown_bytes: int) -> None:

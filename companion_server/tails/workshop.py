@@ -76,7 +76,11 @@ class Workshop:
             self._process = None
             self._ended(status)
         if self._orders and time.monotonic() >= self._not_before:
-            self._start(self._orders[0])
+            try:
+                self._start(self._orders[0])
+            except OSError as error:  # no memory, no disk: what is built already is used
+                log.warning("no builder can be started: %s", error)
+                self._orders.popleft()
 
     def _ended(self, status: int) -> None:
         order = self._orders[0]

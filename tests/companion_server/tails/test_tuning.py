@@ -178,3 +178,27 @@ def test_batches_and_memory_are_measured(runner, bundle):
         np.testing.assert_allclose(info["batch_ms"][""][size], sum(parts), atol=0.01)
     weights = (3 * 4 * 9 + 4) + (4 * 4 * 9 + 4) + (4 + 1) + (4 * 5 + 5)
     assert info["weight_bytes"] == 4 * weights
+
+
+def test_a_folder_that_others_may_enter_is_not_used(bundle, tmp_path):
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    runner = TailRunner(tuning=folder)
+    runner.load(bundle)
+    assert not runner.tend()
+    info = runner.info(bundle.manifest.bundle_id)
+    assert info["tuning"] == "off"
+    assert "mode 777" in info["tuning_off_because"]
+    assert_golden(runner, bundle)
+
+
+def test_a_disk_that_fails_in_the_middle_ends_the_tuning_only(runner, bundle, monkeypatch):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    only(monkeypatch)
+    monkeypatch.setitem(BACKENDS, "candidate", Backend(full, None, lambda _path, eager, _t: eager))
+    info = tuned(runner, bundle)
+    assert [segment["backend"] for segment in info["segments"]] == ["eager"] * 3
+    assert_golden(runner, bundle)
