@@ -9,8 +9,8 @@ What others call, all on the event loop's thread:
     metrics.exposition()              the text of `/metrics`
     metrics.engine_status = engine.status
                                       read at each scrape; its keys, all of them optional:
-                                      {"waiting": int, "waiting_bytes": int,
-                                       "executors": [{"starts": int}, ...],
+                                      {"queue": {"jobs": int, "bytes": int},
+                                       "executors": [{"restarts": int}, ...],
                                        "bundles": {id: {"memory_bytes": int, "entries": [...]}}}
 
 A label value is one that a held manifest has, or a word of this file, or `other`; after
@@ -221,10 +221,9 @@ class Metrics(Collector):
 
     def _gauges(self) -> Iterable[Metric]:
         told = self.engine_status()
-        yield _gauge("headtail_queue_jobs", "Jobs that wait.", told.get("waiting", 0))
-        yield _gauge(
-            "headtail_queue_bytes", "Memory of the jobs that wait.", told.get("waiting_bytes", 0)
-        )
+        queue = told.get("queue", {})
+        yield _gauge("headtail_queue_jobs", "Jobs that wait.", queue.get("jobs", 0))
+        yield _gauge("headtail_queue_bytes", "Memory of the jobs that wait.", queue.get("bytes", 0))
         yield _gauge(
             "headtail_request_bodies_in_flight_bytes",
             "Bytes promised by the request bodies being read or answered.",
@@ -239,7 +238,7 @@ class Metrics(Collector):
         yield _gauge(
             "headtail_executor_restarts",
             "Times that a process that computes had to be replaced.",
-            sum(max(0, executor["starts"] - 1) for executor in told.get("executors", ())),
+            sum(executor.get("restarts", 0) for executor in told.get("executors", ())),
         )
         yield from _tail_gauges(told.get("bundles", {}))
         build = GaugeMetricFamily(

@@ -1,7 +1,7 @@
 """`GET /v2/status`: everything the status page shows, as one JSON object.
 
     server    version, python, torch, uptime_s, ready, problem (why not), rss_bytes, connections,
-              executors [{connected, busy, starts}]
+              executors [{connected, busy, restarts}]
     queue     jobs, bytes, body_bytes (of requests being read or answered)
     window    `Rolling.summary`: the last minute
     totals    `Metrics.totals`: since the start
@@ -53,11 +53,9 @@ class StatusSource:
         metrics = self._metrics
         return {
             "server": self._server(now, engine),
-            "queue": {
-                "jobs": engine.get("waiting", 0),
-                "bytes": engine.get("waiting_bytes", 0),
-                "body_bytes": metrics.body_bytes(),
-            },
+            "queue": {"jobs": 0, "bytes": 0}
+            | engine.get("queue", {})
+            | {"body_bytes": metrics.body_bytes()},
             "window": metrics.rolling.summary(),
             "totals": metrics.totals(),
             "bundles": [
@@ -97,6 +95,8 @@ def resident_bytes() -> int:
 
 
 def _bundle(stored: StoredBundle, store: BundleStore, info: Mapping[str, Any]) -> dict[str, Any]:
+    if info.get("replicas"):  # on a cluster each of them has loaded it
+        info = {"state": "ready", **info["replicas"][0]}
     aliases = store.aliases(stored.model)
     backends = {one["entry"]: one["backend"] for one in info.get("segments", ())}
     times = info.get("batch_ms", {})

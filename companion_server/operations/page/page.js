@@ -64,7 +64,7 @@ function tiles(status) {
   const saved = totals.split_raw32_bytes - totals.split_bytes_in;
   const [savedValue, savedUnit] = bytes(saved);
   const times = totals.split_bytes_in ? totals.split_raw32_bytes / totals.split_bytes_in : 0;
-  const recent = status.clients.filter(client => client.seen_s <= 60).length;
+  const recent = status.clients.filter(client => client.model && client.seen_s <= 60).length;
   return [
     tile("Requests", rate(last.per_s), "/s", `${count(totals.requests)} since the start`),
     tile("Half within", total ? ms(total.p50_ms) : "–", total ? "ms" : "",
@@ -77,7 +77,7 @@ function tiles(status) {
   ];
 }
 
-const WIDE = 240, HIGH = 80;
+const WIDE = 240, HIGH = 80, SECONDS = 60;
 function frame(...marks) {
   return draw("svg", {viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img"},
     ...[0, 0.5].map(y => draw("line", {class: "grid", x1: 0, x2: WIDE, y1: y * HIGH, y2: y * HIGH})),
@@ -88,24 +88,28 @@ function roof(values) {
   const step = 10 ** Math.floor(Math.log10(most));
   return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map(n => n * step).find(top => top >= most * 0.999);
 }
-function chart(title, legend, svg, label, seconds) {
+function chart(title, legend, svg, label) {
   svg.setAttribute("aria-label", label);
-  return make("figure", {}, make("figcaption", {}, make("b", {}, title), legend), svg,
-    make("div", {class: "axis"}, make("span", {}, `${seconds} s ago`), make("span", {}, "now")));
+  const words = legend.map(([text, kind]) => make("span", {class: kind}, text));
+  return make("figure", {}, make("figcaption", {}, make("b", {}, title), make("span", {class: "legend"}, ...words)), svg,
+    make("div", {class: "axis"}, make("span", {}, `${SECONDS} s ago`), make("span", {}, "now")));
 }
+// after a start there are fewer seconds than the chart is wide
+const padded = (values, empty) => [...Array(Math.max(0, SECONDS - values.length)).fill(empty), ...values.slice(-SECONDS)];
 function requestChart(series) {
-  const top = Math.max(1, roof(series.requests)), wide = WIDE / Math.max(1, series.requests.length);
-  const bars = series.requests.flatMap((n, i) => {
-    const high = n / top * HIGH, bad = series.refused[i] / top * HIGH;
+  const requests = padded(series.requests, 0), refused = padded(series.refused, 0);
+  const top = Math.max(1, roof(requests)), wide = WIDE / SECONDS;
+  const bars = requests.flatMap((n, i) => {
+    const high = n / top * HIGH, bad = refused[i] / top * HIGH;
     const at = (y, height, kind) => draw("rect", {class: kind, x: i * wide + wide * 0.12, y, width: wide * 0.76, height});
     return [n ? at(HIGH - high, high, "bar") : null, bad ? at(HIGH - bad, bad, "bar refused") : null].filter(Boolean);
   });
-  const refused = series.refused.some(Boolean);
-  return chart("Requests per second", make("span", {}, refused ? make("span", {class: "key two"}, "refused") : "", ` top: ${count(top)}`),
-    frame(...bars), `Requests per second, at most ${Math.max(0, ...series.requests)}`, series.requests.length);
+  const legend = [[`top line ${count(top)}`, ""]];
+  if (refused.some(Boolean)) legend.unshift(["refused", "key two"]);
+  return chart("Requests per second", legend, frame(...bars), `Requests per second, at most ${Math.max(...requests)}`);
 }
 function path(values, top) {
-  const wide = WIDE / Math.max(1, values.length);
+  const wide = WIDE / SECONDS;
   let text = "", pen = false;
   values.forEach((value, i) => {
     if (value === null) { pen = false; return; }
@@ -117,12 +121,13 @@ function path(values, top) {
   return text;
 }
 function timeChart(series) {
-  const known = [...series.p50_ms, ...series.p95_ms].filter(value => value !== null);
-  if (!known.length) return chart("Time", make("span", {}, "no inference"), frame(), "No inference", series.requests.length);
+  const p50 = padded(series.p50_ms, null), p95 = padded(series.p95_ms, null);
+  const known = [...p50, ...p95].filter(value => value !== null);
+  if (!known.length) return chart("Time of an inference", [["none in the last minute", ""]], frame(), "No inference");
   const top = roof(known);
-  return chart("Time of an inference", make("span", {}, make("span", {class: "key"}, "p50 "), make("span", {class: "key two"}, "p95"), ` top: ${ms(top)} ms`),
-    frame(draw("path", {class: "line two", d: path(series.p95_ms, top)}), draw("path", {class: "line", d: path(series.p50_ms, top)})),
-    `Time of an inference in ms, at most ${ms(Math.max(...known))}`, series.requests.length);
+  return chart("Time of an inference", [["p50", "key"], ["p95", "key two"], [`top line ${ms(top)} ms`, ""]],
+    frame(draw("path", {class: "line two", d: path(p95, top)}), draw("path", {class: "line", d: path(p50, top)})),
+    `Time of an inference in ms, at most ${ms(Math.max(...known))}`);
 }
 
 const STAGES = [["decode", "Decode"], ["queue", "Queue"], ["compute", "Compute"], ["encode", "Encode"], ["total", "In all"]];
@@ -178,17 +183,23 @@ function bundles(list) {
   return [make("p", {class: "none"}, "No bundle is held. ", make("code", {}, "headtail publish NAME.bundle --server URL"), " brings one here.")];
 }
 
+const seen = client => client.seen_s < 3 ? "now" : `${span(client.seen_s)} ago`;
 function clients(list) {
-  if (!list.length) return [none("Nobody has asked since the start. Pair a phone to begin.")];
+  const phones = list.filter(client => client.model), others = list.filter(client => !client.model);
+  const also = others.length ? make("p", {class: "also"}, "Without an inference: "
+    + others.slice(0, 20).map(client => `${client.name} (${seen(client)})`).join(", ")) : null;
+  return [phones.length ? phoneTable(phones) : none("No phone has asked since the start. Pair one to begin."), also].filter(Boolean);
+}
+function phoneTable(list) {
   const head = ["Name", "Last seen", "Requests", "Turned away", "Model, cut"];
   const kinds = ["", "", "n", "n wide", "wide"];
-  const cells = client => [client.name, client.seen_s < 2 ? "now" : `${span(client.seen_s)} ago`, count(client.requests),
-    count(client.refused), client.model ? client.model + (client.cut ? ` · ${client.cut}` : "") : "–"];
-  const rows = list.slice(0, 50).map(client => make("tr", {}, ...cells(client).map((text, i) => make(i ? "td" : "th", i ? {class: kinds[i]} : {scope: "row"}, text))));
-  const more = list.length > 50 ? make("p", {class: "facts"}, `and ${list.length - 50} more`) : null;
-  return [make("div", {class: "scroll"}, make("table", {},
+  const cells = client => [client.name, seen(client), count(client.requests),
+    count(client.refused), client.model + (client.cut ? ` · ${client.cut}` : "")];
+  // by name: rows that changed places at every look could not be read
+  const rows = list.slice(0, 50).sort((a, b) => a.name.localeCompare(b.name)).map(client => make("tr", {}, ...cells(client).map((text, i) => make(i ? "td" : "th", i ? {class: kinds[i]} : {scope: "row"}, text))));
+  return make("div", {class: "scroll"}, make("table", {},
     make("thead", {}, make("tr", {}, ...head.map((text, i) => make("th", {scope: "col", class: kinds[i]}, text)))),
-    make("tbody", {}, ...rows))), more].filter(Boolean);
+    make("tbody", {}, ...rows)));
 }
 
 const WORDS = {
@@ -214,7 +225,7 @@ function show(status) {
   const loading = status.bundles.some(bundle => bundle.state === "loading");
   const broken = status.bundles.some(bundle => bundle.state === "broken");
   say(server.ready ? "ready" : loading && !broken ? "loading" : "failed", server.ready ? "Ready" : loading && !broken ? "Loading tails" : "Not ready");
-  const restarts = server.executors.reduce((sum, one) => sum + Math.max(0, one.starts - 1), 0);
+  const restarts = server.executors.reduce((sum, one) => sum + one.restarts, 0);
   $("about").textContent = [`up ${span(server.uptime_s)}`, `version ${server.version}`, `torch ${server.torch || "absent"}`,
     `${size(server.rss_bytes)} resident`, restarts ? plural(restarts, "executor restart", "executor restarts") : ""].filter(Boolean).join(" · ");
   banner(server.ready ? "" : server.problem, loading && !broken ? "" : "failed");

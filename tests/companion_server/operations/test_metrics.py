@@ -126,9 +126,8 @@ def test_publishing_for_years_does_not_fill_the_memory(metrics, manifest):
 
 def test_the_engine_is_asked_at_each_scrape(metrics):
     told: dict[str, Any] = {
-        "waiting": 4,
-        "waiting_bytes": 4096,
-        "executors": [{"starts": 1}, {"starts": 3}],
+        "queue": {"jobs": 4, "bytes": 4096},
+        "executors": [{"restarts": 0}, {"restarts": 2}],
         "bundles": {"ab" * 32: {"memory_bytes": 123, "entries": ["", "c1"]}},
     }
     metrics.engine_status = lambda: told
@@ -137,7 +136,7 @@ def test_the_engine_is_asked_at_each_scrape(metrics):
     assert value(metrics, "headtail_tail_entries", bundle="abababababab") == 2
     assert value(metrics, "headtail_tail_memory_bytes", bundle="abababababab") == 123
     assert value(metrics, "headtail_executor_restarts") == 2
-    told["waiting"] = 5
+    told["queue"]["jobs"] = 5
     assert value(metrics, "headtail_queue_jobs") == 5
 
 
