@@ -9,6 +9,7 @@ certificates.py  TLS with a certificate of its own             pairing.py       
 binding.py       loopback, unless there are keys               headers.py        for browsers
 routes.py        /v2/pair and /v2/pairing                      refusals.py       401 and 403
 
-No text of a request ever becomes part of a path: what a request names (models, bundles, keys) is
-looked up in dictionaries built from what the server holds.
+What a request names (models, versions, aliases, keys) is looked up in dictionaries built from what
+the server holds, and never becomes part of a path. The one exception is the id of a bundle that is
+uploaded, which has to be 64 hexadecimal digits before a file is called by it.
 """

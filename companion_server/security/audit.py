@@ -4,9 +4,10 @@ r"""An append-only log of who did what: one JSON object a line, never a payload,
      "status": 201, "key": "4f1c...", "name": "ci", "peer": "10.0.0.7:51234", "model": "toy",
      "bundle": "9ab0...", "in": 18800000, "out": 180, "ms": 812.4}
 
-Publishing, deleting, everything of the verb `admin`, pairing and changes of keys are always there;
-of what happens all the time (infer, read, metrics) every `sample`-th request is, with `"sampled"`
-beside it; refusals are, up to `REFUSALS_PER_S`, since anybody could fill the disk with them.
+Publishing, deleting, what an admin changes, pairing and changes of keys are always there; of what
+happens all the time (infer, read, metrics, whatever is a GET) every `sample`-th request is, with
+`"sampled"` beside it; refusals are, up to `REFUSALS_PER_S`, since anybody could fill the disk with
+them.
 
 A line cannot be forged from inside a field: it is JSON in ASCII, in which a line break is `\n`.
 `write` never waits for the disk: a thread writes, and what it cannot keep up with or the disk does
@@ -65,6 +66,7 @@ class Event:
     bytes_in: int = 0
     bytes_out: int = 0
     ms: float = 0.0
+    sampled: bool = False
 
 
 def annotate(scope: MutableMapping[str, Any], *, model: str, bundle: str) -> None:
@@ -102,13 +104,16 @@ class AuditLog:
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
-    def wants(self, verb: str) -> bool:
-        """Whether this request of a verb is to be logged; ask once per request."""
+    def wants(self, verb: str, *, changes: bool = True) -> bool:
+        """Whether this request is to be logged; ask once per request.
+
+        `changes`: what it asks for may change something (RFC 9110 §9.2.1: it is not safe).
+        """
         if verb == REFUSED:
             wanted = self._refusals.take(REFUSED) == 0.0
             self._dropped += not wanted
             return wanted
-        if verb not in SAMPLED:
+        if changes and verb not in SAMPLED:
             return True
         self._seen += 1
         return self._seen % self._sample == 0
@@ -184,7 +189,7 @@ class AuditLog:
             "out": event.bytes_out,
             "ms": round(event.ms, 1),
         }
-        if event.verb in SAMPLED:
+        if event.sampled or event.verb in SAMPLED:
             entry["sampled"] = self._sample
         return _encode({name: value for name, value in entry.items() if value not in ("", 0)})
 

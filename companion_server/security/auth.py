@@ -11,7 +11,7 @@
 Afterwards `scope["headtail.principal"]` is a `Principal`: the key's; `NOBODY` on an open route;
 `ANONYMOUS`, who may do everything, on a server without keys. A handler that learns the model only
 from the body calls `scopes.require(principal_of(scope), verb, model)`; one that answers many
-requests on one connection calls `check_again(scope)` for each.
+requests on one connection calls `Gate.check_again` for each.
 
 A key comes as `Authorization: Bearer ht_...` (RFC 6750 §2.1) or `X-API-Key: ht_...`, which goes
 first, for clients behind a proxy that uses `Authorization` itself. Never in the URL, which is
@@ -32,17 +32,14 @@ from companion_server.security.access import OPEN
 from companion_server.security.audit import REFUSED, AuditLog
 from companion_server.security.gate import Gate
 from companion_server.security.refusals import Forbidden, NotAllowed, Unauthenticated
-from companion_server.security.scopes import principal_of
-from companion_server.security.watching import Watched, refusal_event
+from companion_server.security.watching import Watched, changes, refusal_event
 from headtail.errors import HeadtailError
 
 if TYPE_CHECKING:
     from companion_server.security.keys import KeyRing
     from companion_server.security.rate import RateLimiter
 
-__all__ = ["AuthMiddleware", "Gate", "check_again"]
-
-GATE = "headtail.gate"  # the key in an ASGI scope, for `check_again`
+__all__ = ["AuthMiddleware", "Gate"]
 
 
 class AuthMiddleware:
@@ -68,31 +65,21 @@ class AuthMiddleware:
             return
         try:
             admission = self._gate.check(scope)
-            scope[GATE] = self._gate
         except HeadtailError as error:
             if self._audit is not None and self._audit.wants(REFUSED):
                 self._audit.write(refusal_event(scope, error.http_status))
             await _refuse(error, scope, receive, send)
             return
         audit = self._audit
-        if audit is None or admission.verb == OPEN or not audit.wants(admission.verb):
+        verb = admission.verb
+        if audit is None or verb == OPEN or not audit.wants(verb, changes=changes(scope)):
             await self._app(scope, receive, send)
             return
         watched = Watched(scope, receive, send)
         try:
             await self._app(scope, watched.receive, watched.send)
         finally:
-            audit.write(watched.event(admission.verb, admission.route))
-
-
-def check_again(scope: Scope) -> None:
-    """What a WebSocket's handler calls for every message that is a request.
-
-    Raises `Unauthenticated` once the key has ended, and `Shed`. Without `AuthMiddleware`: nothing.
-    """
-    gate = scope.get(GATE)
-    if gate is not None:
-        gate.check_again(principal_of(scope))
+            audit.write(watched.event(verb, admission.route))
 
 
 async def _refuse(error: HeadtailError, scope: Scope, receive: Receive, send: Send) -> None:

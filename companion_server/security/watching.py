@@ -10,7 +10,7 @@ from companion_server.security.access import WEBSOCKET, Match
 from companion_server.security.audit import NOTES, REFUSED, Event
 from companion_server.security.scopes import principal_of
 
-__all__ = ["Watched", "refusal_event"]
+__all__ = ["Watched", "changes", "refusal_event"]
 
 _SENT = ("body", "bytes", "text")
 SWITCHED, FAILED = 101, 500
@@ -63,6 +63,7 @@ class Watched:
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
             ms=(time.perf_counter() - self._started) * 1e3,
+            sampled=not changes(self._scope),
         )
 
 
@@ -77,6 +78,11 @@ def refusal_event(scope: Scope, status: int) -> Event:
         name=principal.name,
         peer=_peer(scope),
     )
+
+
+def changes(scope: Scope) -> bool:
+    """Whether the request may change something: its method is not a safe one."""
+    return scope.get("method") not in ("GET", "HEAD")
 
 
 def _method(scope: Scope) -> str:

@@ -127,8 +127,11 @@ def test_frequent_verbs_are_sampled(ring, keys, audit):
     for _ in range(10):
         call(app, http_scope("POST", "/v2/models/toy/infer", [bearer(keys["infer"])]))
     call(app, http_scope("GET", "/v2/health/live"))
+    for _ in range(4):  # a page that looks again and again
+        call(app, http_scope("GET", "/v2/status", [bearer(keys["admin"])]))
     found = lines(audit)
-    assert [line["verb"] for line in found] == ["infer"] * 5
+    assert [line["verb"] for line in found] == ["infer"] * 5 + ["admin"] * 2
+    assert found[6]["sampled"] == 2
     assert found[0]["sampled"] == 2
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companion_server.conditions import Shed
-from companion_server.security.auth import AuthMiddleware, Gate, check_again
+from companion_server.security.auth import AuthMiddleware, Gate
 from companion_server.security.keys import KeyRing
 from companion_server.security.rate import RateLimiter
 from companion_server.security.refusals import Forbidden, Unauthenticated
@@ -169,19 +169,17 @@ def test_a_websocket_is_refused_before_it_is_accepted(app, keys):
 
 
 def test_a_stream_ends_with_its_key(ring, keys, clock):
-    rate = RateLimiter(1.0, burst=2, clock=clock)
-    app = AuthMiddleware(greet, keys=ring, rate=rate)
-    assert call(app, websocket_scope("/v2/models/toy/stream", bearer(keys["infer"])))[0] == 200
-    scope = greet.scope
-    check_again(scope)
+    gate = Gate(ring, rate=RateLimiter(1.0, burst=2, clock=clock))
+    principal = gate.identify([bearer(keys["infer"])])
+    gate.check_again(principal)
     with pytest.raises(Shed):
-        check_again(scope)
+        gate.check_again(principal)
     clock.now += 1
-    check_again(scope)
-    ring.revoke(principal_of(scope).key_id)
+    gate.check_again(principal)
+    ring.revoke(principal.key_id)
     with pytest.raises(Unauthenticated):
-        check_again(scope)
-    check_again({"type": "websocket"})  # a server without the middleware
+        gate.check_again(principal)
+    Gate(None).check_again(ANONYMOUS)
 
 
 def test_lifespan_passes(ring):
@@ -203,7 +201,6 @@ def test_a_server_without_keys():
     assert ask(app, "PUT", "/v2/bundles/x", local)[0] == 200
     assert principal_of(greet.scope) is ANONYMOUS
     assert ask(app, "GET", "/v2/bundles", (b"host", b"evil.example:8707"))[0] == 403
-    check_again(greet.scope)
 
 
 def metadata(key):
