@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.auth_overhead import GOAL_US, gate_us
 from companion_server.conditions import Shed
 from companion_server.security.auth import AuthMiddleware, Gate
 from companion_server.security.keys import KeyRing
@@ -224,3 +225,9 @@ def test_grpc(ring, keys):
     ring.path.chmod(0o640)
     with pytest.raises(EnvironmentFault):
         gate.check_rpc(f"{service}/ModelInfer", metadata(keys["infer"]))
+
+
+@pytest.mark.slow
+def test_what_the_gate_costs(tmp_path):
+    """The best of 40 blocks of 1,000 requests: a busy machine must not fail it."""
+    assert min(asyncio.run(gate_us(tmp_path))) < GOAL_US
