@@ -11,6 +11,7 @@ beside our bucket: why the rate limiter is our own.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import importlib.util
 import json
@@ -96,7 +97,7 @@ def limiters_us() -> dict[str, float | str]:
     for name in ("FixedWindow", "MovingWindow", "SlidingWindowCounter"):
         strategy = getattr(strategies, f"{name}RateLimiter")(memory)
         found[f"limits {limits.__version__} {name}"] = hit_us(
-            lambda strategy=strategy: strategy.hit(item, "key")
+            functools.partial(strategy.hit, item, "key")
         )
     return found
 
