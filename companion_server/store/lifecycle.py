@@ -3,11 +3,12 @@
     incoming --whole--> checking --hashes, schema--> loading --golden--> live
                             \\--> refused <------------/                   | files changed
                                                                           v
-                            removed: not served, jobs done, unloaded   withdrawn
+                  removed: not served, files gone, jobs done, unloaded   withdrawn
 
-A version is visible, and `latest`, only when the engine has loaded and proved its tail; it is
-unloaded only when the engine has finished what it accepted. Publishing stores; nothing of a bundle
-is executed before its hashes, its schema and its signature were found good.
+A version is visible, and `latest`, only when the engine has loaded and proved its tail. One that is
+removed stays loaded for a while, for requests that found it before it went, and then until the
+engine has finished what it accepted. Publishing stores; nothing of a bundle is executed before its
+hashes, its schema and its signature were found good.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
 from companion_server.store.faults import StoreConflict
@@ -29,6 +31,7 @@ __all__ = ["Lifecycle", "Loader"]
 
 log = logging.getLogger(__name__)
 CHECK_EVERY_S = 2.0
+LINGER_S = 5.0  # from finding a bundle to its job, a large body's decoding included
 MAX_REFUSALS = 64  # reasons kept for publishers who ask later
 
 
@@ -47,13 +50,21 @@ class Loader(Protocol):
 class Lifecycle:
     """Moves bundles between the store and the engine; belongs to one event loop.
 
-    Files are looked at every `check_every_s` seconds: how long a change may go unnoticed.
+    Files are looked at every `check_every_s` seconds: how long a change may go unnoticed. Removed
+    bundles stay loaded for `linger_s`.
     """
 
     def __init__(
-        self, store: BundleStore, engine: Loader, *, check_every_s: float = CHECK_EVERY_S
+        self,
+        store: BundleStore,
+        engine: Loader,
+        *,
+        check_every_s: float = CHECK_EVERY_S,
+        linger_s: float = LINGER_S,
     ) -> None:
         self._check_every_s = check_every_s
+        self._linger_s = linger_s
+        self._leaving: dict[str, asyncio.Task[None]] = {}
         self.store = store
         self._engine = engine
         self._states: dict[str, str] = {}
@@ -120,22 +131,24 @@ class Lifecycle:
         self._run(self._publish(part, allow))
 
     async def remove(self, bundle_id: str) -> None:
-        """Serve a bundle no longer, let its jobs finish, delete its files; or drop its upload.
+        """Serve a bundle no longer and delete its files; or drop its upload.
 
-        Raises as `BundleStore.check_removable`.
+        Its tail is unloaded later, when nobody can need it. Raises as `BundleStore.remove`.
         """
         async with self._turn:
             if self.uploads and self.uploads.drop(bundle_id):
                 return
             self.store.remove(bundle_id)
-            await self._engine.unload(bundle_id)
             self._states.pop(bundle_id, None)
             await asyncio.to_thread(self.store.discard, bundle_id)
+            self._leaving[bundle_id] = self._run(self._unload_later(bundle_id))
 
     async def set_alias(self, model: str, alias: str, bundle_id: str | None) -> None:
-        """Point `alias` to a loaded bundle; None removes it. Raises as `BundleStore.set_alias`."""
-        async with self._turn:
-            await asyncio.to_thread(self.store.set_alias, model, alias, bundle_id)
+        """Point `alias` to a loaded bundle; None removes it. Raises as `BundleStore.set_alias`.
+
+        Waits for no bundle that is being loaded: rolling back has to be quick.
+        """
+        await asyncio.to_thread(self.store.set_alias, model, alias, bundle_id)
 
     async def load_model(self, model: str) -> None:
         """Load what `unload_model` forgot; raises `UnknownName`, and what the engine raises."""
@@ -152,10 +165,17 @@ class Lifecycle:
                 await self._engine.unload(stored.bundle_id)
                 self._set_state(stored.bundle_id, "unloaded")
 
-    def _run(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
+    def _run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _unload_later(self, bundle_id: str) -> None:
+        await asyncio.sleep(self._linger_s)
+        async with self._turn:
+            del self._leaving[bundle_id]
+            await self._engine.unload(bundle_id)
 
     async def _publish(self, part: Part, allow: Allow) -> None:
         bundle_id = part.piece.bundle_id
@@ -184,7 +204,9 @@ class Lifecycle:
 
     async def _load(self, stored: StoredBundle) -> None:
         self._set_state(stored.bundle_id, "loading")
-        if stored.bundle.manifest.tails:  # without one it is held for download only
+        if leaving := self._leaving.pop(stored.bundle_id, None):
+            leaving.cancel()  # the same bundle came back, and is loaded still
+        elif stored.bundle.manifest.tails:  # without one it is held for download only
             try:
                 await self._engine.load(stored)
                 await asyncio.to_thread(stored.check)  # what was read is what was verified

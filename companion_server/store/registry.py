@@ -1,12 +1,13 @@
 """The bundles that are served, by id and by model; what changes them and what it may not do.
 
 Every change replaces a mapping by another, so readers on any thread see the state before or after
-it. Changes themselves come one at a time, from whoever owns the store (`lifecycle.py`).
+it; changes wait for one another.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,7 @@ class BundleStore:
         self.changes = Changes()
         self._bundles: dict[str, StoredBundle] = {}
         self._models: dict[str, str] = {}
+        self._changing = threading.Lock()
         self._aliases = Aliases.none()
         try:
             if folder := found.root or root:
@@ -180,23 +182,65 @@ class BundleStore:
 
     def add(self, stored: StoredBundle) -> None:
         """Serve a staged bundle from now on, as the latest version of its model."""
-        aliases = self._aliases.changed(stored.model, LATEST, stored.bundle_id)
-        aliases.write(self.writable().aliases)
-        self.faults = {key: e for key, e in self.faults.items() if key != stored.bundle_id}
-        self._models[stored.bundle_id] = stored.model
-        self._bundles = {**self._bundles, stored.bundle_id: stored}
-        self._aliases = aliases
+        with self._changing:
+            aliases = self._aliases.changed(stored.model, LATEST, stored.bundle_id)
+            aliases.write(self.writable().aliases)
+            self.faults = {key: e for key, e in self.faults.items() if key != stored.bundle_id}
+            self._models[stored.bundle_id] = stored.model
+            self._bundles = {**self._bundles, stored.bundle_id: stored}
+            self._aliases = aliases
         self.changes.announce()
 
     def withdraw(self, bundle_id: str, fault: HeadtailError) -> None:
         """Serve a bundle no longer, because of `fault`; its files stay where they are."""
         log.error("Bundle %s was withdrawn. %s", bundle_id, fault)
-        self.faults = {**self.faults, bundle_id: fault}
-        self._bundles = {key: held for key, held in self._bundles.items() if key != bundle_id}
+        with self._changing:
+            self.faults = {**self.faults, bundle_id: fault}
+            self._bundles = {key: held for key, held in self._bundles.items() if key != bundle_id}
         self.changes.announce()
 
-    def check_removable(self, bundle_id: str) -> None:
-        """Raise what `remove` would: `UnknownName`, or `StoreConflict` if it has to stay."""
+    def remove(self, bundle_id: str) -> None:
+        """Serve a published bundle no longer; its files go with `discard`.
+
+        Raises `UnknownName`, and `StoreConflict` if it has to stay.
+        """
+        with self._changing:
+            self._check_removable(bundle_id)
+            self.faults = {key: fault for key, fault in self.faults.items() if key != bundle_id}
+            self._bundles = {key: held for key, held in self._bundles.items() if key != bundle_id}
+        self.changes.announce()
+
+    def discard(self, bundle_id: str) -> None:
+        """Delete the files of a bundle that is not served. Blocks; any thread."""
+        self.writable().discard(bundle_id)
+
+    def set_alias(self, model: str, alias: str, bundle_id: str | None) -> None:
+        """Point `alias` to a bundle of `model`, or remove it if that is None; atomic.
+
+        Raises `UsageFault` for a name that cannot be one, `UnknownName` for a model or an alias to
+        be removed, `BundleMismatch` for a bundle that is not served, `StorageFull`.
+        """
+        check_alias(alias)
+        folder = self.writable()
+        folder.prepare()
+        with self._changing:
+            self._check_target(model, alias, bundle_id)
+            aliases = self._aliases.changed(model, alias, bundle_id)
+            aliases.write(folder.aliases)
+            self._aliases = aliases
+        self.changes.announce()
+
+    def writable(self) -> StoreFolder:
+        """The folder for what is published; `StoreConflict` if there is none."""
+        if self.folder is None:
+            raise StoreConflict(
+                "This server was given bundles, and no folder to keep others in.",
+                expected="A server that takes bundles is given a store's folder.",
+                remedy="Start it as `headtail serve DIR`, where DIR holds bundles or is empty.",
+            )
+        return self.folder
+
+    def _check_removable(self, bundle_id: str) -> None:
         self.writable()
         if bundle_id in self.faults:
             return
@@ -215,25 +259,7 @@ class BundleStore:
                 remedy="Point the aliases elsewhere first.",
             )
 
-    def remove(self, bundle_id: str) -> None:
-        """Serve a published bundle no longer; its files go with `discard`."""
-        self.check_removable(bundle_id)
-        self.faults = {key: fault for key, fault in self.faults.items() if key != bundle_id}
-        self._bundles = {key: held for key, held in self._bundles.items() if key != bundle_id}
-        self.changes.announce()
-
-    def discard(self, bundle_id: str) -> None:
-        """Delete the files of a bundle that is not served. Blocks; any thread."""
-        self.writable().discard(bundle_id)
-
-    def set_alias(self, model: str, alias: str, bundle_id: str | None) -> None:
-        """Point `alias` to a bundle of `model`, or remove it if that is None; atomic.
-
-        Raises `UsageFault` for a name that cannot be one, `UnknownName` for a model or an alias to
-        be removed, `BundleMismatch` for a bundle that is not served, `StorageFull`.
-        """
-        check_alias(alias)
-        folder = self.writable()
+    def _check_target(self, model: str, alias: str, bundle_id: str | None) -> None:
         if bundle_id is None:
             if alias not in self._aliases.of(model):
                 raise UnknownName(f"alias of {model}", alias, self._aliases.of(model))
@@ -241,21 +267,6 @@ class BundleStore:
             raise self.mismatch(model, f"{bundle_id[:80]!r} is no bundle's id.")
         else:
             self.version(model, bundle_id)
-        aliases = self._aliases.changed(model, alias, bundle_id)
-        folder.prepare()
-        aliases.write(folder.aliases)
-        self._aliases = aliases
-        self.changes.announce()
-
-    def writable(self) -> StoreFolder:
-        """The folder for what is published; `StoreConflict` if there is none."""
-        if self.folder is None:
-            raise StoreConflict(
-                "This server was given bundles, and no folder to keep others in.",
-                expected="A server that takes bundles is given a store's folder.",
-                remedy="Start it as `headtail serve DIR`, where DIR holds bundles or is empty.",
-            )
-        return self.folder
 
     def _open_folder(self, root: Path) -> None:
         self.folder = StoreFolder(root, read_only=self.rules.read_only)

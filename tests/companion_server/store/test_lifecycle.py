@@ -18,9 +18,9 @@ FAULT = IntegrityFault("The tail is off.", file="tail", expected="E.", remedy="R
 
 
 @contextlib.asynccontextmanager
-async def running(paths, engine=None, **rules):
+async def running(paths, engine=None, *, linger_s=0.1, **rules):
     store = BundleStore(paths, rules=StoreRules(**rules))
-    lifecycle = Lifecycle(store, engine or IdleEngine(), check_every_s=0.01)
+    lifecycle = Lifecycle(store, engine or IdleEngine(), check_every_s=0.01, linger_s=linger_s)
     try:
         await lifecycle.start()
         yield lifecycle
@@ -75,25 +75,32 @@ def test_a_version_is_visible_when_its_tail_is_loaded_and_not_before(root, tiny)
     asyncio.run(story())
 
 
-def test_a_removed_version_is_invisible_before_it_is_unloaded(root, tiny):
+def test_a_removed_version_is_gone_at_once_and_unloaded_later(root, tiny):
     async def story():
         engine = IdleEngine()
         async with running([root], engine) as lifecycle:
             bundle_id = (await publish(lifecycle, tiny))["bundle_id"]
-            visible = []
-            unload = engine.unload
-
-            async def noting(key):
-                visible.append(key in lifecycle.store.bundles)
-                assert names(root / "bundles") == [f"{key}.bundle"]
-                await unload(key)
-
-            engine.unload = noting
             await lifecycle.remove(bundle_id)
-            assert visible == [False]
+            assert engine.events == [("load", bundle_id)]
+            assert lifecycle.store.bundles == {}
             assert names(root / "bundles") == []
             with pytest.raises(UnknownName):
                 lifecycle.status(bundle_id)
+            await until(lambda: engine.events[-1] == ("unload", bundle_id))
+            assert (await publish(lifecycle, tiny))["state"] == "live"
+            assert [event for event, _ in engine.events] == ["load", "unload", "load"]
+
+    asyncio.run(story())
+
+
+def test_a_bundle_that_comes_back_while_it_lingers_is_still_loaded(root, tiny):
+    async def story():
+        engine = IdleEngine()
+        async with running([root], engine, linger_s=60) as lifecycle:
+            bundle_id = (await publish(lifecycle, tiny))["bundle_id"]
+            await lifecycle.remove(bundle_id)
+            assert (await publish(lifecycle, tiny))["state"] == "live"
+            assert engine.events == [("load", bundle_id)]
 
     asyncio.run(story())
 
