@@ -60,12 +60,11 @@ def test_a_store_killed_at_any_moment_holds_whole_bundles_only(root, tmp_path):
             [sys.executable, "-c", CHURN, root, *archives],
             cwd=HERE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
         )
         with process:
-            line = process.stdout.readline()
-            assert line == "ready\n", process.stderr.read()
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
             time.sleep(chance.uniform(0, 0.08))  # the moment is the experiment
             process.kill()
         seen.add(tuple(check(root)))
@@ -111,6 +110,7 @@ class Server:
             text=True,
             start_new_session=True,
         )  # fmt: skip
+        assert self.process.stdout is not None
         told = json.loads(self.process.stdout.readline())
         self.url = told["url"]
         self.port = Origin.parse(self.url).port
@@ -118,8 +118,7 @@ class Server:
     def kill(self):
         """Every process of it at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-        self.process.stdout.close()
+        self.process.communicate()
 
 
 @pytest.mark.slow
