@@ -23,6 +23,7 @@ import numpy as np
 from companion_server.bodies import compress, decompress
 from companion_server.classification import top_classes
 from companion_server.jobs import WHOLE, Engine, Job, Result
+from companion_server.operations.records import current_record
 from companion_server.store import BundleStore, StoredBundle
 from headtail.errors import TensorMismatch, UnknownName, WireFault
 from headtail.manifest import Cut
@@ -126,6 +127,9 @@ async def answer(raw: RawRequest, service: Service) -> Reply:
         prepared = await asyncio.to_thread(_decoded, raw, service)
     else:
         prepared = _decoded(raw, service)
+    record = current_record.get()
+    if record is not None:
+        record.asked(prepared.stored.bundle.manifest, prepared.job, prepared.codec)
     result = await service.engine.run(prepared.job)
     started = time.perf_counter()
     headers, body = prepared.encode(result)
@@ -133,6 +137,8 @@ async def answer(raw: RawRequest, service: Service) -> Reply:
     if coding:
         headers["content-encoding"] = coding
     encode_ms = (time.perf_counter() - started) * 1e3
+    if record is not None:
+        record.computed(result, decode_ms=prepared.decode_ms, encode_ms=encode_ms)
     # https://www.w3.org/TR/server-timing/: durations in ms
     headers["server-timing"] = (
         f"decode;dur={prepared.decode_ms:.3f}, queue;dur={result.queue_ms:.3f}, "

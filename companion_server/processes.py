@@ -62,7 +62,8 @@ def run_executor(listener: socket.socket, settings: Settings) -> None:
     from companion_server.executor.serving import serve_forever
     from companion_server.tails import TailRunner
 
-    serve_forever(listener, TailRunner(threads=settings.threads))
+    tuning = settings.state_dir / "tuned" if settings.tune else None
+    serve_forever(listener, TailRunner(threads=settings.threads, tuning=tuning))
 
 
 def _end_with_supervisor(end: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +30,9 @@ from headtail.errors import HeadtailError
 
 __all__ = ["LocalEngine", "QueueLimits"]
 
+log = logging.getLogger(__name__)
 MAX_ATTEMPTS = 2  # a job whose executor died is computed once more, and then given up
+FOLLOW_EVERY_S = 2.0  # a bundle whose tails are being made faster
 WORTH_JOINING = 0.9  # joining a batch must cost less than this share of running on one's own
 
 
@@ -156,20 +159,12 @@ class LocalEngine:
     def status(self) -> dict[str, Any]:
         """See `Engine`."""
         return {
-            "waiting": sum(len(held.queue) for held in self._held.values()),
-            "waiting_bytes": self._queued_bytes,
-            "executors": [
-                {"connected": bool(e.bundles), "busy": e.busy, "starts": e.starts}
-                for e in self._executors
-            ],
-            "bundles": {
-                bundle_id: {
-                    "state": "broken" if held.failure else "ready" if held.costs else "loading",
-                    "failure": str(held.failure) if held.failure else "",
-                    **held.info,
-                }
-                for bundle_id, held in self._held.items()
+            "queue": {
+                "jobs": sum(len(held.queue) for held in self._held.values()),
+                "bytes": self._queued_bytes,
             },
+            "executors": [executor.status() for executor in self._executors],
+            "bundles": {bundle_id: _described(held) for bundle_id, held in self._held.items()},
         }
 
     # Admission
@@ -236,7 +231,7 @@ class LocalEngine:
         self._queued_bytes -= waiting.job.nbytes
         return waiting
 
-    def _fail(self, waiting: _Waiting, error: HeadtailError) -> None:
+    def _fail(self, waiting: _Waiting, error: Exception) -> None:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)
 
@@ -305,7 +300,9 @@ class LocalEngine:
             outputs, compute_ms = await executor.run(held.stored.bundle_id, groups)
         except LinkLost as error:
             self._again(held, batch, error)
-        except HeadtailError as error:
+        except Exception as error:  # whatever it is, nobody may be left waiting
+            if not isinstance(error, HeadtailError):
+                log.exception("a batch failed")
             self._one_by_one(held, batch, error)
         else:
             held.costs.learn(samples, compute_ms)
@@ -331,7 +328,7 @@ class LocalEngine:
             else:
                 self._fail(waiting, error)
 
-    def _one_by_one(self, held: _Held, batch: list[_Waiting], error: HeadtailError) -> None:
+    def _one_by_one(self, held: _Held, batch: list[_Waiting], error: Exception) -> None:
         """A program refused the batch: each alone, so that nobody fails for his neighbour."""
         if len(batch) == 1:
             self._fail(batch[0], error)
@@ -359,14 +356,33 @@ class LocalEngine:
             held.settled.set()
             raise
         held.failure = None
-        if held.costs is None:
-            held.costs = BatchCosts(_table(held.info), held.order)
+        held.costs = BatchCosts(_table(held.info), held.order)
         held.settled.set()
+        self._spawn(self._follow(executor, held))
+
+    async def _follow(self, executor: AttendedExecutor, held: _Held) -> None:
+        """Faster backends are found while the bundle is served; costs must keep up with them."""
+        revision = held.info.get("revision")
+        while held.info.get("tuning") == "running" and not held.leaving:
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            try:
+                held.info = await executor.info(held.stored.bundle_id)
+            except HeadtailError:  # it is gone, and what replaces it is followed instead
+                return
+            if held.info.get("revision") != revision:
+                revision = held.info.get("revision")
+                held.costs = BatchCosts(_table(held.info), held.order)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _described(held: _Held) -> dict[str, Any]:
+    if held.failure is not None:
+        return {"state": "broken", "failure": str(held.failure)}
+    return {"state": "ready" if held.costs else "loading", **held.info}
 
 
 def _table(info: Mapping[str, Any]) -> dict[str, dict[int, float]]:

@@ -108,6 +108,15 @@ class AttendedExecutor:
         if self._link is not None:
             self._link.close()
 
+    def status(self) -> dict[str, Any]:
+        """Whether it can be given work, and how often it had to be found again."""
+        return {"connected": self.connected, "busy": self.busy, "restarts": max(0, self.starts - 1)}
+
+    @property
+    def connected(self) -> bool:
+        """Is there a line to it?"""
+        return self._link is not None and not self._link.lost.done()
+
     def left_ms(self) -> float:
         """How long its running batch should still take."""
         return max(0.0, self.until - time.monotonic()) * 1e3 if self.busy else 0.0

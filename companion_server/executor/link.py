@@ -35,14 +35,14 @@ class Link(asyncio.Protocol):
         """The answer to one request; raises its fault, or `LinkLost`."""
         if self._transport is None or self._transport.is_closing():
             raise _lost()
-        self._last_id += 1
+        self._last_id = number = self._last_id + 1
         answer = asyncio.get_running_loop().create_future()
-        self._waiting[self._last_id] = answer
-        self._transport.writelines(pack({"id": self._last_id, **head}, arrays))
+        self._waiting[number] = answer
+        self._transport.writelines(pack({"id": number, **head}, arrays))
         try:
             reply, outputs = await answer
         finally:
-            self._waiting.pop(self._last_id, None)
+            self._waiting.pop(number, None)
         if "fault" in reply:
             raise from_fault(reply["fault"])
         return reply, outputs

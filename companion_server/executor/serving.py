@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import socket
 import threading
 import time
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["converse", "serve_forever"]
 
 log = logging.getLogger(__name__)
+TEND_EVERY_S = 0.2
 Answer = tuple[dict[str, Any], list[Array]]
 
 
@@ -61,7 +63,7 @@ class _Conversation:
 
     def run(self) -> None:
         try:
-            while (message := self._receive()) is not None:
+            while (message := self._next()) is not None:
                 head, arrays = message
                 if head["op"] == "load":
                     self._answer_beside(head)
@@ -71,6 +73,13 @@ class _Conversation:
             log.warning("the line to the web process broke: %s", error)
         for thread in self._loading:
             thread.join()
+
+    def _next(self) -> tuple[dict[str, Any], list[Array]] | None:
+        """The next request; what would make tails faster is done while there is none."""
+        more = self._runner.tend(idle=False)
+        while not select.select([self._connection], [], [], 0 if more else TEND_EVERY_S)[0]:
+            more = self._runner.tend()
+        return self._receive()
 
     def _answer_beside(self, head: dict[str, Any]) -> None:
         thread = threading.Thread(target=self._answer, args=(head, []), name="load", daemon=True)
