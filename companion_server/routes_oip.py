@@ -31,7 +31,9 @@ _INFER_STATUSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def router(service: Service, endpoint: InferEndpoint) -> APIRouter:
+def router(
+    service: Service, endpoint: InferEndpoint, stream: StreamEndpoint | None = None
+) -> APIRouter:
     """The routes over a store and the engine that runs its tails."""
     routes = APIRouter(tags=["open inference protocol v2"])
     store, engine = service.store, service.engine
@@ -50,8 +52,10 @@ def router(service: Service, endpoint: InferEndpoint) -> APIRouter:
             response_class=Response,
             responses=_INFER_STATUSES,
         )
+    answers = stream or StreamEndpoint(service)
     for path in (_MODEL, _VERSION):
-        routes.add_websocket_route(f"{path}/stream", StreamEndpoint(service))
+        # typed for functions; an ASGI application is taken as it is
+        routes.add_websocket_route(f"{path}/stream", answers)  # type: ignore[arg-type]
     return routes
 
 
