@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "demo": "Export, verify, pack, serve and run split a real model on real photos.",
     "doctor": "Check this environment: runtimes, versions, clashing names.",
     "export": "Turn a PyTorch model into a verified bundle for phones.",
+    "export-triton": "Write a bundle's tail as models of a Triton Inference Server.",
     "keys": "List, make, revoke and rotate the API keys of a companion server.",
     "list": "List formats, precisions, codecs and sources.",
     "plan": "Choose where to cut a bundle's model for a link and a device.",
@@ -50,7 +51,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         if cmd_name not in VERBS:
             raise UnknownName("command", cmd_name, VERBS)
-        module = importlib.import_module(f"headtail.cli.{cmd_name}")
+        module = importlib.import_module(f"headtail.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
