@@ -15,6 +15,7 @@ from companion_server.guard import Guard, certificate_of
 from companion_server.scheduler import LocalEngine
 from companion_server.security.certificates import tls_context
 from companion_server.store import BundleStore
+from companion_server.stream import websocket_options
 from headtail.errors import HeadtailError
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def serve_web(
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=round(settings.drain_s),
                 ssl_context_factory=None if context is None else lambda *_: context,
+                **websocket_options(settings.max_body_bytes),
             )
         )
         server.run(sockets=[listener])
