@@ -4,9 +4,10 @@
 #   libgl1 ... libmtdev1   kivy's window, drawn offscreen by mesa
 #   qemu-user-static       the arm64 targets of device_tests
 #   openssl                the certificate of the TLS tests
-#   chromium               the report's page, drawn at several widths
+#   chromium               the report's page and the server's status page, drawn at several widths
+#   systemd                systemd-analyze, which checks deploy/headtail.service
 set -euo pipefail
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
   libgl1 libgl1-mesa-dri libegl1 libgles2 libmtdev1 \
-  qemu-user-static openssl chromium
+  qemu-user-static openssl chromium systemd

@@ -13,6 +13,7 @@
     status.py      `/v2/status`          status_page.py   the page at `/`
     routes.py      these and `/metrics`
     configfile.py  settings from a TOML file
+    probe.py       is it ready? for Docker, as `python -m`
 
 Importing this package imports none of them.
 """
