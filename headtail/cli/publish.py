@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import click
 
 from headtail.cli.console import Console, json_option, listed
+from headtail.cli.credentials import credential_options, read_key
 
 __all__ = ["command"]
 
-KEY_VARIABLE = "HEADTAIL_API_KEY"
 NOTE_EVERY_S = 2.0
 
 
 @click.command("publish")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--to", "url", required=True, help="The companion server's address.")
-@click.option(
-    "--key-file",
-    type=click.Path(path_type=Path),
-    help=f"File with an API key that may publish; without it {KEY_VARIABLE} is taken.",
-)
-@click.option("--pin", help="SHA-256 of the server's certificate, as the server printed it.")
+@credential_options
 @click.option(
     "--alias",
     "aliases",
@@ -53,7 +47,7 @@ def command(
     from headtail.offload.pinning import parse_pin
     from headtail.offload.publish import Publisher
 
-    key = _key(key_file)
+    key = read_key(key_file)
     link = Link(
         Origin.parse(url),
         pin=None if pin is None else parse_pin(pin),
@@ -84,19 +78,3 @@ class _Progress:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + NOTE_EVERY_S
             self._console.note(f"{done / 1e6:.1f} of {total / 1e6:.1f} MB ({done / total:.0%})")
-
-
-def _key(key_file: Path | None) -> str | None:
-    from headtail.errors import UsageFault
-
-    if key_file is None:
-        return os.environ.get(KEY_VARIABLE) or None
-    try:
-        key = key_file.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageFault(
-            f"The key file {key_file} cannot be read: {error}.",
-            expected="A text file that holds one API key.",
-            remedy="Write the key there that `headtail keys add` printed.",
-        ) from None
-    return key

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headtail.cli.console import Console, json_option
+from headtail.cli.credentials import credential_options, read_key
 from headtail.errors import UsageFault
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = ["command"]
 @click.option("--format", "format_name", default="litert", show_default=True)
 @click.option("--precision", default="fp32", show_default=True)
 @click.option("--server", help="Companion server's URL; without it everything runs here.")
+@credential_options
 @click.option("--cut", help="Where to cut; by default the smallest frame.")
 @click.option("--codec", default="aq8t+deflate", show_default=True)
 @click.option(
@@ -43,6 +45,8 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     format_name: str,
     precision: str,
     server: str | None,
+    key_file: Path | None,
+    pin: str | None,
     cut: str | None,
     codec: str,
     deadline_ms: float,
@@ -65,7 +69,8 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     entries = {entry.name: (entry.inputs, entry.outputs) for entry in artifact.entries}
     results = []
     with ExitStack() as held:
-        companion, cut = _offload(held, manifest, server, cut, codec)
+        cut = _chosen_cut(manifest, server, cut, codec)
+        companion = None if server is None else _companion(held, server, pin, key_file)
         session = held.enter_context(
             closing(runtime_of(format_name).load(opened.artifact_path(artifact), entries=entries))
         )
@@ -91,12 +96,16 @@ def _preprocess(manifest: Manifest) -> Preprocess:
     return manifest.preprocess
 
 
-def _offload(
-    held: ExitStack, manifest: Manifest, server: str | None, cut: str | None, codec: str
-) -> tuple[Companion | None, str | None]:
-    """The server and the cut, checked; a server that is not there is an error now, not later."""
+def _companion(held: ExitStack, server: str, pin: str | None, key_file: Path | None) -> Companion:
+    """A server that is not there is an error now, not later."""
     from headtail.offload.client import Companion
 
+    companion = held.enter_context(closing(Companion(server, pin=pin, key=read_key(key_file))))
+    companion.ready()
+    return companion
+
+
+def _chosen_cut(manifest: Manifest, server: str | None, cut: str | None, codec: str) -> str | None:
     if server is None:
         if cut is not None:
             raise UsageFault(
@@ -104,17 +113,14 @@ def _offload(
                 expected="Without a server the whole model runs here.",
                 remedy="Name a server, or leave --cut out.",
             )
-        return None, None
+        return None
     if not manifest.cuts:
         raise UsageFault(
             f"Bundle {manifest.name!r} has no cuts.",
             expected="A server continues a model from a cut.",
             remedy="Leave --server out, or export the model again with cuts.",
         )
-    chosen = manifest.cut(cut).id if cut else _smallest_cut(manifest, codec)
-    companion = held.enter_context(closing(Companion(server)))
-    companion.ready()
-    return companion, chosen
+    return manifest.cut(cut).id if cut else _smallest_cut(manifest, codec)
 
 
 def _smallest_cut(manifest: Manifest, codec: str) -> str:
