@@ -18,53 +18,26 @@ ATen: https://docs.pytorch.org/docs/stable/user_guide/torch_compiler/torch.compi
 
 from __future__ import annotations
 
-import math
-import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx
 
-from exporters.operators import SIZE_OPERATORS, check_keywords, resolve
-from headtail.errors import BundleMismatch, SchemaFault, SourceFault, TensorMismatch
+from exporters.graphcalls import SCHEMA_VERSION, ProgramFile, encode, insert, references
+from headtail.errors import BundleMismatch, SchemaFault, TensorMismatch
 from headtail.strictjson import canonical_bytes, from_json, parse
 from headtail.tensorfile import read_tensors, write_tensors
+from headtail.tensors import Array
 
 __all__ = ["TailProgram"]
 
-SCHEMA_VERSION = 1
-MAX_PROGRAM_BYTES = 64 << 20
-_BATCH = "batch"
+MAX_PROGRAM_BYTES = 16 << 20
+MAX_CALLS = 25_000  # torch.fx takes 0.15 ms and 10 kB for each
 _REMEDY = "Export the bundle again with this version of Headtail."
-# Where a result lies in memory is the server's affair.
-_PLACES = frozenset({"device", "layout", "pin_memory"})
-# Assertions about shapes that capture leaves behind: they compute nothing.
-_NO_EFFECT = re.compile(r"aten\.(_assert\w*|sym_constrain\w*)\.")
-
-
-@dataclass(frozen=True)
-class Call:
-    """One operator call; `args` and `kwargs` in the encoding of the module docstring."""
-
-    name: str
-    op: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ProgramFile:
-    """`program.json`."""
-
-    schema_version: int
-    one_sample: bool
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    weights: tuple[str, ...]
-    calls: tuple[Call, ...]
 
 
 class TailProgram:
@@ -73,6 +46,7 @@ class TailProgram:
     def __init__(self, program: ProgramFile, weights: Mapping[str, torch.Tensor]) -> None:
         self._program = program
         self._weights = dict(weights)
+        self._calls = {call.name: call for call in program.calls}
 
     @property
     def one_sample(self) -> bool:
@@ -95,7 +69,7 @@ class TailProgram:
 
         `one_sample` for a static capture. Raises `SourceFault` for calls that no tail may hold.
         """
-        return cls(*_encode(graph_module, one_sample))
+        return cls(*encode(graph_module, one_sample))
 
     def write(self, program_path: Path, weights_path: Path) -> None:
         """Write both files; same program, same bytes."""
@@ -117,15 +91,14 @@ class TailProgram:
                 "$.schema_version",
                 remedy=_REMEDY,
             )
+        _check_names(program)
         arrays = read_tensors(weights_path)
         missing = sorted(set(program.weights) ^ set(arrays))
         if missing:
             raise SchemaFault(
                 f"Weight {missing[0]!r} is in one file only", "$.weights", remedy=_REMEDY
             )
-        # copied into torch's own memory: its alignment decides which kernels run, and so the bits
-        weights = {name: torch.from_numpy(array.copy()).clone() for name, array in arrays.items()}
-        return cls(program, weights)
+        return cls(program, {name: _own(array) for name, array in arrays.items()})
 
     def enter(
         self, boundary: Sequence[str], *, until: Sequence[str] | None = None
@@ -137,9 +110,8 @@ class TailProgram:
         by `until` as a tuple, the program's outputs if it is None. Modules of one program share its
         weights. Raises `BundleMismatch` if the boundary alone does not give what is asked for.
         """
-        calls = {call.name: call for call in self._program.calls}
         outputs = self._program.outputs if until is None else tuple(until)
-        order = self._needed(boundary, calls, outputs)
+        order = self._needed(boundary, outputs)
         graph, root = fx.Graph(), torch.nn.Module()
         made = {name: graph.placeholder(f"value_{i}") for i, name in enumerate(boundary)}
         for index, name in enumerate(order):
@@ -147,7 +119,7 @@ class TailProgram:
                 root.register_buffer(f"weight_{index}", self._weights[name])
                 made[name] = graph.get_attr(f"weight_{index}")
             else:
-                made[name] = _insert(graph, calls[name], made, boundary[0])
+                made[name] = insert(graph, self._calls[name], made, boundary[0])
             made[name].meta["tail_name"] = name  # for diagnosis; torch.fx never writes it anywhere
         graph.output(tuple(made[name] for name in outputs))
         graph.lint()
@@ -159,32 +131,34 @@ class TailProgram:
 
         Of two cuts of one program, the earlier one has more (or equally many) to go.
         """
-        calls = {call.name: call for call in self._program.calls}
-        needed = self._needed(boundary, calls, self._program.outputs)
-        return sum(name in calls for name in needed)
+        needed = self._needed(boundary, self._program.outputs)
+        return sum(name in self._calls for name in needed)
 
-    def _needed(
-        self, boundary: Sequence[str], calls: Mapping[str, Call], outputs: Sequence[str]
-    ) -> list[str]:
+    def _needed(self, boundary: Sequence[str], outputs: Sequence[str]) -> list[str]:
+        if not boundary or len(set(boundary)) < len(boundary):
+            raise self._refusal(f"The boundary is {list(boundary)}.")
+        calls, given = self._calls, frozenset(boundary)
         wanted, stack = set[str](), list(outputs)
         while stack:
             name = stack.pop()
-            if name in wanted or name in boundary:
+            if name in wanted or name in given:
                 continue
             wanted.add(name)
             if name in calls:
-                stack.extend(_references((calls[name].args, calls[name].kwargs)))
+                stack.extend(references((calls[name].args, calls[name].kwargs)))
             elif name not in self._weights:
-                self._refuse(boundary, name)
+                raise self._refusal(
+                    f"What follows needs {name!r}, which is not among the boundary tensors "
+                    f"{list(boundary)}."
+                )
         weights = [name for name in self._program.weights if name in wanted]
         return weights + [call.name for call in self._program.calls if call.name in wanted]
 
-    def _refuse(self, boundary: Sequence[str], name: str) -> None:
-        raise BundleMismatch(
-            f"What follows needs {name!r}, which is not among the boundary tensors "
-            f"{list(boundary)}.",
+    def _refusal(self, what: str) -> BundleMismatch:
+        return BundleMismatch(
+            what,
             held={"inputs": list(self._program.inputs)},
-            expected="A boundary names every value that the rest of the program uses.",
+            expected="A boundary names every value that the rest of the program uses, each once.",
             remedy="Use a cut of this bundle's manifest.",
         )
 
@@ -207,124 +181,21 @@ class _OneSample(torch.nn.Module):
         return self.program(*values)
 
 
-def _insert(graph: fx.Graph, call: Call, made: Mapping[str, fx.Node], first: str) -> fx.Node:
-    if call.op == _BATCH:
-        return graph.call_function(torch.ops.aten.sym_size.int, (made[first], 0))
-    check_keywords(call.op, call.kwargs)
-    args = tuple(_decode(arg, made) for arg in call.args)
-    kwargs = {key: _decode(arg, made) for key, arg in call.kwargs.items()}
-    return graph.call_function(resolve(call.op), args, kwargs)
-
-
-def _references(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        if set(value) == {"value"} and isinstance(value["value"], str):
-            return [value["value"]]
-        return [name for item in value.values() for name in _references(item)]
-    if isinstance(value, (list, tuple)):
-        return [name for item in value for name in _references(item)]
-    return []
-
-
-def _decode(value: Any, made: Mapping[str, fx.Node]) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_decode(item, made) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kind, inner = next(iter(value.items())) if len(value) == 1 else ("", None)
-    if kind == "value" and isinstance(inner, str) and inner in made:
-        return made[inner]
-    if kind == "float" and inner in ("inf", "-inf", "nan"):
-        return float(inner)
-    if kind in ("dtype", "memory_format") and isinstance(inner, str):
-        found = getattr(torch, inner, None)
-        if isinstance(found, (torch.dtype, torch.memory_format)):
-            return found
-    raise SchemaFault(f"Argument {value!r} is not understood", "$.calls", remedy=_REMEDY)
-
-
-def _encode(
-    graph_module: fx.GraphModule, one_sample: bool
-) -> tuple[ProgramFile, dict[str, torch.Tensor]]:
-    inputs: list[str] = []
-    weights: dict[str, torch.Tensor] = {}
-    calls: list[Call] = []
-    outputs: tuple[str, ...] = ()
-    for node in graph_module.graph.nodes:
-        if node.op == "placeholder":
-            inputs.append(node.name)
-        elif node.op == "get_attr":
-            weights[node.name] = _weight(graph_module, str(node.target))
-        elif node.op == "output":
-            outputs = tuple(out.name for out in node.args[0])
-        elif not _NO_EFFECT.match(str(node.target)):
-            calls.append(_encode_call(node))
-    program = ProgramFile(
-        SCHEMA_VERSION, one_sample, tuple(inputs), outputs, tuple(sorted(weights)), tuple(calls)
-    )
-    return program, weights
-
-
-def _weight(module: torch.nn.Module, target: str) -> torch.Tensor:
-    value: Any = module
-    for part in target.split("."):
-        value = getattr(value, part)
-    if not isinstance(value, torch.Tensor):
-        raise SourceFault(
-            f"Attribute {target!r} of the graph is a {type(value).__name__}.",
-            expected="A tail holds tensors and ATen calls only.",
-            remedy="Rewrite the model without control-flow operators such as torch.cond.",
+def _check_names(program: ProgramFile) -> None:
+    if len(program.calls) > MAX_CALLS:
+        raise SchemaFault(
+            f"{len(program.calls)} calls are more than {MAX_CALLS}", "$.calls", remedy=_REMEDY
         )
-    return value.detach().contiguous()
+    named = (*program.inputs, *program.weights, *(call.name for call in program.calls))
+    if len(set(named)) < len(named):
+        twice = next(name for name, count in Counter(named).items() if count > 1)
+        raise SchemaFault(f"{twice[:80]!r} names two values", "$.calls", remedy=_REMEDY)
+    if not program.inputs or not program.outputs:
+        raise SchemaFault("A program has inputs and outputs", "$", remedy=_REMEDY)
 
 
-def _encode_call(node: fx.Node) -> Call:
-    if _is_batch(node):
-        return Call(node.name, _BATCH, (), {})
-    names = {function: name for name, function in SIZE_OPERATORS.items()}
-    op = (names.get(node.target) if callable(node.target) else None) or str(node.target)
-    _check_operator(op, node)
-    args = tuple(_encode_value(arg, node) for arg in node.args)
-    kwargs = {key: _encode_value(a, node) for key, a in node.kwargs.items() if key not in _PLACES}
-    return Call(node.name, op, args, kwargs)
-
-
-def _check_operator(op: str, node: fx.Node) -> None:
-    try:
-        resolve(op)
-    except SchemaFault as error:
-        raise SourceFault(
-            f"Node {node.name!r} calls {op}.",
-            expected="A tail holds functional ATen operators: every server has them.",
-            remedy="Rewrite that part of the model with torch's own operators.",
-        ) from error
-
-
-def _is_batch(node: fx.Node) -> bool:
-    """Is it the symbolic batch itself, not a multiple of it (windows, heads folded into axis 0)?"""
-    value = node.meta.get("val")
-    return (
-        node.target is torch.ops.aten.sym_size.int
-        and isinstance(value, torch.SymInt)
-        and bool(value.node.expr.is_Symbol)
-    )
-
-
-def _encode_value(value: Any, node: fx.Node) -> Any:
-    if isinstance(value, fx.Node):
-        return {"value": value.name}
-    if isinstance(value, (list, tuple)):
-        return [_encode_value(item, node) for item in value]
-    if isinstance(value, torch.dtype):
-        return {"dtype": str(value).removeprefix("torch.")}
-    if isinstance(value, torch.memory_format):
-        return {"memory_format": str(value).removeprefix("torch.")}
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": str(value)}
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise SourceFault(
-        f"Node {node.name!r} ({node.target}) has an argument of type {type(value).__name__}.",
-        expected="A tail holds tensors, numbers, strings, dtypes and lists of them.",
-        remedy="Rewrite that part of the model, or export it without cuts.",
-    )
+def _own(array: Array) -> torch.Tensor:
+    """A copy in torch's own memory, whose alignment decides which kernels run, and so the bits."""
+    copy = torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype)
+    copy.numpy()[...] = array
+    return copy

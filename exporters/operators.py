@@ -2,12 +2,16 @@
 
 Public functional ATen operators, a few private ones that capture leaves behind, and arithmetic on
 sizes. Out are operators that write to their arguments, that read files, that return memory nobody
-wrote (`empty`: another client's data), and the private rest, whose kernels check little. Keywords
-must be ones of the operator's schema: torch.fx writes them into the source of the module it makes.
+wrote (`empty`, `resize`: another client's data), those of gradients, sparse tensors and particular
+libraries, which inference needs none of and whose kernels check little, the private rest for the
+same reason, and what only TorchScript's interpreter knows (`aten::save`, `aten::set_grad_enabled`).
+Keywords must be ones of the operator's schema: torch.fx writes them into the source of the module
+it makes.
 """
 
 from __future__ import annotations
 
+import functools
 import operator
 import re
 from collections.abc import Callable, Collection
@@ -29,7 +33,13 @@ SIZE_OPERATORS: dict[str, Callable[..., Any]] = {
     "neg": operator.neg,
 }
 _ATEN = re.compile(r"aten\.([A-Za-z0-9_]+)\.([A-Za-z0-9_]+)")
-_FORBIDDEN = re.compile(r"from_file|set_data|(new_)?empty\w*|fbgemm_\w+|_\w+")
+_FORBIDDEN = re.compile(
+    r"from_file|set(_data)?|(new_)?empty\w*|resize\w*|pin_memory|record_stream"
+    r"|\w+_backward\w*|(to_)?sparse_\w+|to_sparse|to_mkldnn\w*"
+    r"|(cudnn|fbgemm|miopen|mkldnn|quantized)_\w+|_\w+"
+)
+# Sizes of tensors, the only operators outside torch's dispatcher that capture makes.
+_SIZES = frozenset({"sym_numel", "sym_size", "sym_storage_offset", "sym_stride"})
 _PRIVATE = frozenset(
     {
         "_adaptive_avg_pool2d",
@@ -57,9 +67,21 @@ def resolve(op: str) -> Callable[..., Any]:
     overload = None
     if match and (match[1] in _PRIVATE or not _FORBIDDEN.fullmatch(match[1])):
         overload = getattr(getattr(torch.ops.aten, match[1], None), match[2], None)
-    if not isinstance(overload, torch._ops.OpOverload) or overload._schema.is_mutable:
+    if not isinstance(overload, torch._ops.OpOverload) or not _is_harmless(overload):
         raise SchemaFault(f"Operator {op!r} may not stand in a program", "$.calls", remedy=_REMEDY)
     return overload
+
+
+def _is_harmless(overload: torch._ops.OpOverload) -> bool:
+    schema = overload._schema
+    name = f"{schema.name}.{schema.overload_name}".removesuffix(".")
+    known = schema.name.removeprefix("aten::") in _SIZES or name in _dispatched()
+    return known and not schema.is_mutable
+
+
+@functools.cache
+def _dispatched() -> frozenset[str]:
+    return frozenset(torch._C._dispatch_get_all_op_names())
 
 
 def check_keywords(op: str, keywords: Collection[str]) -> None:
