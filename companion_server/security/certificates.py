@@ -186,20 +186,21 @@ def _extensions(names: Iterable[str]) -> list[tuple[x509.ExtensionType, bool]]:
         encipher_only=False,
         decipher_only=False,
     )
-    every = dict.fromkeys(["localhost", "127.0.0.1", "::1", *machine_names(), *names])
+    every = dict.fromkeys(["localhost", "127.0.0.1", "::1", *machine_names(), *filter(None, names)])
     return [
-        (x509.SubjectAlternativeName([_general(name) for name in every]), False),
+        (x509.SubjectAlternativeName([found for n in every if (found := _general(n))]), False),
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (usage, True),
         (x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), False),
     ]
 
 
-def _general(name: str) -> x509.GeneralName:
-    try:
+def _general(name: str) -> x509.GeneralName | None:
+    with contextlib.suppress(ValueError):
         return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
+    with contextlib.suppress(UnicodeError):  # a machine may be called what no network name can be
         return x509.DNSName(name.encode("idna").decode("ascii"))
+    return None
 
 
 def _first(pem: str) -> str:

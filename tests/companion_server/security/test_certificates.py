@@ -49,6 +49,15 @@ def test_a_first_start_makes_it(folder):
     assert (made.not_after - NOW).days == 825
 
 
+def test_names_that_no_certificate_can_have_are_left_out(folder):
+    made = ensure_certificate(folder, names=["x" * 64, "a..b", "", "bücher.example"])
+    found = x509.load_pem_x509_certificate(made.chain.read_bytes())
+    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    hosts = names.get_values_for_type(x509.DNSName)
+    assert "xn--bcher-kva.example" in hosts
+    assert not {"x" * 64, "a..b", ""} & set(hosts)
+
+
 def test_it_stays_the_same(folder, caplog):
     first = ensure_certificate(folder, now=after())
     again = ensure_certificate(folder, now=after(days=700))
