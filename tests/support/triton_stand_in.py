@@ -134,9 +134,10 @@ def _parameters_to_json(parameters):
 
 
 class StandInTriton:
-    """Every model of a repository, loaded; `loads` names in the order of loading."""
+    """Every model of a repository, loaded."""
 
     def __init__(self, repository: Path) -> None:
+        self.asked: list[Any] = []  # every request of any model, the phones' and the models' own
         self._configs: dict[str, Any] = {}
         self._models: dict[str, Any] = {}
         sys.modules[MODULE] = sys.modules[__name__]
@@ -154,6 +155,7 @@ class StandInTriton:
 
     def infer(self, model, requests):
         """The responses of requests that the scheduler put together, each checked."""
+        self.asked.extend(requests)
         if model not in self._models:
             error = TritonError(f"Failed for model {model!r}: not found", TritonError.NOT_FOUND)
             return [InferenceResponse([], error) for _ in requests]
@@ -171,11 +173,10 @@ class StandInTriton:
         assert len(responses) == len(requests)
         for response in responses:
             if not response.has_error():
-                by_name = {spec.name: spec for spec in config.output}
+                specs = {spec.name: spec for spec in config.output}
                 for tensor in response.output_tensors():
-                    _check(
-                        _presented(tensor, by_name), by_name[tensor.name()], config.max_batch_size
-                    )
+                    spec = specs[tensor.name()]
+                    _check(_presented(tensor, spec), spec, config.max_batch_size)
         return responses
 
     def _load(self, folder):

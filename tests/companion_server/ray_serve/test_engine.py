@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import time
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from headtail.errors import HeadtailError, IntegrityFault, TensorMismatch
 from tests.support.capabilities import require
 
 BUNDLE = "a" * 64
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "outputs": [np.arange(3, dtype=np.float32)],
     "queue_ms": 1.0,
     "compute_ms": 2.0,

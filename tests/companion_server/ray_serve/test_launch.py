@@ -121,7 +121,8 @@ class Client(threading.Thread):
         host, _, port = address.partition(":")
         self.connection = http.client.HTTPConnection(host, int(port), timeout=60)
         self.questions, self.requests, self.retry = questions, requests, retry
-        self.counts, self.waits = Counter(), []
+        self.counts: Counter[str] = Counter()
+        self.waits: list[str] = []
 
     def run(self):
         for index in range(self.requests):
