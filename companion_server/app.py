@@ -7,21 +7,30 @@ import contextlib
 import functools
 import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 import headtail
-from companion_server import openapi, problems, routes_bundles, routes_oip
-from companion_server import routes_publishing as publishing
-from companion_server import routes_repository as repository
+from companion_server import (
+    openapi,
+    problems,
+    routes_bundles,
+    routes_oip,
+    routes_publishing,
+    routes_repository,
+)
 from companion_server.executor.places import ThreadPlace
 from companion_server.guard import Guard
 from companion_server.infer_route import InferEndpoint, InferFirst
 from companion_server.inference import Service
 from companion_server.jobs import Engine
 from companion_server.methods import Methods
+from companion_server.operations import routes as operations_routes
 from companion_server.operations.limits import BodyBudget
 from companion_server.operations.metrics import Metrics
+from companion_server.operations.status import StatusSource
 from companion_server.operations.telemetry import Telemetry, TelemetryMiddleware
 from companion_server.scheduler import LocalEngine, QueueLimits
 from companion_server.security import routes as security_routes
@@ -55,60 +64,127 @@ def create_app(
     Tails are loaded in the background once the application starts, so that `/v2/health/live`
     answers meanwhile; `on_loaded` is then called once, with the error if one could not be. Without
     `engine` tails run on a thread of this process; without `guard` everybody may do everything.
+    The port of gRPC, if it is served, is `app.state.grpc_port` from the start on.
     """
-    runs = engine or engine_in_process(settings)
-    lifecycle = Lifecycle(store, runs)
+    parts = _Parts.of(store, settings, engine or engine_in_process(settings), guard, telemetry)
     app = FastAPI(
         title="Headtail companion server",
         version=headtail.__version__,
-        lifespan=lambda _app: _running(runs, lifecycle, on_loaded),
+        lifespan=lambda app: _running(app, parts, on_loaded),
         docs_url=None,  # FastAPI's pages load scripts from a CDN
         redoc_url=None,
     )
+    app.state.grpc_port = None
     problems.install(app)
-    service = Service(store, runs, settings.max_body_bytes)
-    endpoint = InferEndpoint(service)
-    guarded = guard or Guard()
-    observed = telemetry or Telemetry(observing(store, runs))
-    gate = Gate(guarded.keys, rate=guarded.rate)
-    stream = StreamEndpoint(service, gate=gate, telemetry=observed)
-    app.include_router(routes_oip.router(service, endpoint, stream))
-    app.include_router(routes_bundles.router(store))
-    app.include_router(publishing.router(lifecycle))
-    app.include_router(repository.router(lifecycle))
-    app.include_router(security_routes.router(guarded.pairing))
+    endpoint = InferEndpoint(parts.service)
+    _routes(app, parts, endpoint)
+    _middlewares(app, parts, endpoint)
     openapi.install(app)
-    # middlewares, the innermost first
-    app.add_middleware(Methods)
-    app.add_middleware(InferFirst, endpoint=endpoint)
-    app.add_middleware(
-        BodyBudget, limit=settings.max_body_memory, max_body_bytes=settings.max_body_bytes
-    )
-    app.add_middleware(
-        AuthMiddleware,
-        keys=guarded.keys,
-        rate=guarded.rate,
-        audit=guarded.audit,
-        model_of=functools.partial(_model_of, store),
-    )
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(TelemetryMiddleware, telemetry=observed)
     return app
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What routes, middlewares and the lifespan are made of."""
+
+    settings: Settings
+    service: Service
+    lifecycle: Lifecycle
+    guard: Guard
+    gate: Gate
+    telemetry: Telemetry
+
+    @classmethod
+    def of(
+        cls,
+        store: BundleStore,
+        settings: Settings,
+        engine: Engine,
+        guard: Guard | None,
+        telemetry: Telemetry | None,
+    ) -> _Parts:
+        guarded, observed = guard or Guard(), telemetry or Telemetry(Metrics())
+        observed.metrics.engine_status = engine.status
+        observed.metrics.manifests = lambda: [
+            stored.bundle.manifest for stored in store.bundles.values()
+        ]
+        gate = Gate(
+            guarded.keys,
+            rate=guarded.rate,
+            audit=guarded.audit,
+            model_of=functools.partial(_model_of, store),
+        )
+        service = Service(store, engine, settings.max_body_bytes)
+        return cls(settings, service, Lifecycle(store, engine), guarded, gate, observed)
+
+
+def _routes(app: FastAPI, parts: _Parts, endpoint: InferEndpoint) -> None:
+    service, metrics = parts.service, parts.telemetry.metrics
+    stream = StreamEndpoint(service, gate=parts.gate, telemetry=parts.telemetry)
+    source = StatusSource(service.store, service.engine, metrics)
+    for router in (
+        routes_oip.router(service, endpoint, stream),
+        routes_bundles.router(service.store),
+        routes_publishing.router(parts.lifecycle),
+        routes_repository.router(parts.lifecycle),
+        security_routes.router(parts.guard.pairing),
+        operations_routes.router(source, metrics),
+    ):
+        app.include_router(router)
+
+
+def _middlewares(app: FastAPI, parts: _Parts, endpoint: InferEndpoint) -> None:
+    """The innermost first."""
+    settings, guard, metrics = parts.settings, parts.guard, parts.telemetry.metrics
+
+    def budget(inner: ASGIApp) -> ASGIApp:
+        made = BodyBudget(
+            inner, limit=settings.max_body_memory, max_body_bytes=settings.max_body_bytes
+        )
+        metrics.body_bytes = lambda: made.held
+        return made
+
+    app.add_middleware(InferFirst, endpoint=endpoint)
+    app.add_middleware(budget)
+    app.add_middleware(Methods)
+    app.add_middleware(
+        AuthMiddleware,
+        keys=guard.keys,
+        rate=guard.rate,
+        audit=guard.audit,
+        model_of=functools.partial(_model_of, parts.service.store),
+    )
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(TelemetryMiddleware, telemetry=parts.telemetry)
+
+
 @contextlib.asynccontextmanager
-async def _running(
-    engine: Engine, lifecycle: Lifecycle, on_loaded: OnLoaded
-) -> AsyncIterator[None]:
+async def _running(app: FastAPI, parts: _Parts, on_loaded: OnLoaded) -> AsyncIterator[None]:
+    settings, engine = parts.settings, parts.service.engine
     await engine.start()
-    loading = asyncio.create_task(_load(lifecycle, on_loaded))
+    rpc = None
+    if settings.grpc_port is not None:
+        from companion_server.grpc_service import start_grpc
+
+        rpc = await start_grpc(
+            parts.service,
+            parts.gate,
+            host=settings.host,
+            port=settings.grpc_port,
+            tls=parts.guard.pem(),
+            telemetry=parts.telemetry,
+        )
+        app.state.grpc_port = rpc.port
+    loading = asyncio.create_task(_load(parts.lifecycle, on_loaded))
     try:
         yield
     finally:
         loading.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await loading
-        await lifecycle.close()
+        if rpc is not None:
+            await rpc.close(settings.drain_s)
+        await parts.lifecycle.close()
         await engine.close()
 
 
@@ -120,15 +196,6 @@ async def _load(lifecycle: Lifecycle, on_loaded: OnLoaded) -> None:
         on_loaded(error)
     else:
         on_loaded(None)
-
-
-def observing(store: BundleStore, engine: Engine) -> Metrics:
-    """Metrics that read what the engine does, with the models held as labels."""
-    metrics = Metrics()
-    metrics.engine_status = engine.status
-    for stored in store.bundles.values():
-        metrics.hold(stored.bundle.manifest)
-    return metrics
 
 
 def _model_of(store: BundleStore, bundle_id: str) -> str | None:

@@ -59,16 +59,24 @@ class Guard:
     pairing: Pairing | None = None
     rate: RateLimiter | None = None
     audit: AuditLog | None = None
+    certificate: Certificate | None = None
 
     @classmethod
     def of(cls, settings: Settings, url: str, certificate: Certificate | None) -> Guard:
         """From the settings; `url` is where the server listens."""
         if not settings.auth:
-            return cls()
+            return cls(certificate=certificate)
         keys, rate = KeyRing(settings.state_dir), None
         if settings.requests_per_s is not None:
             rate = RateLimiter(settings.requests_per_s, burst=settings.burst)
-        return cls(keys, _pairing(keys, url, certificate), rate, AuditLog(settings.state_dir))
+        pairing = _pairing(keys, url, certificate)
+        return cls(keys, pairing, rate, AuditLog(settings.state_dir), certificate)
+
+    def pem(self) -> tuple[bytes, bytes] | None:
+        """Private key and certificate chain, as gRPC wants them; None without TLS."""
+        if self.certificate is None:
+            return None
+        return self.certificate.key.read_bytes(), self.certificate.chain.read_bytes()
 
     def close(self) -> None:
         """Write what waits to the audit log."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from companion_server.executor.faults import to_fault
+from companion_server.operations.logs import configure
 from headtail.errors import HeadtailError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def run_web(task: WebTask, listener: socket.socket, told: Connection) -> None:
     """Serve until SIGTERM; `told` gets `("ready", {...})` or `("failed", fault)` once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; the supervisor decides
     _end_with_supervisor(lambda: _orphaned(task.folders))
+    configure(task.settings.log_format)
     from companion_server.web import serve_web
 
     try:
@@ -59,6 +61,7 @@ def run_executor(listener: socket.socket, settings: Settings) -> None:
     """Run tails for the web process until the supervisor ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_supervisor(lambda: os._exit(0))
+    configure(settings.log_format)
     from companion_server.executor.serving import serve_forever
     from companion_server.tails import TailRunner
 

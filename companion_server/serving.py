@@ -12,6 +12,7 @@ from typing import Any
 
 from companion_server.announcement import Announcement, print_announcement
 from companion_server.guard import certificate_of, first_key
+from companion_server.operations.configfile import load_settings
 from companion_server.security.binding import check_binding
 from companion_server.settings import Settings
 from headtail.errors import UsageFault
@@ -25,12 +26,13 @@ def serve(
     bundles: Sequence[Path],
     *,
     announce: Callable[[Announcement], None] = print_announcement,
+    config: Path | None = None,
     **values: Any,
 ) -> None:
     """Serve bundles until SIGINT or SIGTERM, finish what is running, and return.
 
     `bundles` are bundles' folders or zips, or folders of them, or a store. `values` are fields of
-    `Settings`; what is not given comes from the environment.
+    `Settings`; what is not given comes from the environment, then from the TOML file `config`.
 
     `announce` is called once, when every tail is loaded and requests are accepted. Raises what
     opening a bundle raises, `UsageFault` for an address that cannot or must not be bound, and what
@@ -38,7 +40,7 @@ def serve(
     """
     from companion_server.supervisor import supervise
 
-    settings = Settings.from_env(**values)
+    settings = load_settings(config, values)
     warning = check_binding(settings.host, keys=settings.auth, tls=settings.tls)
     if warning is not None:
         log.warning("%s", warning)

@@ -80,8 +80,8 @@ class Settings(BaseModel):
     """Ed25519 public keys (hex); with one, only bundles signed by one of them are served."""
     otlp_endpoint: str | None = None
     """Where OpenTelemetry traces go, such as http://127.0.0.1:4318; without it there are none."""
-    log_format: Literal["text", "json"] = "text"
-    """Lines for people, or one JSON object a line."""
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """Lines for people, or one JSON object a line; `auto` is text on a terminal."""
 
     @classmethod
     def of(cls, **values: Any) -> Settings:

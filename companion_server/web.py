@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from companion_server.app import create_app, queue_limits
 from companion_server.executor.places import ProcessPlace
 from companion_server.guard import Guard, certificate_of
+from companion_server.operations.limits import ConnectionLimits, raise_descriptor_limit
+from companion_server.operations.metrics import Metrics
+from companion_server.operations.protocol import ConnectionGuard, guarded_protocol
+from companion_server.operations.telemetry import Telemetry
+from companion_server.operations.tracing import open_tracer
 from companion_server.scheduler import LocalEngine
 from companion_server.security.certificates import tls_context
-from companion_server.store import BundleStore
+from companion_server.store import BundleStore, StoreRules
 from companion_server.stream import websocket_options
 from headtail.errors import HeadtailError
 
 if TYPE_CHECKING:
     from companion_server.processes import WebTask
+    from companion_server.settings import Settings
 
 __all__ = ["serve_web"]
-
-KEEP_ALIVE_S = 75  # longer than a user's pause between two pictures: a new connection costs 1 RTT
 
 
 def serve_web(
@@ -31,42 +36,76 @@ def serve_web(
 ) -> None:
     """Serve until SIGTERM, finish what is running, and return.
 
-    `ready` is called once every tail is loaded. Raises what opening a bundle or loading its tail
-    raises.
+    `ready` is called once every tail is loaded, with fields of `Announcement`. Raises what opening
+    a bundle or loading its tail raises.
     """
     settings = task.settings
     failures: list[HeadtailError] = []
 
-    certificate = certificate_of(settings)
-    context = None if certificate is None else tls_context(certificate)
-    guard = Guard.of(settings, task.url, certificate)
-
     def loaded(failure: HeadtailError | None) -> None:
         if failure is None:
-            ready({"pairing": guard.pairing.offer().uri if guard.pairing else ""})
+            ready(_told(app, guard, settings))
         else:
             failures.append(failure)
             server.should_exit = True
 
-    with contextlib.closing(guard), contextlib.closing(BundleStore(task.bundles)) as store:
+    guard = Guard.of(settings, task.url, certificate_of(settings))
+    rules = StoreRules(trusted_keys=settings.trusted_keys)
+    root = settings.state_dir / "store"
+    with (
+        contextlib.closing(guard),
+        contextlib.closing(BundleStore(task.bundles, rules=rules, root=root)) as store,
+        _observed(settings) as telemetry,
+    ):
         engine = LocalEngine([ProcessPlace(p) for p in task.lines], limits=queue_limits(settings))
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(store, settings, engine=engine, guard=guard, on_loaded=loaded),
-                # uvicorn's own set-up closes every log handler, whoever it belongs to
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                date_header=False,
-                # whoever connects is the peer: a header must not say who waits in whose turn
-                proxy_headers=False,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=round(settings.drain_s),
-                ssl_context_factory=None if context is None else lambda *_: context,
-                **websocket_options(settings.max_body_bytes),
-            )
+        app = create_app(
+            store, settings, engine=engine, guard=guard, telemetry=telemetry, on_loaded=loaded
         )
+        server = uvicorn.Server(_config(app, settings, guard, telemetry.metrics))
         server.run(sockets=[listener])
     if failures:
         raise failures[0]
+
+
+def _config(app: FastAPI, settings: Settings, guard: Guard, metrics: Metrics) -> uvicorn.Config:
+    context = None if guard.certificate is None else tls_context(guard.certificate)
+    connections = ConnectionGuard(
+        ConnectionLimits(connections=settings.max_connections), metrics.refused
+    )
+    metrics.connections = lambda: connections.count
+    raise_descriptor_limit(settings.max_connections)
+    return uvicorn.Config(
+        app,
+        http=guarded_protocol(connections),
+        loop="companion_server.operations.loops:guarded_loop",
+        # uvicorn's own set-up closes every log handler, whoever it belongs to
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        # whoever connects is the peer: a header must not say who waits in whose turn
+        proxy_headers=False,
+        timeout_graceful_shutdown=round(settings.drain_s),
+        ssl_context_factory=None if context is None else lambda *_: context,
+        **websocket_options(settings.max_body_bytes),
+    )
+
+
+@contextlib.contextmanager
+def _observed(settings: Settings) -> Iterator[Telemetry]:
+    tracer = None if settings.otlp_endpoint is None else open_tracer(settings.otlp_endpoint)
+    try:
+        yield Telemetry(Metrics(), tracer=tracer)
+    finally:
+        if tracer is not None:
+            tracer.close()
+
+
+def _told(app: FastAPI, guard: Guard, settings: Settings) -> dict[str, Any]:
+    port = app.state.grpc_port
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return {
+        "pairing": guard.pairing.offer().uri if guard.pairing else "",
+        "grpc": "" if port is None else f"{host}:{port}",
+    }

@@ -19,9 +19,10 @@ __all__ = ["command"]
 @click.option("--grpc-port", type=int, help="Serve gRPC too, on this port.")
 @click.option("--tls/--no-tls", default=None, help="HTTPS, with a certificate of its own.")
 @click.option("--auth/--no-auth", default=None, help="Ask for API keys.")
+@click.option("--config", type=click.Path(path_type=Path), help="A TOML file of settings.")
 @click.option("--state-dir", type=click.Path(path_type=Path), help="Keys, certificate, store.")
 @json_option
-def command(bundles: tuple[Path, ...], as_json: bool, **given: Any) -> int:
+def command(bundles: tuple[Path, ...], as_json: bool, config: Path | None, **given: Any) -> int:
     """Start the companion server: bundles out, tails in (Open Inference Protocol v2).
 
     BUNDLES are bundles, folders of bundles, or a store. Serves HTTPS and asks for an API key, which
@@ -39,5 +40,5 @@ def command(bundles: tuple[Path, ...], as_json: bool, **given: Any) -> int:
             print_announcement(told)
 
     values = {name: value for name, value in given.items() if value is not None}
-    serve(bundles, announce=announce, **values)
+    serve(bundles, announce=announce, config=config, **values)
     return 0
