@@ -19,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
+from companion_server.conditions import NotReady
 from companion_server.store.faults import StoreConflict
 from companion_server.store.uploads import Part, Uploads
 from headtail.errors import HeadtailError, IntegrityFault, UnknownName
@@ -46,6 +47,10 @@ class Loader(Protocol):
         """Forget a bundle once its accepted jobs are done."""
         ...
 
+    def check_ready(self, bundle_id: str) -> None:
+        """Raise `NotReady` unless this bundle can be run."""
+        ...
+
 
 class Lifecycle:
     """Moves bundles between the store and the engine; belongs to one event loop.
@@ -65,6 +70,7 @@ class Lifecycle:
         self._check_every_s = check_every_s
         self._linger_s = linger_s
         self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._started = False
         self.store = store
         self._engine = engine
         self._states: dict[str, str] = {}
@@ -89,7 +95,23 @@ class Lifecycle:
                     if not stored.published:
                         raise
                     self._withdraw(stored.bundle_id, error)
+        self._started = True
         self._run(self._watch())
+
+    def check_ready(self) -> None:
+        """Raise `NotReady` while bundles are loaded at start, or if one that is live cannot run.
+
+        What is being published does not count: it is not there yet.
+        """
+        if not self._started:
+            raise NotReady(
+                "The tails are still being loaded.",
+                expected="Every bundle is loaded before the server is ready.",
+                remedy="Ask again in a second, and answer on the device meanwhile.",
+            )
+        for bundle_id, stored in self.store.bundles.items():
+            if self._states.get(bundle_id) == "live" and stored.bundle.manifest.tails:
+                self._engine.check_ready(bundle_id)
 
     async def close(self) -> None:
         """Stop watching; what is being checked is given up, and cleared at the next start."""

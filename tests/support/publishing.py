@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from companion_server.app import create_app
+from companion_server.conditions import NotReady
 from companion_server.jobs import Engine, Job, Result
 from companion_server.settings import Settings
 from companion_server.store import BundleStore, StoredBundle, StoreRules
@@ -31,13 +32,14 @@ class IdleEngine:
     """Loads everything at once and runs nothing: for tests of what is around tails.
 
     `events` has what was loaded and unloaded; `fault` is raised by the next load; `hold` keeps
-    loads waiting.
+    loads waiting; `broken` are bundles that are not ready.
     """
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
         self.fault: HeadtailError | None = None
         self.hold = False
+        self.broken: set[str] = set()
 
     async def start(self) -> None:
         """Nothing to begin."""
@@ -59,7 +61,9 @@ class IdleEngine:
         self.events.append(("unload", bundle_id))
 
     def check_ready(self, bundle_id: str = "") -> None:
-        """Always."""
+        """Unless it is said to be broken."""
+        if bundle_id in self.broken:
+            raise NotReady("It is broken.", expected="E.", remedy="R.")
 
     async def run(self, job: Job) -> Result:
         """Never."""

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from companion_server.conditions import NotReady
 from companion_server.store import BundleStore, Lifecycle, StoreRules
 from companion_server.store.uploads import Piece
 from headtail.bundle.signature import make_key, sign
@@ -67,10 +68,35 @@ def test_a_version_is_visible_when_its_tail_is_loaded_and_not_before(root, tiny)
             await until(lambda: engine.events)
             assert state(lifecycle, bundle_id) == "loading"
             assert lifecycle.store.bundles == {}
+            lifecycle.check_ready()  # what is not there yet does not count
             engine.hold = False
             await until(lambda: state(lifecycle, bundle_id) == "live")
             assert lifecycle.store.version("tiny", "latest").bundle_id == bundle_id
             assert engine.events == [("load", bundle_id)]
+
+    asyncio.run(story())
+
+
+def test_a_server_is_ready_when_everything_that_it_serves_can_run(tiny, other):
+    async def story():
+        engine = IdleEngine()
+        store = BundleStore([tiny.path, other.path])
+        lifecycle = Lifecycle(store, engine)
+        engine.hold = True
+        starting = asyncio.create_task(lifecycle.start())
+        await until(lambda: engine.events)
+        with pytest.raises(NotReady, match="still being loaded"):
+            lifecycle.check_ready()
+        engine.hold = False
+        await starting
+        lifecycle.check_ready()
+        engine.broken.add(other.manifest.bundle_id)
+        with pytest.raises(NotReady, match="broken"):
+            lifecycle.check_ready()
+        await lifecycle.unload_model("other")  # on purpose
+        lifecycle.check_ready()
+        await lifecycle.close()
+        store.close()
 
     asyncio.run(story())
 
