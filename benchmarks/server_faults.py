@@ -179,7 +179,8 @@ def half_open(subject: Subject, _rounds: int) -> Report:
         with Crowd(server.address, questions(subject)) as crowd:
             time.sleep(CALM_S)
             moment = time.perf_counter()
-            begun = [_begin(server, stack, number) for number in range(HALF_OPEN)]
+            path = f"/v2/models/{subject.bundle.manifest.name}/infer"
+            begun = [_begin(server, stack, path, n % 2 == 0) for n in range(HALF_OPEN)]
             opened_s = time.perf_counter() - moment
             found = [crowd.recovery_s(moment)]
             time.sleep(5 * CALM_S)
@@ -218,10 +219,13 @@ def measure(subject: Subject, chosen: list[str], *, rounds: int) -> dict[str, An
     return subject.described() | {"scenarios": found, "goals": goals}
 
 
-def _begin(server: OurServer, stack: contextlib.ExitStack, number: int) -> socket.socket:
+def _begin(
+    server: OurServer, stack: contextlib.ExitStack, path: str, in_head: bool
+) -> socket.socket:
+    """A connection whose request ends within its headers, or within its body."""
     connection = stack.enter_context(socket.create_connection(server.address, timeout=10))
-    head = b"POST /v2/models/x/infer HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    connection.sendall(head + (b"Content-Length: 9000\r\n\r\nhalf" if number % 2 else b"Accept:"))
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n".encode()
+    connection.sendall(head + (b"Accept:" if in_head else b"Content-Length: 9000\r\n\r\nhalf"))
     connection.setblocking(False)
     return connection
 
@@ -235,14 +239,23 @@ def _watch_closing(begun: list[socket.socket], moment: float) -> tuple[int, floa
     last, stop = None, time.perf_counter() + CLOSED_S
     while named and time.perf_counter() < stop:
         for descriptor, _ in poller.poll(200):
-            with contextlib.suppress(BlockingIOError, ConnectionResetError):
-                while named[descriptor].recv(4096):
-                    pass
-            # data, its end, or a reset: a refusal (408) ends the connection too
-            poller.unregister(descriptor)
-            del named[descriptor]
-            last = time.perf_counter() - moment
+            if _ended(named[descriptor]):
+                poller.unregister(descriptor)
+                del named[descriptor]
+                last = time.perf_counter() - moment
     return len(begun) - len(named), None if last is None else round(last, 1)
+
+
+def _ended(connection: socket.socket) -> bool:
+    """Read what there is, a refusal for example; whether the end or a reset is behind it."""
+    try:
+        while connection.recv(4096):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        pass
+    return True
 
 
 def _set_clock(file: Path, offset_s: int) -> None:

@@ -25,13 +25,14 @@ from benchmarks.server_clients import (
     questions,
     run,
 )
-from benchmarks.server_rig import OurServer, Subject
+from benchmarks.server_rig import EAGER, OurServer, Subject
 
 GOAL_GAIN, GOAL_ADDED_MS, GOAL_FAIRNESS = 3.0, 10.0, 1.2
 GOAL_GOODPUT, GOAL_GROWTH = 0.9, 0.05
 OVERLOAD = 3.0
 CONCURRENT = (8, 16, 32, 64)
 WARM_S = 1.0
+SINGLE = {**EAGER, "max_batch": "1"}
 
 
 def batching(folder: Path, *, seconds: float, rounds: int) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def batching(folder: Path, *, seconds: float, rounds: int) -> dict[str, Any]:
     arms: dict[str, dict[int, list[list[Outcome]]]] = {
         name: {count: [] for count in (1, *CONCURRENT)} for name in ("batched", "one_by_one")
     }
-    with OurServer([subject.path]) as many, OurServer([subject.path], {"max_batch": "1"}) as one:
+    with OurServer([subject.path], EAGER) as many, OurServer([subject.path], SINGLE) as one:
         servers = {"batched": many, "one_by_one": one}
         for server in servers.values():
             _window(server, asked, clients=4, seconds=WARM_S)
@@ -86,7 +87,7 @@ def fairness(folder: Path, *, seconds: float) -> dict[str, Any]:
     """64 clients in a fixed window: who was served how often."""
     subject = Subject.open(server_nets.write_bundle(folder), "hidden")
     asked = questions(subject)
-    with OurServer([subject.path]) as server:
+    with OurServer([subject.path], EAGER) as server:
         _window(server, asked, clients=4, seconds=WARM_S)
         outcomes = _window(server, asked, 64, seconds)
     served = Counter(outcome.client for outcome in outcomes if outcome.kind == 200)
@@ -112,7 +113,7 @@ def mixed_cuts(folder: Path, *, seconds: float, rounds: int) -> dict[str, Any]:
     early, late = (questions(Subject.open(path, cut)) for cut in ("features", "hidden"))
     clients = [early if number % 2 else late for number in range(16)]
     windows: dict[str, list[list[Outcome]]] = {"batched": [], "one_by_one": []}
-    with OurServer([path]) as many, OurServer([path], {"max_batch": "1"}) as one:
+    with OurServer([path], EAGER) as many, OurServer([path], SINGLE) as one:
         for server in (many, one):
             _ask_all(server, clients, WARM_S)
         for _ in range(rounds):
@@ -139,7 +140,7 @@ def overload(subject: Subject, *, seconds: float, deadline_ms: int) -> dict[str,
     """Three times what it can do, for a minute, every request with a deadline."""
     asked = questions(subject, deadline_ms=deadline_ms)
     patient = questions(subject)
-    with OurServer([subject.path]) as server:
+    with OurServer([subject.path], EAGER) as server:
         _window(server, patient, clients=4, seconds=WARM_S)
         before = _row([_window(server, patient, 16, min(seconds, 10))], min(seconds, 10))
         rate = OVERLOAD * before["per_s"]

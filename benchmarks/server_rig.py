@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import platform
-import re
 import signal
 import socket
 import subprocess
@@ -33,7 +32,6 @@ ROOT = Path(__file__).parents[1]
 START_S = 60.0
 STOP_S = 20.0
 POLL_S = 0.005
-_URL = re.compile(r"https?://[^\s\"]+")
 _PACKAGES = ("torch", "numpy", "fastapi", "starlette", "uvicorn", "httptools", "uvloop", "grpcio")
 
 
@@ -78,10 +76,14 @@ class Subject:
         }
 
 
+EAGER = {"tune": "false"}
+
+
 class OurServer:
     """`headtail serve` as a process tree of its own, without TLS and keys; a context manager.
 
     `settings` are the server's own, by name; `log` is where its standard error goes.
+    `EAGER` among them keeps it from building faster tails beside what is measured.
     """
 
     def __init__(
@@ -93,16 +95,14 @@ class OurServer:
         log: Path | None = None,
     ) -> None:
         paths = [str(bundle.resolve()) for bundle in bundles]
-        self.command = [sys.executable, "-m", "headtail", "serve", *paths, "--port", "0"]
+        self.command = [sys.executable, "-m", "headtail", "serve", *paths, "--port", "0", "--json"]
         self._settings = {"tls": "false", "auth": "false", **(settings or {})}
         self._more = environment or {}
         self._log = log
         self._stack = contextlib.ExitStack()
-        self.url = ""
-        self.start_s = 0.0
+        self.told: dict[str, Any] = {}  # what it printed once it was ready
 
     def __enter__(self) -> OurServer:
-        started = time.perf_counter()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="headtail-bench-"))
         settings = {"state_dir": folder, **self._settings}
         chosen = {f"HEADTAIL_SERVER_{key.upper()}": text for key, text in settings.items()}
@@ -120,16 +120,16 @@ class OurServer:
         watchdog = threading.Timer(START_S, self.process.kill)
         watchdog.start()
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if found := _URL.search(line):
-                self.url = found[0]
-                break
-        watchdog.cancel()
-        if not self.url:
-            told = self.log.read_text(errors="replace")[-2000:]
+        try:
+            self.told = json.loads(self.process.stdout.readline())
+        except ValueError:
+            printed = self.log.read_text(errors="replace")[-2000:]
             self._stack.close()
-            raise SystemExit(f"the server did not start: {' '.join(self.command)}\n{told}")
-        self.start_s = time.perf_counter() - started
+            raise SystemExit(
+                f"the server did not start: {' '.join(self.command)}\n{printed}"
+            ) from None
+        finally:
+            watchdog.cancel()
         # what it prints later must not fill the pipe
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
         return self
@@ -144,6 +144,11 @@ class OurServer:
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return str(self.told["url"])
 
     @property
     def address(self) -> tuple[str, int]:

@@ -9,6 +9,7 @@ what Python's shortest float form already gives).
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
@@ -63,22 +64,25 @@ def to_json(value: Any) -> Any:
 def parse(data: bytes, *, path: str = "$") -> Any:
     """JSON text to plain values; duplicate keys, NaN and excessive nesting are refused."""
     _check_depth(data, path)
+    try:
+        return _decoder(path).decode(data.decode("utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise SchemaFault(f"Not JSON: {error}", path, remedy=_REMEDY) from None
 
+
+@functools.lru_cache(maxsize=8)  # making one costs as much as parsing a request
+def _decoder(path: str) -> json.JSONDecoder:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for key, item in items:
-            if key in out:
-                raise SchemaFault(f"Key {_shown(key)} appears twice", path, remedy=_REMEDY)
-            out[key] = item
+        out = dict(items)
+        if len(out) != len(items):
+            twice = collections.Counter(key for key, _ in items).most_common(1)[0][0]
+            raise SchemaFault(f"Key {_shown(twice)} appears twice", path, remedy=_REMEDY)
         return out
 
     def constant(word: str) -> Any:
         raise SchemaFault(f"{word} is not a JSON number", path, remedy=_REMEDY)
 
-    try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise SchemaFault(f"Not JSON: {error}", path, remedy=_REMEDY) from None
+    return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=constant)
 
 
 def from_json(cls: type[T], value: Any, *, path: str = "$") -> T:

@@ -19,6 +19,7 @@ zlib is on every phone (https://www.rfc-editor.org/rfc/rfc1951, https://zlib.net
 
 from __future__ import annotations
 
+import functools
 import zlib
 from dataclasses import dataclass
 
@@ -141,8 +142,7 @@ class Codec:
         return scaled.astype(np.uint8)
 
     def _grid(self, spec: TensorSpec, table: QuantTable | None) -> tuple[Floats, Floats]:
-        low, high = _range(self, table)
-        step = (high - low) / np.float32(2**self.bits - 1)
+        low, step = _steps(self, table)
         if self.per == "t":
             if low.size != 1:
                 raise _mismatched(self, spec, low.size, 1)
@@ -152,6 +152,14 @@ class Codec:
             raise _mismatched(self, spec, low.size, channels)
         shape = (1, channels) + (1,) * (len(spec.shape) - 2) if len(spec.shape) > 1 else (1,)
         return low.reshape(shape), step.reshape(shape)
+
+
+@functools.lru_cache(maxsize=256)
+def _steps(codec_: Codec, table: QuantTable | None) -> tuple[Floats, Floats]:
+    low, high = _range(codec_, table)
+    step = (high - low) / np.float32(2**codec_.bits - 1)
+    low.flags.writeable = step.flags.writeable = False  # everybody gets the same ones
+    return low, step
 
 
 def _range(codec_: Codec, table: QuantTable | None) -> tuple[Floats, Floats]:

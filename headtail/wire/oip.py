@@ -55,6 +55,7 @@ _TENSOR_PARAMETERS = frozenset({_SIZE})  # not shared_memory_*: phone and server
 _OUTPUT_PARAMETERS = frozenset({"binary_data", "classification"})
 _INFINITE = (float("inf"), float("-inf"))  # what JSON's 1e999 parses to
 MAX_TEXT = 1024
+_TO_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _SHOWN = 100  # characters of a peer's text in an error
 
 
@@ -218,7 +219,7 @@ def _wanted(output: RequestedOutput) -> dict[str, Any]:
 
 
 def _join(head: dict[str, Any], blobs: Sequence[bytes]) -> tuple[dict[str, str], bytes]:
-    text = json.dumps(head, separators=(",", ":"), allow_nan=False).encode()
+    text = _TO_JSON.encode(head).encode()
     if not blobs:
         return {"Content-Type": _JSON}, text
     headers = {"Content-Type": _BINARY, HEADER_LENGTH: str(len(text))}
