@@ -79,7 +79,10 @@ class AuthMiddleware:
         try:
             await self._app(scope, watched.receive, watched.send)
         finally:
-            audit.write(watched.event(verb, admission.route))
+            event = watched.event(verb, admission.route)
+            # a pairing that failed has no key, and anybody can try again and again
+            if event.key or audit.wants(REFUSED):
+                audit.write(event)
 
 
 async def _refuse(error: HeadtailError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -128,6 +128,16 @@ def test_guessing_is_answered_with_a_wait(tmp_path):
     made.audit.close()
 
 
+def test_failed_pairings_cannot_fill_the_audit_log(tmp_path):
+    made = Served(tmp_path, 1)
+    for _ in range(300):
+        call(made.app, http_scope("POST", "/v2/pair"), b"{}")
+    made.audit.close()
+    lines = [json.loads(line) for line in made.audit.path.read_text().splitlines()]
+    assert 50 < sum(line["verb"] == "pair" for line in lines) < 200
+    assert all(line.get("status") == 400 for line in lines if line["verb"] == "pair")
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
