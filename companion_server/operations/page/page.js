@@ -180,7 +180,7 @@ function bundleCard(bundle) {
 }
 function bundles(list) {
   if (list.length) return list.map(bundleCard);
-  return [make("p", {class: "none"}, "No bundle is held. ", make("code", {}, "headtail publish NAME.bundle --server URL"), " brings one here.")];
+  return [make("p", {class: "none"}, "No bundle is held. ", make("code", {}, "headtail publish NAME.bundle --to URL"), " brings one here.")];
 }
 
 const seen = client => client.seen_s < 3 ? "now" : `${span(client.seen_s)} ago`;

@@ -106,12 +106,19 @@ def test_the_style_follows_the_terminal(stream):
         'GET /v2/pair {"token": "s3cr3t"}',
         "api_key=s3cr3t&x=1",
         "password: s3cr3t",
+        "key ht_0123456789ab_s3cr3t-and_more is not known",
+        "Bearer ht_0123456789ab_s3cr3t",
+        "headtail://pair?url=https%3A%2F%2F10.0.0.2%3A8707&fp=ab&token=s3cr3t",
     ],
 )
 def test_what_looks_like_a_secret_is_blotted_out(text):
     found = logs.redact(text)
     assert "***" in found
     assert not any(secret in found for secret in ("htk_abc", "aGVsbG8", "s3cr3t"))
+
+
+def test_a_key_keeps_its_id():
+    assert logs.redact("Bearer ht_0123456789ab_s3cr3t x") == "Bearer ht_0123456789ab_*** x"
 
 
 def test_what_does_not_is_left():
