@@ -7,6 +7,7 @@ import http.client
 import json
 import resource
 import socket
+import ssl
 import time
 from collections import Counter
 
@@ -15,6 +16,7 @@ import pytest
 from companion_server.operations.limits import ConnectionLimits, raise_descriptor_limit
 from companion_server.operations.protocol import ConnectionGuard, guarded_protocol
 from companion_server.operations.reasons import CONNECTION_REASONS
+from companion_server.security.certificates import ensure_certificate, tls_context
 from tests.companion_server.operations.conftest import poll
 
 ROOMY = ConnectionLimits()
@@ -67,6 +69,12 @@ class Server:
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+
+def over_tls(connection):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(connection)
 
 
 @pytest.fixture
@@ -327,6 +335,27 @@ def test_websockets_count_and_work(start):
         with server.connect() as second:
             assert answer(second)[0] == 503
     assert server.closed == {"full": 1}
+
+
+def test_over_tls_it_is_the_same(start, tmp_path):
+    """But for the half-closed connection, which TLS does not have."""
+    made = ensure_certificate(tmp_path, names=("127.0.0.1",))
+    context = tls_context(made)
+    limits = dataclasses.replace(QUICK, connections=2)
+    server = start(limits, ssl_context_factory=lambda *_: context)
+    with over_tls(server.open()) as slow:
+        slow.sendall(b"GET / HT")
+        assert answer(slow)[0] == 408
+        assert rest(slow) == b""
+    with over_tls(server.open()) as giant:
+        giant.sendall(head(big=b"x" * 20_000))
+        assert answer(giant)[0] == 431
+    with over_tls(server.open()) as good:
+        good.sendall(POST % 100_000 + bytes(100_000))
+        assert answer(good)[0::2] == (200, b"100000")
+        assert rest(good) == b""  # idle
+    assert poll(lambda: server.guard.count == 0 and not server.guard.lingering)
+    assert server.closed == {"slow_headers": 1, "large_headers": 1, "idle": 1}
 
 
 def test_reasons_are_those_of_the_metrics(start):
