@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from companion_server.security.refusals import Forbidden
 from headtail.errors import UsageFault
 
-__all__ = ["check_binding", "check_from_this_machine", "is_loopback"]
+__all__ = ["check_binding", "check_from_this_machine", "check_peer", "is_loopback"]
 
 
 def is_loopback(host: str) -> bool:
@@ -47,6 +47,23 @@ def check_binding(host: str, *, keys: bool, tls: bool) -> str | None:
             "use TLS here, or a proxy that has it."
         )
     return None
+
+
+def check_peer(host: str) -> None:
+    """`Forbidden` for a peer at another machine's address.
+
+    The last of two locks: `check_binding` keeps such a server from listening for others at all.
+    """
+    try:
+        here = ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        here = True  # a Unix socket, or a call within a process
+    if not here:
+        raise Forbidden(
+            f"The request comes from {host}.",
+            expected="A server without keys answers programs on this machine only.",
+            remedy="Start it with keys (the default).",
+        )
 
 
 def check_from_this_machine(headers: Iterable[tuple[bytes, bytes]]) -> None:

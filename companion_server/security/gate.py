@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from starlette.types import Scope
 from companion_server.conditions import Shed
 from companion_server.security.access import OPEN, PAIR, ROUTES, RPCS, WEBSOCKET, Access, Match
 from companion_server.security.audit import REFUSED, AuditLog, Event
-from companion_server.security.binding import check_from_this_machine
+from companion_server.security.binding import check_from_this_machine, check_peer
 from companion_server.security.refusals import NotAllowed, Unauthenticated
 from companion_server.security.scopes import ANONYMOUS, NOBODY, PRINCIPAL, Principal, require
 from headtail.errors import HeadtailError, UnknownName
@@ -73,6 +74,7 @@ class Gate:
         method = scope.get("method", WEBSOCKET)
         verb = _verb(found, method)
         if self._keys is None:
+            check_peer((scope.get("client") or ("",))[0])
             check_from_this_machine(headers)
             scope[PRINCIPAL] = ANONYMOUS
             return Admission(verb or OPEN, found)
@@ -105,6 +107,9 @@ class Gate:
         verb = RPCS.get(method)
         principal = NOBODY
         try:
+            if self._keys is None:
+                # gRPC writes the brackets of an IPv6 address as a URL would
+                check_peer(urllib.parse.unquote(peer).rpartition(":")[0])
             principal = self._rpc_principal(method, verb, metadata)
         except HeadtailError as error:
             self._note(Event(REFUSED, error.http_status, route=method, peer=peer))

@@ -198,10 +198,12 @@ def test_lifespan_passes(ring):
 
 def test_a_server_without_keys():
     app = AuthMiddleware(greet, keys=None)
-    local = (b"host", b"127.0.0.1:8707")
-    assert ask(app, "PUT", "/v2/bundles/x", local)[0] == 200
+    here = {**http_scope("PUT", "/v2/bundles/x"), "client": ("127.0.0.1", 4711)}
+    assert call(app, here)[0] == 200
     assert principal_of(greet.scope) is ANONYMOUS
-    assert ask(app, "GET", "/v2/bundles", (b"host", b"evil.example:8707"))[0] == 403
+    assert call(app, {**here, "headers": [(b"host", b"evil.example:8707")]})[0] == 403
+    # even if it was made to listen for others after all
+    assert call(app, {**here, "client": ("192.0.2.7", 4711)})[0] == 403
 
 
 def metadata(key):
@@ -221,7 +223,12 @@ def test_grpc(ring, keys):
         gate.check_rpc(f"{service}/Unlisted", metadata(keys["admin"]))
     with pytest.raises(Forbidden):
         gate.check_rpc(f"{service}/ModelInfer", metadata(keys["read"]))
-    assert Gate(None).check_rpc(f"{service}/ModelInfer", []) is ANONYMOUS
+    open_gate = Gate(None)
+    for peer in ("127.0.0.1:4711", "%5B::1%5D:4711", ""):
+        assert open_gate.check_rpc(f"{service}/ModelInfer", [], peer=peer) is ANONYMOUS
+    for peer in ("192.0.2.7:4711", "%5B2001:db8::1%5D:4711"):
+        with pytest.raises(Forbidden):
+            open_gate.check_rpc(f"{service}/ModelInfer", [], peer=peer)
     ring.path.chmod(0o640)
     with pytest.raises(EnvironmentFault):
         gate.check_rpc(f"{service}/ModelInfer", metadata(keys["infer"]))

@@ -2,7 +2,12 @@
 
 import pytest
 
-from companion_server.security.binding import check_binding, check_from_this_machine, is_loopback
+from companion_server.security.binding import (
+    check_binding,
+    check_from_this_machine,
+    check_peer,
+    is_loopback,
+)
 from companion_server.security.refusals import Forbidden
 from headtail.errors import UsageFault
 
@@ -25,6 +30,17 @@ def test_wider_needs_keys(host):
     warning = check_binding(host, keys=True, tls=False)
     assert warning is not None
     assert "in the clear" in warning
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "", "testclient"])
+def test_peers_on_this_machine(host):
+    check_peer(host)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "10.0.0.1", "fe80::1", "[2001:db8::1]", "0.0.0.0"])
+def test_peers_elsewhere(host):
+    with pytest.raises(Forbidden, match="programs on this machine"):
+        check_peer(host)
 
 
 @pytest.mark.parametrize(

@@ -172,8 +172,11 @@ def test_a_server_without_keys_pairs_nobody():
     api.include_router(router(None))
     app = AuthMiddleware(api, keys=None)
     body = b'{"token": "x", "name": "x"}'
-    assert call(app, http_scope("POST", "/v2/pair"), body)[0] == 403
-    assert call(app, http_scope("POST", "/v2/pairing"))[0] == 403
+    for path in ("/v2/pair", "/v2/pairing"):
+        scope = {**http_scope("POST", path), "client": ("127.0.0.1", 4711)}
+        status, _, told = call(app, scope, body)
+        assert status == 403
+        assert b"no keys to give" in told
 
 
 def test_the_phone_side_says_what_it_met(served):
