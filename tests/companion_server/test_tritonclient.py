@@ -163,3 +163,89 @@ def test_errors_arrive_as_its_exception(triton, bundle, model, version, status):
         )
     assert caught.value.status() == status
     assert "held" in caught.value.message().lower() or "Known" in caught.value.message()
+
+
+@pytest.mark.parametrize("binary_out", [True, False])
+def test_classes_as_strings(triton, bundle, binary_out):
+    from tritonclient.http import InferRequestedOutput
+
+    golden = bundle.golden()
+    result = triton.infer(
+        "toy",
+        [model_input(golden["input.0.x"], binary=True)],
+        outputs=[
+            InferRequestedOutput("output_0", binary_data=binary_out, class_count=3),
+            InferRequestedOutput("output_1", binary_data=binary_out),
+        ],
+    )
+    classes, logits = result.as_numpy("output_0"), golden["output.0.output_0"][0]
+    assert classes.shape == (1, 3)
+    texts = [c.decode() if isinstance(c, bytes) else c for c in classes[0]]
+    assert [int(text.split(":")[1]) for text in texts] == np.argsort(-logits)[:3].tolist()
+    assert float(texts[0].split(":")[0]) == pytest.approx(float(logits.max()), rel=1e-5)
+    assert result.as_numpy("output_1").dtype == np.float32
+
+
+def test_the_configuration(triton, bundle):
+    config = triton.get_model_config("toy", bundle.manifest.bundle_id)
+    assert (config["name"], config["max_batch_size"]) == ("toy", 0)
+    assert config["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1, 3, 8, 8]}]
+
+
+def test_the_repository(triton, bundle):
+    (row,) = triton.get_model_repository_index()
+    assert (row["name"], row["version"], row["state"]) == (
+        "toy",
+        bundle.manifest.bundle_id,
+        "READY",
+    )
+    triton.load_model("toy")
+    assert triton.is_model_ready("toy")
+
+
+def test_asynchronous_requests_of_the_gevent_client(server, bundle):
+    from tritonclient.http import InferenceServerClient
+
+    golden = bundle.golden()
+    with InferenceServerClient(f"127.0.0.1:{server.port}", concurrency=4) as client:
+        asked = [
+            client.async_infer("toy", [model_input(golden["input.0.x"], binary=True)])
+            for _ in range(12)
+        ]
+        for each in asked:
+            np.testing.assert_allclose(
+                each.get_result().as_numpy("output_0"),
+                golden["output.0.output_0"],
+                rtol=1e-5,
+                atol=1e-6,
+            )
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.get_inference_statistics("toy"),
+        lambda client: client.get_trace_settings(),
+        lambda client: client.get_log_settings(),
+        lambda client: client.get_system_shared_memory_status(),
+        lambda client: client.register_system_shared_memory("a", "b", 10),
+        lambda client: client.load_model("toy", config="{}"),
+    ],
+)
+def test_what_is_not_offered_is_refused_in_words(triton, call):
+    from tritonclient.utils import InferenceServerException
+
+    with pytest.raises(InferenceServerException) as caught:
+        call(triton)
+    assert caught.value.status() in ("400", "404")
+    assert "/v2" in caught.value.message() or "headtail publish" in caught.value.message()
+
+
+def test_a_timeout_in_microseconds_is_a_deadline(triton, bundle):
+    from tritonclient.utils import InferenceServerException
+
+    tensor = model_input(bundle.golden()["input.0.x"], binary=True)
+    assert triton.infer("toy", [tensor], timeout=60_000_000)
+    with pytest.raises(InferenceServerException) as caught:
+        triton.infer("toy", [tensor], timeout=1)
+    assert caught.value.status() in ("429", "504")
