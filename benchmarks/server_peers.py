@@ -56,8 +56,14 @@ class _Web:
     def post(
         self, path: str, body: bytes, headers: dict[str, str]
     ) -> tuple[bytes, http.client.HTTPResponse]:
-        self._connection.request("POST", path, body, headers)
-        reply = self._connection.getresponse()
+        try:
+            self._connection.request("POST", path, body, headers)
+            reply = self._connection.getresponse()
+        except (ConnectionError, http.client.RemoteDisconnected):
+            # uvicorn closes what lay idle for 5 s while other arms had their turn
+            self._connection.close()
+            self._connection.request("POST", path, body, headers)
+            reply = self._connection.getresponse()
         data = reply.read()
         if reply.status != 200:
             raise SystemExit(f"{path} answered {reply.status}: {data[:300]!r}")
