@@ -39,8 +39,8 @@ class BundleRefused(GateFailed):
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds: `request_s` for one request, `lost_s` without any progress before giving up,
-    `checks_s` for the server's checks, `pause_s` between two attempts."""
+    """Seconds: `request_s` for one request, `lost_s` without any progress before giving up a
+    server that was there, `checks_s` for its checks, `pause_s` between two attempts."""
 
     request_s: float = 60.0
     lost_s: float = 120.0
@@ -68,6 +68,7 @@ class Publisher:
         self._link = link
         self._piece_bytes = piece_bytes
         self._patience = patience or Patience()
+        self._reached = False
 
     def publish(
         self, path: Path, *, aliases: Sequence[str] = (), progress: Progress | None = None
@@ -158,7 +159,10 @@ class Publisher:
             )
 
     def _persist(self, request: Request) -> dict[str, Any]:
-        """The answer to a request that may be made again, however often the connection is lost."""
+        """The answer to a request that may be made again, however often the connection is lost.
+
+        A server that was never there is an error at once: the address may be wrong.
+        """
         deadline = Deadline(self._patience.lost_s)
         while True:
             try:
@@ -166,13 +170,14 @@ class Publisher:
             except CertificateChanged:
                 raise
             except (ServerUnreachable, ServerNotReady, Shed):
-                if _passed(deadline):
+                if _passed(deadline) or not self._reached:
                     raise
                 self._pause()
 
     def _ask(self, request: Request) -> dict[str, Any]:
         with self._link.exchange(request, Deadline(self._patience.request_s)) as reply:
             data = reply.read(limit=MAX_REPLY_BYTES)
+        self._reached = True
         if reply.status == _CONFLICT and request.method == "PUT":
             return _conflict(reply, data)
         if not 200 <= reply.status < 300:  # RFC 9110 section 15.3: success

@@ -7,7 +7,10 @@ import threading
 import numpy as np
 import pytest
 
-from tests.support.publishing import publishing
+from companion_server.app import engine_in_process
+from companion_server.settings import Settings
+from tests.companion_server.conftest import write_bundle
+from tests.support.publishing import publishing, until
 
 FLIPS = 40
 PATH = "/v2/models/toy/versions/prod/infer"
@@ -46,10 +49,18 @@ class Client(threading.Thread):
 
 @pytest.mark.slow
 def test_an_alias_is_flipped_and_versions_are_replaced_under_load(bundle, newer, tmp_path):
-    """Every request of four clients is answered, with the outputs of the version it names."""
+    """Every request of four clients is answered, with the outputs of the version it names.
+
+    Meanwhile `prod` changes places, versions are removed and published again, one is loaded anew,
+    and one is unloaded for good.
+    """
     versions = [bundle, newer]
     ids = [version.manifest.bundle_id for version in versions]
-    with publishing(tmp_path) as served:
+    (tmp_path / "third").mkdir()
+    (tmp_path / "store").mkdir()
+    third = write_bundle(tmp_path / "third", seed=2)
+    engine = engine_in_process(Settings.of(tls=False, auth=False))
+    with publishing(tmp_path / "store", engine=engine) as served:
         for version in versions:
             assert served.publish(version)["state"] == "live"
         question, answers = question_of(bundle.golden()), {}
@@ -68,6 +79,9 @@ def test_an_alias_is_flipped_and_versions_are_replaced_under_load(bundle, newer,
             if flip % 4 == 0:  # the version that nobody asks for any more goes and comes back
                 assert served.ask("DELETE", f"/v2/bundles/{other}")[0] == 204
                 assert served.publish(versions[ids.index(other)])["state"] == "live"
+        assert served.publish(third)["state"] == "live"  # latest; nobody asks for it
+        assert served.ask("DELETE", f"/v2/bundles/{third.manifest.bundle_id}")[0] == 204
+        until(lambda: third.manifest.bundle_id not in engine.status()["bundles"])
         for client in clients:
             client.end()
     assert [failure for client in clients for failure in client.failures] == []
