@@ -103,5 +103,8 @@ class FairQueue(Generic[T]):
         del self._items[client], self._times[client]
 
     def _tidy(self) -> None:
-        if len(self._left) > MAX_LEFT:
+        if not self._count:  # nobody waits: those who left are level
+            self._now = max(self._left.values(), default=self._now)
+            self._left.clear()
+        elif len(self._left) > MAX_LEFT:
             self._left = {c: time for c, time in self._left.items() if time > self._now}

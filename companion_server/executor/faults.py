@@ -8,11 +8,13 @@ from companion_server.conditions import NotReady
 from headtail.errors import (
     BundleMismatch,
     EnvironmentFault,
+    GateFailed,
     HeadtailError,
     IntegrityFault,
     SchemaFault,
     TensorMismatch,
     TooLarge,
+    UsageFault,
     WireFault,
 )
 
@@ -20,7 +22,15 @@ __all__ = ["from_fault", "to_fault"]
 
 _PLAIN: dict[str, type[HeadtailError]] = {
     kind.__name__: kind
-    for kind in (EnvironmentFault, NotReady, TensorMismatch, TooLarge, WireFault)
+    for kind in (
+        EnvironmentFault,
+        GateFailed,
+        NotReady,
+        TensorMismatch,
+        TooLarge,
+        UsageFault,
+        WireFault,
+    )
 }
 
 

@@ -32,7 +32,7 @@ MAX_TENSOR_BYTES = 8 << 30
 
 def pack(head: Mapping[str, Any], arrays: Sequence[Array] = ()) -> list[Buffer]:
     """A message in pieces, to be sent one behind the other; arrays are not copied."""
-    dense = [np.ascontiguousarray(array) for array in arrays]
+    dense = [np.asarray(array, order="C") for array in arrays]
     described = [[array.dtype.str, list(array.shape)] for array in dense]
     text = json.dumps({**head, "arrays": described}, separators=(",", ":")).encode()
     # reshaped, because a memoryview with a size of 0 among its axes cannot be cast
