@@ -128,11 +128,6 @@ class Metrics(Collector):
         for reason in CONNECTION_REASONS:
             self._refused.add((reason,), 0)
 
-    def hold(self, manifest: Manifest) -> None:
-        """Let the names of a bundle be label values, as those of `manifests` are."""
-        self._models.add(manifest.name)
-        self._cuts.update(cut.id for cut in manifest.cuts)
-
     def _known(self, name: str, names: set[str], of: Callable[[Manifest], Iterable[str]]) -> str:
         """`name` as a label value; one never met before is looked for in the manifests held."""
         if name in names:

@@ -5,8 +5,11 @@ import contextlib
 import hashlib
 import http.client
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -14,10 +17,8 @@ import pytest
 
 from companion_server.app import create_app, engine_in_process
 from companion_server.guard import Guard
-from companion_server.operations import routes
 from companion_server.operations.metrics import Metrics
 from companion_server.operations.records import RequestRecord
-from companion_server.operations.status import StatusSource
 from companion_server.operations.status_page import status_page
 from companion_server.operations.telemetry import Telemetry
 from companion_server.security.headers import page_policy
@@ -62,8 +63,6 @@ class Served:
         self.store = stack.enter_context(contextlib.closing(BundleStore(paths)))
         engine = engine_in_process(settings)
         self.metrics = Metrics()
-        self.metrics.engine_status = engine.status
-        self.metrics.manifests = lambda: [s.bundle.manifest for s in self.store.bundles.values()]
         loaded = threading.Event()
         app = create_app(
             self.store,
@@ -73,9 +72,6 @@ class Served:
             telemetry=Telemetry(self.metrics),
             on_loaded=lambda _failure: loaded.set(),
         )
-        if not any(getattr(route, "path", "") == f"/{STATUS}" for route in app.routes):
-            source = StatusSource(self.store, engine, self.metrics)
-            app.include_router(routes.router(source, self.metrics))
         self.port = stack.enter_context(serving(app, lifespan="on", log_level="error"))
         assert loaded.wait(60)
 
@@ -270,6 +266,7 @@ def test_tails_that_load_or_fail_and_a_server_without_bundles(page, served):
     assert page.get("document.getElementById('banner').hidden")
 
 
+@pytest.mark.slow
 def test_status_is_json_of_plain_values(served):
     status, headers, body = served.ask("GET", f"/{STATUS}", authorization=f"Bearer {served.admin}")
     assert status == 200
@@ -284,6 +281,7 @@ def test_status_is_json_of_plain_values(served):
     assert told["server"]["rss_bytes"] > 1e7
 
 
+@pytest.mark.slow
 def test_the_page_and_the_figures_are_sent_as_they_should_be(served):
     status, headers, body = served.ask("GET", "/")
     assert (status, body) == (200, status_page())
@@ -295,3 +293,25 @@ def test_the_page_and_the_figures_are_sent_as_they_should_be(served):
     assert status == 200
     assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert b"headtail_build_info{" in body
+
+
+@pytest.mark.slow
+def test_it_is_what_headtail_serve_shows(page, bundle_path, tmp_path):
+    """The real command in processes of its own: over TLS, with the key that it prints."""
+    command = [sys.executable, "-m", "headtail", "serve", str(bundle_path), "--port", "0"]
+    command += ["--state-dir", str(tmp_path), "--json"]
+    environ = {**os.environ, "HEADTAIL_SERVER_TUNE": "0"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as server:
+        try:
+            assert server.stdout is not None
+            told = json.loads(server.stdout.readline())
+            assert told["url"].startswith("https://")
+            page.go(f"{told['url']}/v2/health/live")
+            page.get(f"sessionStorage.setItem('headtail-admin-key', '{told['key']}')")
+            page.go(f"{told['url']}/")
+            page.wait_for("document.getElementById('state').innerText === 'Ready'")
+            assert "toy" in shown(page, "bundles")
+            assert page.errors == []
+        finally:
+            server.terminate()
+        assert server.wait(30) == 0
