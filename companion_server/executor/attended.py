@@ -130,4 +130,8 @@ class AttendedExecutor:
                 expected="One is started with the server.",
                 remedy="Ask again in a second.",
             )
-        return await self._link.ask(head, arrays)
+        try:
+            return await self._link.ask(head, arrays)
+        except LinkLost:
+            self.bundles.clear()  # nothing more is given to it until it is there again
+            raise
