@@ -21,6 +21,7 @@ from headtail.errors import SchemaFault, UsageFault, WireFault
 from headtail.manifest import Cut
 from headtail.offload.download import download_bundle
 from headtail.offload.link import Link, Origin, Request
+from headtail.offload.listing import Listing, fetch_listing
 from headtail.offload.pairing import parse_uri
 from headtail.offload.pinning import parse_pin
 from headtail.offload.refusals import ServerNotReady, refusal
@@ -33,7 +34,7 @@ from headtail.wire import oip, split
 __all__ = ["Companion", "TailReply", "authorization", "pair"]
 
 MAX_REPLY_BYTES = 64 << 20
-MAX_LISTING_BYTES = 4 << 20
+MAX_ANSWER_BYTES = 4 << 20
 _KEY = re.compile(r"ht_[0-9a-f]+_[A-Za-z0-9_-]+")
 
 
@@ -102,10 +103,16 @@ class Companion:
 
     def bundles(self) -> list[dict[str, Any]]:
         """The bundles held: `bundle_id`, `name`, `task`, `bytes` and `sha256` of the zip."""
-        told = self._json("/v2/bundles")
-        if not isinstance(told, list) or not all(_is_listing(item) for item in told):
-            raise _malformed("the list of bundles is not one")
-        return told
+        found = fetch_listing(self._link, timeout_s=self._timeout_s)
+        return found.bundles if found else []
+
+    def updates(self, known: str = "", *, wait_s: int = 0) -> Listing | None:
+        """The bundles held, or None while they are those of the list with the tag `known`.
+
+        The server holds its answer back for up to `wait_s` seconds (55 at most), and the connection
+        with it: wait with a `Companion` of its own. Raises as `bundles`.
+        """
+        return fetch_listing(self._link, timeout_s=self._timeout_s, known=known, wait_s=wait_s)
 
     def download(self, bundle_id: str, destination: Path) -> Bundle:
         """Fetch a bundle to `destination` (new, `NAME.bundle`), all or nothing.
@@ -166,7 +173,7 @@ class Companion:
 
     def _json(self, path: str) -> Any:
         with self._link.exchange(Request("GET", path), Deadline(self._timeout_s)) as reply:
-            data = reply.read(limit=MAX_LISTING_BYTES)
+            data = reply.read(limit=MAX_ANSWER_BYTES)
         if reply.status != 200:
             raise refusal(reply.status, reply.headers, data)
         if not data:
@@ -191,7 +198,7 @@ def pair(uri: str, *, name: str, timeout_s: float = 10.0) -> tuple[str, str | No
     request = Request("POST", "/v2/pair", {"Content-Type": "application/json"}, body)
     try:
         with link.exchange(request, Deadline(timeout_s)) as reply:
-            data = reply.read(limit=MAX_LISTING_BYTES)
+            data = reply.read(limit=MAX_ANSWER_BYTES)
     finally:
         link.close()
     if reply.status != 200:
@@ -217,15 +224,6 @@ def authorization(key: str | None) -> dict[str, str]:
             remedy="Pair this device, or copy the key again as `headtail keys add` printed it.",
         )
     return {"Authorization": f"Bearer {key}"}
-
-
-def _is_listing(item: Any) -> bool:
-    texts = ("bundle_id", "name", "sha256")
-    return (
-        isinstance(item, dict)
-        and all(isinstance(item.get(key), str) for key in texts)
-        and isinstance(item.get("bytes"), int)
-    )
 
 
 def _malformed(reason: str) -> WireFault:
