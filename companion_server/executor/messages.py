@@ -13,6 +13,7 @@ not in a tensor.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ __all__ = ["PREFIX", "Buffer", "lengths", "pack", "unpack"]
 
 Buffer = bytes | bytearray | memoryview
 PREFIX = struct.Struct("<IQ")
+_TO_JSON = json.JSONEncoder(separators=(",", ":"))
 MAX_JSON_BYTES = 64 << 20
 MAX_TENSOR_BYTES = 8 << 30
 
@@ -34,7 +36,7 @@ def pack(head: Mapping[str, Any], arrays: Sequence[Array] = ()) -> list[Buffer]:
     """A message in pieces, to be sent one behind the other; arrays are not copied."""
     dense = [np.asarray(array, order="C") for array in arrays]
     described = [[array.dtype.str, list(array.shape)] for array in dense]
-    text = json.dumps({**head, "arrays": described}, separators=(",", ":")).encode()
+    text = _TO_JSON.encode({**head, "arrays": described}).encode()
     # reshaped, because a memoryview with a size of 0 among its axes cannot be cast
     views = [array.reshape(-1).view(np.uint8).data for array in dense if array.size]
     return [PREFIX.pack(len(text), sum(view.nbytes for view in views)), text, *views]
@@ -54,7 +56,7 @@ def unpack(text: Buffer, tensors: Buffer) -> tuple[dict[str, Any], list[Array]]:
     arrays, offset = [], 0
     for kind, shape in head.pop("arrays"):
         dtype = np.dtype(kind)
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         if offset + count * dtype.itemsize > len(tensors):
             raise _broken("ends inside a tensor")
         array = np.frombuffer(tensors, dtype, count, offset) if count else np.empty(0, dtype)
