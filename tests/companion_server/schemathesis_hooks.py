@@ -1,6 +1,7 @@
 """What schemathesis cannot know: zips, requests of real tensors, and a tally of the answers.
 
-Loaded by its command line through SCHEMATHESIS_HOOKS.
+Loaded by its command line through SCHEMATHESIS_HOOKS. HEADTAIL_TALLY is the file that the tally
+goes to, HEADTAIL_INPUT a whole input of the model, as JSON, HEADTAIL_OUTPUT the name of an output.
 """
 
 import atexit
@@ -12,8 +13,8 @@ from pathlib import Path
 import schemathesis
 
 TALLY = Path(os.environ["HEADTAIL_TALLY"])
-INPUT = {"name": "x", "shape": [1, 3, 8, 8], "datatype": "FP32", "data": [0.5] * 192}
-OUTPUTS = ("output_0", "output_1", "output_9")
+INPUT = json.loads(os.environ["HEADTAIL_INPUT"])
+OUTPUTS = (os.environ["HEADTAIL_OUTPUT"], os.environ["HEADTAIL_OUTPUT"], "unheard-of")
 _answers: collections.Counter[str] = collections.Counter()
 _failures: list[str] = []
 

@@ -22,6 +22,7 @@ from tests.companion_server.conftest import running
 
 METHODS = {"get", "put", "post", "delete", "head"}
 SCHEMATHESIS_S = 30
+INPUT = {"name": "x", "shape": [1, 3, 8, 8], "datatype": "FP32", "data": [0.5] * 192}
 CHECKS = (
     "status_code_conformance,content_type_conformance,response_headers_conformance,"
     "response_schema_conformance,unsupported_method,allow_header_conformance,"
@@ -110,6 +111,8 @@ def schemathesis(url, folder, *, seconds, more=()):
         **os.environ,
         "SCHEMATHESIS_HOOKS": "tests.companion_server.schemathesis_hooks",
         "HEADTAIL_TALLY": str(folder / "tally.json"),
+        "HEADTAIL_INPUT": json.dumps(INPUT),
+        "HEADTAIL_OUTPUT": "output_0",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     done = subprocess.run(

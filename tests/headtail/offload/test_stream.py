@@ -1,16 +1,28 @@
 """The stream's client against the real companion server, in one process."""
 
+import contextlib
+import socket
 import threading
 import time
 
 import numpy as np
 import pytest
+import uvicorn
 
+from companion_server.app import create_app
 from companion_server.conditions import Shed
+from companion_server.guard import Guard
+from companion_server.security.certificates import ensure_certificate
+from companion_server.security.keys import KeyRing, key_id_of
+from companion_server.security.scopes import Scope
+from companion_server.settings import Settings
+from companion_server.store import BundleStore
+from companion_server.stream import websocket_options
 from headtail.errors import BundleMismatch, ServerUnreachable
 from headtail.offload import refusals
 from headtail.offload.client import Companion
 from headtail.offload.engine import SplitEngine
+from headtail.offload.pinning import CertificateChanged
 from headtail.offload.stream import StreamCompanion
 from tests.companion_server.conftest import running, write_bundle
 from tests.companion_server.held_engine import HeldEngine
@@ -195,3 +207,61 @@ def test_a_dead_address_is_told_in_time(real):
         ask(client, real, deadline_ms=1000)
     assert time.monotonic() - started < 2
     client.close()
+
+
+@contextlib.contextmanager
+def guarded(bundle, folder):
+    """A server with a certificate and keys: `(url, certificate, ring)`."""
+    ring, certificate = KeyRing(folder), ensure_certificate(folder, names=("localhost",))
+    store, loaded = BundleStore([bundle.path]), threading.Event()
+    app = create_app(
+        store,
+        Settings.of(state_dir=folder, tune=False),
+        guard=Guard(ring),
+        on_loaded=lambda _failure: loaded.set(),
+    )
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="error",
+            ssl_certfile=certificate.chain,
+            ssl_keyfile=certificate.key,
+            **websocket_options(1 << 20),
+        )
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        assert loaded.wait(30)
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}", certificate, ring
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listener.close()
+        store.close()
+
+
+def test_a_pinned_server_with_a_key_until_it_is_revoked(real, tmp_path):
+    with guarded(real, tmp_path) as (url, certificate, ring):
+        key = ring.add("phone", (Scope.parse("infer:*"),))[0]
+        client = StreamCompanion(url, pin=certificate.fingerprint, key=key)
+        expected = real.golden()["output.0.output_0"].astype(np.float64)
+        found = ask(client, real, cut_id="c2").outputs[0].astype(np.float64)
+        assert float(np.abs(found - expected).max()) < 1e-4
+        used = connection_of(client)
+        ring.revoke(key_id_of(key))
+        with pytest.raises(refusals.Refusal, match="not valid") as caught:
+            ask(client, real)
+        assert caught.value.status == 401
+        assert connection_of(client) is used
+        client.close()
+        stranger = StreamCompanion(url, pin=certificate.fingerprint)
+        with pytest.raises(refusals.Refusal, match="no API key"):
+            ask(stranger, real)
+        stranger.close()
+        other = StreamCompanion(url, pin="0" * 64, key=key)
+        with pytest.raises(CertificateChanged):
+            ask(other, real)
+        other.close()
