@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from companion_server.conditions import NotReady
 from companion_server.store.faults import StoreConflict
 from companion_server.store.uploads import Part, Uploads
-from headtail.errors import HeadtailError, IntegrityFault, UnknownName
+from headtail.errors import HeadtailError, UnknownName
 
 if TYPE_CHECKING:
     from companion_server.store.packed import StoredBundle
@@ -245,11 +245,13 @@ class Lifecycle:
     async def _check(self, stored: StoredBundle) -> None:
         try:
             await asyncio.to_thread(stored.check)
-        except IntegrityFault as fault:
+        except HeadtailError as fault:
             async with self._turn:
                 if self.store.bundles.get(stored.bundle_id) is stored:
                     self._withdraw(stored.bundle_id, fault)
                     await self._engine.unload(stored.bundle_id)
+        except OSError as error:  # the disk, not the bundle: look again later
+            log.warning("Bundle %s cannot be looked at: %s", stored.bundle_id, error)
 
     def _withdraw(self, bundle_id: str, fault: HeadtailError) -> None:
         self.store.withdraw(bundle_id, fault)

@@ -114,7 +114,8 @@ class BundleStore:
     def bundle(self, bundle_id: str) -> StoredBundle:
         """The bundle of an id; `UnknownName` lists the ids held, a fault is raised as it is."""
         if bundle_id in self.faults:
-            raise self.faults[bundle_id]
+            # one exception for many requests: each raising would add to its traceback
+            raise self.faults[bundle_id].with_traceback(None)
         if bundle_id not in self._bundles:
             raise UnknownName("bundle", bundle_id, self._bundles)
         return self._bundles[bundle_id]
@@ -131,7 +132,7 @@ class BundleStore:
 
         Raises `UnknownName` for a model that is not held and `BundleMismatch` for a version.
         """
-        if version in self.faults:
+        if version in self.faults and self._models.get(version, model) == model:
             raise self.mismatch(
                 model, f"Bundle {version} is withdrawn: {self.faults[version].what}"
             )
