@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ STOP_S = 30.0
 POLL_S = 0.05
 STORE_BYTES = 128 << 20
 STARTED = "Ray runtime started"
+LISTENING = "listening on "
+KEY = "API key, shown this once: "
 SERVE = """
 import json, pathlib, sys
 from companion_server.ray_serve import ClusterOptions, serve_on_ray
@@ -36,9 +39,22 @@ from companion_server.settings import Settings
 told = json.loads(sys.argv[1])
 bundles = [pathlib.Path(path) for path in told["bundles"]]
 settings, options = Settings.of(**told["settings"]), ClusterOptions(**told["options"])
-announce = lambda url: print("listening on", url, flush=True)
-serve_on_ray(bundles, settings, options, announce=announce)
+serve_on_ray(bundles, settings, options)
 """
+
+
+@dataclass(frozen=True)
+class Served:
+    """What our server said when it was ready; `key` is empty on one without keys."""
+
+    url: str
+    key: str
+
+    @classmethod
+    def of(cls, text: str) -> Served:
+        """From what it printed."""
+        url = text.split(LISTENING, 1)[1].split(maxsplit=1)[0]
+        return cls(url, text.split(KEY, 1)[1].split(maxsplit=1)[0] if KEY in text else "")
 
 
 class Nodes:
@@ -81,11 +97,14 @@ class Nodes:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def serving(self, bundles: Sequence[Path], *, replicas: int, **settings: Any) -> Iterator[str]:
-        """The URL of our server on this cluster, which ends on SIGTERM with the block."""
+    def serving(
+        self, bundles: Sequence[Path], *, replicas: int, **settings: Any
+    ) -> Iterator[Served]:
+        """Our server on this cluster, which ends on SIGTERM with the block."""
+        plain = {"port": 0, "tls": False, "auth": False, "state_dir": str(self._folder / "state")}
         told = {
             "bundles": [str(bundle) for bundle in bundles],
-            "settings": {"port": 0, "tls": False, "auth": False, **settings},
+            "settings": plain | settings,
             "options": {"address": self.address, "replicas": replicas},
         }
         log = self._folder / "server.log"
@@ -98,9 +117,8 @@ class Nodes:
                 start_new_session=True,
             )
         try:
-            mark = "listening on "
-            _until(lambda: mark in log.read_text(errors="replace"), server, log)
-            yield log.read_text(errors="replace").split(mark, 1)[1].split()[0]
+            _until(lambda: LISTENING in log.read_text(errors="replace"), server, log)
+            yield Served.of(log.read_text(errors="replace"))
         finally:
             server.send_signal(signal.SIGTERM)
             try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import logging
 import os
 import secrets
 import signal
@@ -12,15 +14,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from companion_server.announcement import Announcement, print_announcement
 from companion_server.executor.faults import from_fault
+from companion_server.guard import certificate_of, first_key
 from companion_server.ray_serve.library import start_library
 from companion_server.ray_serve.options import ClusterOptions
+from companion_server.security.binding import check_binding
 from companion_server.settings import Settings
-from headtail.bundle import open_bundle
+from companion_server.store.sources import survey
 from headtail.errors import EnvironmentFault, MissingDependency, UsageFault
 
 __all__ = ["APPLICATION", "serve_on_ray"]
 
+log = logging.getLogger(__name__)
 APPLICATION = "headtail"
 KEEP_ALIVE_S = 75  # longer than a user's pause between two pictures: a new connection costs 1 RTT
 DEPLOY_ATTEMPTS = 3  # of a replica's constructor: what fails thrice fails
@@ -36,27 +42,32 @@ def serve_on_ray(
     settings: Settings,
     options: ClusterOptions | None = None,
     *,
-    announce: Callable[[str], None],
+    announce: Callable[[Announcement], None] = print_announcement,
 ) -> None:
-    """Serve bundle directories from a Ray cluster until SIGINT or SIGTERM.
+    """Serve bundles from a Ray cluster until SIGINT or SIGTERM.
 
     Runs on the head of the cluster that `options.address` names; without one, a cluster of this
-    machine alone is started, and ended again. `announce` is called once, when every replica has
-    proven every bundle. Raises what opening a bundle raises, `MissingDependency` without Ray,
-    `UsageFault` for an address that cannot be bound, `EnvironmentFault` for a cluster that cannot
-    be joined or started from here, and what loading a tail raises.
+    machine alone is started, and ended again. `bundles` as for `companion_server.serve`. `announce`
+    is called once, when every replica has proven every bundle. Raises `UsageFault` for an address
+    that cannot or must not be bound, `MissingDependency` without Ray, `EnvironmentFault` for a
+    cluster that cannot be joined or started from here, and what opening a bundle or loading its
+    tail raises.
     """
     chosen = options or ClusterOptions()
-    for bundle in bundles:
-        open_bundle(bundle)
+    survey(bundles)
+    warning = check_binding(settings.host, keys=settings.auth, tls=settings.tls)
+    if warning is not None:
+        log.warning("%s", warning)
     settings = settings.model_copy(update={"port": _free_port(settings)})
+    certificate, key = certificate_of(settings), first_key(settings)
+    told = Announcement(_url(settings), certificate.fingerprint if certificate else "", key)
     # signals last: Ray sets a handler of its own when it starts
     with (
         _cluster(chosen),
         _signals_end_the_block(),
-        _deployed(bundles, settings, chosen),
+        _deployed(bundles, settings, chosen) as more,
     ):
-        announce(f"http://{settings.host}:{settings.port}")
+        announce(dataclasses.replace(told, **more))
         threading.Event().wait()
 
 
@@ -104,28 +115,36 @@ def _cluster(options: ClusterOptions) -> Iterator[None]:
 @contextlib.contextmanager
 def _deployed(
     bundles: Sequence[Path], settings: Settings, options: ClusterOptions
-) -> Iterator[None]:
+) -> Iterator[dict[str, Any]]:
+    """With further fields of `Announcement`."""
     from ray import serve
 
     serve.start(
-        proxy_location="HeadOnly",
-        http_options={
-            "host": settings.host,
-            "port": settings.port,
-            "keep_alive_timeout_s": KEEP_ALIVE_S,
-        },
-        logging_config=QUIET,
+        proxy_location="HeadOnly", http_options=_http_options(settings), logging_config=QUIET
     )
     try:
         handle = serve.run(_application(bundles, settings, options), name=APPLICATION)
         told = handle.loaded.remote().result()
         if "fault" in told:
             raise from_fault(told["fault"])
-        yield
+        yield told
     finally:
         serve.delete(APPLICATION)
         if not serve.status().applications:
             serve.shutdown()
+
+
+def _http_options(settings: Settings) -> dict[str, Any]:
+    options = {
+        "host": settings.host,
+        "port": settings.port,
+        "keep_alive_timeout_s": KEEP_ALIVE_S,
+    }
+    certificate = certificate_of(settings)
+    if certificate is None:
+        return options
+    files = {"ssl_certfile": str(certificate.chain), "ssl_keyfile": str(certificate.key)}
+    return options | files
 
 
 def _application(bundles: Sequence[Path], settings: Settings, options: ClusterOptions) -> Any:
@@ -168,11 +187,11 @@ def _application(bundles: Sequence[Path], settings: Settings, options: ClusterOp
         max_constructor_retry_count=DEPLOY_ATTEMPTS,
         logging_config=QUIET,
     ).bind(
-        tails,
-        library,
+        (tails, library),
         [str(bundle.resolve()) for bundle in bundles],
         settings.model_dump(mode="json"),
-        options.replicas,
+        replicas=options.replicas,
+        url=_url(settings),
     )
 
 
@@ -187,6 +206,11 @@ def _check_head() -> None:
             expected="Phones, keys and published bundles belong to the head's machine.",
             remedy="Run `headtail serve --ray auto` there.",
         )
+
+
+def _url(settings: Settings) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.tls else 'http'}://{host}:{settings.port}"
 
 
 def _free_port(settings: Settings) -> int:

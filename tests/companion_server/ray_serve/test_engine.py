@@ -115,7 +115,7 @@ def job(*, within_s=None, samples=1):
 
 def loaded(*outcomes, **options):
     handle = StandInHandle(*outcomes, **options)
-    engine = RayEngine(handle, StandInLibrary(), replicas=2, max_queue=7)
+    engine = RayEngine(handle, StandInLibrary(), replicas=2, max_queue=7, max_wait_s=10.0)
     return engine, handle
 
 
@@ -193,7 +193,7 @@ def test_a_lost_replica_is_replaced_once_without_the_client_noticing():
     engine, handle = loaded(actor_died(), ANSWER)
     assert run(engine, job())[0].batch == 4
     assert len(handle.asked) == 2
-    assert engine.status()["retried"] == 1
+    assert engine.status()["cluster"]["retried"] == 1
 
 
 def test_two_lost_replicas_are_a_503():
@@ -235,7 +235,29 @@ def test_a_full_queue_is_a_429_with_the_time_that_it_takes():
         run(engine, job(), job())
     assert shed.value.retry_after_s >= 0.1
     assert shed.value.http_status == 429
-    assert engine.status()["shed"] == 1
+    assert engine.status()["cluster"]["shed"] == 1
+
+
+def test_what_would_wait_past_its_deadline_is_shed_before_it_is_sent():
+    slow = ANSWER | {"compute_ms": 4000.0, "batch": 1}
+    engine, handle = loaded(slow, "never", "never")
+
+    async def crowd():
+        await engine.load(StoredZip())
+        await engine.run(job())  # from which it learns
+        running = [asyncio.ensure_future(engine.run(job())) for _ in range(2)]
+        for _ in range(10):  # turns of the loop, until both are on their way
+            await asyncio.sleep(0)
+        assert engine.status()["queue"] == {"jobs": 2, "bytes": 2 * 12}
+        with pytest.raises(Shed, match="would wait 400 ms") as shed:
+            await engine.run(job(within_s=0.1))
+        assert 0.2 <= shed.value.retry_after_s <= 0.4
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running)
+
+    asyncio.run(crowd())
+    assert len(handle.asked) == 3
 
 
 def test_a_fault_of_the_tail_keeps_its_class():
