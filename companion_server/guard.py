@@ -69,7 +69,7 @@ class Guard:
         keys, rate = KeyRing(settings.state_dir), None
         if settings.requests_per_s is not None:
             rate = RateLimiter(settings.requests_per_s, burst=settings.burst)
-        pairing = _pairing(keys, url, certificate)
+        pairing = _pairing(keys, settings.public_url or _reachable(url), certificate)
         return cls(keys, pairing, rate, AuditLog(settings.state_dir), certificate)
 
     def pem(self) -> tuple[bytes, bytes] | None:
@@ -88,7 +88,7 @@ def _pairing(keys: KeyRing, url: str, certificate: Certificate | None) -> Pairin
     """None where no phone could be paired safely: plain HTTP for others than this machine."""
     pin = certificate.fingerprint if certificate is not None and certificate.pinned else None
     try:
-        return Pairing(keys, url=_reachable(url), pin=pin)
+        return Pairing(keys, url=url, pin=pin)
     except UsageFault:
         return None
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from headtail.wire import boundary, oip, split
 __all__ = ["Origin", "Prepared", "RawRequest", "Reply", "Service", "answer", "prepare"]
 
 INLINE_BYTES = 256 << 10  # a larger body is decoded beside the event loop, which would stand still
+UNPACKING = 2  # compressed bodies at once
 TIMEOUT = "timeout"  # Triton's request parameter, in microseconds
 
 
@@ -43,6 +44,8 @@ class Service:
     store: BundleStore
     engine: Engine
     max_body_bytes: int
+    # a bomb takes `max_body_bytes` before it is known as one: not many at once
+    unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNPACKING))
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,10 @@ async def answer(raw: RawRequest, service: Service) -> Reply:
     Raises `UnknownName` (404), `WireFault` (400) for what cannot be parsed, `BundleMismatch` (409),
     `TooLarge` (413), and what `Engine.run` raises.
     """
-    if len(raw.body) > INLINE_BYTES or raw.headers.get("content-encoding"):
+    if raw.headers.get("content-encoding"):
+        async with service.unpacking:
+            prepared = await asyncio.to_thread(_decoded, raw, service)
+    elif len(raw.body) > INLINE_BYTES:
         prepared = await asyncio.to_thread(_decoded, raw, service)
     else:
         prepared = _decoded(raw, service)

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from companion_server.conditions import DeadlinePassed, NotReady, Shed
+from companion_server.operations.records import current_record
 from headtail.errors import BundleMismatch, HeadtailError, TooLarge
 
 __all__ = ["DeadlinePassed", "NotReady", "Shed", "install", "problem"]
@@ -31,6 +32,9 @@ def problem(error: HeadtailError) -> JSONResponse:
     if isinstance(error, Shed):
         headers["retry-after"] = str(math.ceil(error.retry_after_s))
         body["retry_after_ms"] = round(error.retry_after_s * 1e3)
+        record = current_record.get()
+        if record is not None:
+            record.shed = error.reason
     return JSONResponse(body, status_code=error.http_status, headers=headers)
 
 

@@ -15,17 +15,17 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from companion_server.conditions import DeadlinePassed, NotReady, Shed
+from companion_server.admission import Admission, too_late
+from companion_server.conditions import NotReady
 from companion_server.costs import BatchCosts
 from companion_server.executor.attended import AttendedExecutor
 from companion_server.executor.link import LinkLost
 from companion_server.executor.places import Place
-from companion_server.fairness import FairQueue
 from companion_server.jobs import WHOLE, Job, Result
 from companion_server.store import StoredBundle
+from companion_server.waiting import HeldBundle, QueueLimits, Waiting
 from headtail.errors import HeadtailError
 
 __all__ = ["LocalEngine", "QueueLimits"]
@@ -36,49 +36,14 @@ FOLLOW_EVERY_S = 2.0  # a bundle whose tails are being made faster
 WORTH_JOINING = 0.9  # joining a batch must cost less than this share of running on one's own
 
 
-@dataclass(frozen=True)
-class QueueLimits:
-    """What may wait; `max_batch` counts samples, and 1 switches batching off."""
-
-    max_batch: int = 16
-    max_jobs: int = 512
-    max_bytes: int = 512 << 20
-    max_wait_s: float = 10.0
-
-
-@dataclass(eq=False)
-class _Waiting:
-    job: Job
-    answer: asyncio.Future[Result]
-    arrived: float
-    attempts: int = 0
-    ticket: int = 0
-    alone: bool = False  # a batch with it failed
-
-
-@dataclass(eq=False)
-class _Held:
-    """A bundle with a tail, or on its way to one."""
-
-    stored: StoredBundle
-    order: list[str]
-    queue: FairQueue[_Waiting] = field(default_factory=FairQueue)
-    info: dict[str, Any] = field(default_factory=dict)
-    costs: BatchCosts | None = None  # None: not loaded yet
-    failure: HeadtailError | None = None
-    settled: asyncio.Event = field(default_factory=asyncio.Event)  # loaded, or known to be broken
-    leaving: bool = False  # what was accepted is computed, nothing more is
-    running: int = 0  # batches
-    drained: asyncio.Event = field(default_factory=asyncio.Event)  # set when a job or batch ends
-
-
 class LocalEngine:
     """Implements `jobs.Engine` over executors beside this process, or in it."""
 
     def __init__(self, places: Sequence[Place], *, limits: QueueLimits) -> None:
         self._limits = limits
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, HeldBundle] = {}
         self._executors = [AttendedExecutor(p, self._bring_up, self._pump) for p in places]
+        self._admission = Admission(limits, self._held, self._executors)
         self._tasks: set[asyncio.Task[None]] = set()
         self._queued_bytes = 0
         self._closing = False
@@ -107,7 +72,7 @@ class LocalEngine:
         if not stored.bundle.manifest.tails:
             return  # held for download only; inference on it is a 409
         cuts = sorted(stored.bundle.manifest.cuts, key=lambda cut: cut.head_flops)
-        held = _Held(stored, [WHOLE, *(cut.id for cut in cuts)])
+        held = HeldBundle(stored, [WHOLE, *(cut.id for cut in cuts)])
         self._held[stored.bundle_id] = held
         connected = [executor for executor in self._executors if executor.starts]
         for executor in connected:
@@ -146,8 +111,8 @@ class LocalEngine:
         self.check_ready(job.bundle_id)
         held = self._held[job.bundle_id]
         now = time.monotonic()
-        self._admit(job, held, now)
-        waiting = _Waiting(job, asyncio.get_running_loop().create_future(), now)
+        self._admission.check(job, now=now, queued_bytes=self._queued_bytes)
+        waiting = Waiting(job, asyncio.get_running_loop().create_future(), now)
         self._join(held, waiting)
         self._pump()
         try:
@@ -167,71 +132,23 @@ class LocalEngine:
             "bundles": {bundle_id: _described(held) for bundle_id, held in self._held.items()},
         }
 
-    # Admission
-
-    def _admit(self, job: Job, held: _Held, now: float) -> None:
-        waiting = sum(len(other.queue) for other in self._held.values())
-        if waiting >= self._limits.max_jobs:
-            raise self._shed(f"{waiting} requests wait.", self._wait_ms(held, job), "queue")
-        if self._queued_bytes + job.nbytes > self._limits.max_bytes:
-            text = f"The requests that wait take {self._queued_bytes} bytes."
-            raise self._shed(text, self._wait_ms(held, job), "memory")
-        wait_ms = self._wait_ms(held, job)
-        if job.deadline is None:
-            if wait_ms > self._limits.max_wait_s * 1e3:
-                text = f"A request would wait {wait_ms:.0f} ms."
-                raise self._shed(text, wait_ms - self._limits.max_wait_s * 1e3, "wait")
-            return
-        left_ms = (job.deadline - now) * 1e3
-        if left_ms <= 0:
-            raise _too_late(left_ms)
-        if not wait_ms:
-            return  # whatever the prediction says, a free executor tries, and learns from it
-        over_ms = wait_ms + self._alone_ms(held, job) - left_ms
-        if over_ms > 0:
-            text = f"The answer would be {over_ms:.0f} ms late: {wait_ms:.0f} ms of work wait."
-            raise self._shed(text, over_ms, "deadline")
-
-    def _wait_ms(self, held: _Held, job: Job) -> float:
-        """Before a new job would begin: running batches, and its share of what waits."""
-        ready = [e for e in self._executors if job.bundle_id in e.bundles] or self._executors
-        running_ms = min(executor.left_ms() for executor in ready)
-        ahead_ms = 0.0
-        for other in self._held.values():
-            if other.queue and other.costs is not None:
-                jobs = other.queue.ahead(job.client) if other is held else len(other.queue)
-                cut = other.order[0] if (first := other.queue.peek()) is None else first.job.cut
-                ahead_ms += jobs * other.costs.each(cut, most=self._limits.max_batch)
-        return running_ms + ahead_ms / len(ready)
-
-    def _alone_ms(self, held: _Held, job: Job) -> float:
-        return held.costs.of({job.cut: job.samples}) if held.costs is not None else 0.0
-
-    def _shed(self, what: str, over_ms: float, reason: str) -> Shed:
-        return Shed(
-            what,
-            expected="A request is taken only if it can be answered in time.",
-            retry_after_s=max(over_ms, 1.0) / 1e3,
-            reason=reason,
-        )
-
     # The queue
 
-    def _join(self, held: _Held, waiting: _Waiting, *, first: bool = False) -> None:
+    def _join(self, held: HeldBundle, waiting: Waiting, *, first: bool = False) -> None:
         waiting.ticket = held.queue.add(waiting.job.client, waiting, first=first)
         self._queued_bytes += waiting.job.nbytes
 
-    def _leave(self, held: _Held, waiting: _Waiting) -> None:
+    def _leave(self, held: HeldBundle, waiting: Waiting) -> None:
         if held.queue.remove(waiting.job.client, waiting.ticket):
             self._queued_bytes -= waiting.job.nbytes
             held.drained.set()
 
-    def _take(self, held: _Held) -> _Waiting:
+    def _take(self, held: HeldBundle) -> Waiting:
         waiting = held.queue.take(held.queue.peek().job.samples)  # type: ignore[union-attr]
         self._queued_bytes -= waiting.job.nbytes
         return waiting
 
-    def _fail(self, waiting: _Waiting, error: Exception) -> None:
+    def _fail(self, waiting: Waiting, error: Exception) -> None:
         if not waiting.answer.done():
             waiting.answer.set_exception(error)
 
@@ -247,7 +164,7 @@ class LocalEngine:
                     held.running += 1
                     self._spawn(self._compute(executor, held, batch))
 
-    def _longest_waiting(self, executor: AttendedExecutor) -> _Held | None:
+    def _longest_waiting(self, executor: AttendedExecutor) -> HeldBundle | None:
         found, oldest = None, float("inf")
         for bundle_id, held in self._held.items():
             first = held.queue.peek() if bundle_id in executor.bundles else None
@@ -255,19 +172,19 @@ class LocalEngine:
                 found, oldest = held, first.arrived
         return found
 
-    def _compose(self, held: _Held) -> list[_Waiting]:
+    def _compose(self, held: HeldBundle) -> list[Waiting]:
         """The next batch of a bundle; empty if all that waited is too late."""
         assert held.costs is not None
         now = time.monotonic()
-        batch: list[_Waiting] = []
+        batch: list[Waiting] = []
         samples: dict[str, int] = {}
         deadline, taken_ms = float("inf"), 0.0
         while (first := held.queue.peek()) is not None:
             job = first.job
-            alone_ms = self._alone_ms(held, job)
+            alone_ms = held.alone_ms(job)
             ends = float("inf") if job.deadline is None else job.deadline
             if now > ends or (first.arrived < now - 0.001 and now + alone_ms / 1e3 > ends):
-                self._fail(self._take(held), _too_late((ends - now) * 1e3))
+                self._fail(self._take(held), too_late((ends - now) * 1e3))
                 continue
             trial = {**samples, job.cut: samples.get(job.cut, 0) + job.samples}
             if batch:
@@ -286,7 +203,7 @@ class LocalEngine:
         return batch
 
     async def _compute(
-        self, executor: AttendedExecutor, held: _Held, batch: list[_Waiting]
+        self, executor: AttendedExecutor, held: HeldBundle, batch: list[Waiting]
     ) -> None:
         assert held.costs is not None
         batch.sort(key=lambda waiting: held.costs.order(waiting.job.cut))  # type: ignore[union-attr]
@@ -317,7 +234,7 @@ class LocalEngine:
             held.drained.set()
             self._pump()
 
-    def _again(self, held: _Held, batch: list[_Waiting], error: LinkLost) -> None:
+    def _again(self, held: HeldBundle, batch: list[Waiting], error: LinkLost) -> None:
         """The executor died: once more, on its successor, before whatever else waits."""
         for waiting in reversed(batch):
             waiting.attempts += 1
@@ -328,7 +245,7 @@ class LocalEngine:
             else:
                 self._fail(waiting, error)
 
-    def _one_by_one(self, held: _Held, batch: list[_Waiting], error: Exception) -> None:
+    def _one_by_one(self, held: HeldBundle, batch: list[Waiting], error: Exception) -> None:
         """A program refused the batch: each alone, so that nobody fails for his neighbour."""
         if len(batch) == 1:
             self._fail(batch[0], error)
@@ -345,7 +262,7 @@ class LocalEngine:
             with contextlib.suppress(HeadtailError):
                 await self._load(executor, held)
 
-    async def _load(self, executor: AttendedExecutor, held: _Held) -> None:
+    async def _load(self, executor: AttendedExecutor, held: HeldBundle) -> None:
         bundle = held.stored.bundle
         try:
             held.info = await executor.load(held.stored.bundle_id, str(bundle.path))
@@ -360,7 +277,7 @@ class LocalEngine:
         held.settled.set()
         self._spawn(self._follow(executor, held))
 
-    async def _follow(self, executor: AttendedExecutor, held: _Held) -> None:
+    async def _follow(self, executor: AttendedExecutor, held: HeldBundle) -> None:
         """Faster backends are found while the bundle is served; costs must keep up with them."""
         revision = held.info.get("revision")
         while held.info.get("tuning") == "running" and not held.leaving:
@@ -379,7 +296,7 @@ class LocalEngine:
         task.add_done_callback(self._tasks.discard)
 
 
-def _described(held: _Held) -> dict[str, Any]:
+def _described(held: HeldBundle) -> dict[str, Any]:
     if held.failure is not None:
         return {"state": "broken", "failure": str(held.failure)}
     return {"state": "ready" if held.costs else "loading", **held.info}
@@ -398,12 +315,4 @@ def _not_ready(what: str) -> NotReady:
         what,
         expected="/v2/health/ready answers 200 when every tail can be run.",
         remedy="Ask again in a second, and answer on the device meanwhile.",
-    )
-
-
-def _too_late(left_ms: float) -> DeadlinePassed:
-    return DeadlinePassed(
-        f"{left_ms:.0f} ms were left of the deadline before compute began.",
-        expected="An answer is computed only while it is of use, so nothing was computed.",
-        remedy="Answer on the device, and give split.deadline_ms more room or send less.",
     )

@@ -40,6 +40,8 @@ class Settings(BaseModel):
     """TCP port of HTTP and WebSocket; 0 picks a free one, which `serve` prints."""
     grpc_port: int | None = Field(default=None, ge=0, le=65535)
     """TCP port of gRPC; without one gRPC is not served."""
+    public_url: str | None = None
+    """Where phones reach the server, behind a proxy or a container's network; for pairing."""
     tls: bool = True
     """Serve HTTPS, with a certificate of its own unless `certificate` names one."""
     certificate: Path | None = None

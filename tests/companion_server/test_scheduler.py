@@ -74,6 +74,7 @@ def run(store, bundle):
                 await rig.engine.load(rig.stored)
                 # as if a batch cost hardly more than one sample: these tests are about the queue
                 held = rig.engine._held[rig.stored.bundle_id]
+                assert held.costs
                 held.costs._table = {cut: [(1, 1.0), (64, 1.2)] for cut in held.order}
                 await asyncio.wait_for(scenario(rig), 60)
             finally:

@@ -38,6 +38,7 @@ class Server:
                     "OMP_NUM_THREADS": "1",
                 },
             )
+        assert self.process.stdout
         self.url = self.process.stdout.readline().split()[-1]
 
     def children(self):
