@@ -1,8 +1,8 @@
 """The WebSocket stream, `/v2/models/{model}/stream`: many requests in flight on one connection.
 
-`headtail/wire/stream.py` has the messages. Raw ASGI: FastAPI's WebSocket session would cost more
-than all of this. Once `MAX_IN_FLIGHT` requests are being answered nothing more is read, so that
-TCP holds the client back; a client that reads no answers is held back the same way.
+`headtail/wire/stream.py` has the messages. Plain ASGI, like the inference route over HTTP. Once
+`MAX_IN_FLIGHT` requests are being answered nothing more is read, so that TCP holds the client back;
+a client that reads no answers is held back the same way.
 """
 
 from __future__ import annotations
