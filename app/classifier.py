@@ -13,6 +13,7 @@ from pathlib import Path
 
 from app.photos import Photo, bundled_photos, shrunk
 from app.selection import check_classifier, choose_artifact, choose_cut, usable_formats
+from app.servers import Servers, is_code
 from app.state import (
     Answered,
     BundleCard,
@@ -20,6 +21,7 @@ from app.state import (
     Failed,
     Mode,
     Opened,
+    Paired,
     Picture,
     Pictured,
     Place,
@@ -81,9 +83,14 @@ class Classifier:
     """Answers requests, one after the other, on one thread."""
 
     def __init__(
-        self, runtimes: Mapping[str, Runtime], *, deadline_ms: float = DEADLINE_MS
+        self,
+        runtimes: Mapping[str, Runtime],
+        *,
+        servers: Servers,
+        deadline_ms: float = DEADLINE_MS,
     ) -> None:
         self._runtimes = runtimes
+        self._servers = servers
         self._deadline_ms = deadline_ms
         self._model: _Model | None = None
         self._link: _Link | None = None
@@ -106,7 +113,11 @@ class Classifier:
         tensor = model.preprocess(frame)
         prepare_ms = (time.perf_counter() - started) * 1e3
         try:
-            link = self._link_for(model, request.mode, request.server)
+            server = request.server
+            if request.mode is Mode.OFFLOAD and is_code(server):
+                server = self._servers.pair(server)
+                yield Paired(request.ticket, server)
+            link = self._link_for(model, request.mode, server)
         except HeadtailError as error:  # an address that is no address: answer here, and say so
             yield Failed(request.ticket, problem_of(error))
             link = self._link_for(model, Mode.LOCAL, "")
@@ -144,7 +155,7 @@ class Classifier:
         # kept between requests: it remembers a dead server, so that the next photo does not wait
         address = server if mode is Mode.OFFLOAD else ""
         if self._link is None or self._link.address != address:
-            companion = Companion(address) if address else None
+            companion = self._servers.companion(address) if address else None
             self._unlink()
             self._link = self._linked(model, address, companion)
         return self._link

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from app.classifier import Classifier
 from app.photos import Photo, photo_file, square
+from app.servers import Servers
 from app.state import (
     Event,
     Failed,
@@ -36,8 +37,9 @@ __all__ = ["Controller"]
 class Controller:
     """Holds the current state and the two threads behind it.
 
-    `hand_over(call)` must run `call` on the UI thread, later; it is called from other threads.
-    `listen(state)` is called on the UI thread after each change.
+    `paired` is the file of the servers that this device was paired with; without it they are
+    forgotten at the end. `hand_over(call)` must run `call` on the UI thread, later; it is called
+    from other threads. `listen(state)` is called on the UI thread after each change.
     """
 
     def __init__(
@@ -45,13 +47,14 @@ class Controller:
         runtimes: Mapping[str, Runtime],
         *,
         device: str,
+        paired: Path | None = None,
         hand_over: Callable[[Callable[[], None]], None],
         listen: Callable[[ScreenState], None],
     ) -> None:
         self.state = ScreenState(device=device)
         self._hand_over = hand_over
         self._listen = listen
-        classifier = Classifier(runtimes)
+        classifier = Classifier(runtimes, servers=Servers(paired))
         self._worker: Worker[Request, Event] = Worker(
             classifier.answer, deliver=self._deliver, failed=_failed, finish=classifier.close
         )
@@ -91,7 +94,10 @@ class Controller:
             self._ask(self.state.asking(mode=mode))
 
     def set_server(self, address: str) -> None:
-        """Use the companion server at `address`, for example `http://192.168.1.20:8707`."""
+        """Use the companion server at `address`, for example `https://192.168.1.20:8707`.
+
+        A pairing code is redeemed when it is needed; its server's address then takes its place.
+        """
         if address.strip() != self.state.server:
             self._ask(self.state.asking(server=address.strip()))
 

@@ -39,6 +39,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         self.controller = Controller(
             machine.runtimes(),
             device=machine.device,
+            paired=Path(self.user_data_dir) / "servers.json",
             hand_over=lambda call: Clock.schedule_once(lambda _dt: call()),
             listen=self._listen,
         )

@@ -10,6 +10,7 @@ import dataclasses
 import enum
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.photos import Photo
 from headtail.postprocess import Ranked
@@ -22,6 +23,7 @@ __all__ = [
     "Failed",
     "Mode",
     "Opened",
+    "Paired",
     "PhotoCard",
     "Picture",
     "Pictured",
@@ -173,6 +175,14 @@ class Opened:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """The code that was entered as the server is spent; the server is at `address`."""
+
+    ticket: int
+    address: str
+
+
+@dataclass(frozen=True)
 class Pictured:
     """The chosen photo was decoded."""
 
@@ -204,7 +214,7 @@ class Thumbnailed:
     picture: Picture | None
 
 
-Event = Opened | Pictured | Answered | Failed | Thumbnailed
+Event = Opened | Paired | Pictured | Answered | Failed | Thumbnailed
 
 
 def after(state: ScreenState, event: Event) -> ScreenState:
@@ -215,11 +225,17 @@ def after(state: ScreenState, event: Event) -> ScreenState:
         return state
     if isinstance(event, Opened):
         return _opened(state, event)
+    return dataclasses.replace(state, **_changes(event))
+
+
+def _changes(event: Paired | Pictured | Answered | Failed) -> dict[str, Any]:
+    if isinstance(event, Paired):
+        return {"server": event.address}
     if isinstance(event, Pictured):
-        return dataclasses.replace(state, preview=event.picture)
+        return {"preview": event.picture}
     if isinstance(event, Answered):
-        return dataclasses.replace(state, result=event.result, busy=False)
-    return dataclasses.replace(state, problem=event.problem, busy=False)
+        return {"result": event.result, "busy": False}
+    return {"problem": event.problem, "busy": False}
 
 
 def _opened(state: ScreenState, event: Opened) -> ScreenState:

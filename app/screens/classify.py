@@ -54,6 +54,8 @@ class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
 
     def show(self, state: ScreenState) -> None:
         """Draw `state`."""
+        if state.server != self._state.server:  # a pairing code gives way to its server's address
+            self.ids.server.text = state.server
         self._state = state
         self.title = state.bundle.name if state.bundle else "Headtail"
         self.subtitle = wording.subtitle(state.bundle)

@@ -58,15 +58,22 @@ def red_photo(tmp_path_factory) -> Path:
 
 
 class Server:
-    """A companion server in its own process, which can be killed."""
+    """A companion server in its own process, which can be killed; without TLS and keys."""
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, state: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "companion_server", str(bundle)],
             cwd=Path(__file__).parents[2],
-            env={**os.environ, "HEADTAIL_SERVER_PORT": str(self.port), "OMP_NUM_THREADS": "1"},
+            env={
+                **os.environ,
+                "HEADTAIL_SERVER_AUTH": "false",
+                "HEADTAIL_SERVER_PORT": str(self.port),
+                "HEADTAIL_SERVER_STATE_DIR": str(state),
+                "HEADTAIL_SERVER_TLS": "false",
+                "OMP_NUM_THREADS": "1",
+            },
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -99,9 +106,9 @@ class Server:
 
 
 @pytest.fixture
-def server(colour_bundle):
+def server(colour_bundle, tmp_path):
     require(find_spec("fastapi") is not None, "no server here: pip install 'headtail[server]'")
-    server = Server(colour_bundle)
+    server = Server(colour_bundle, tmp_path / "state")
     try:
         server.wait()
         yield server
