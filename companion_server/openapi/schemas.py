@@ -52,7 +52,10 @@ _EXAMPLE = {
 }
 _PROTOCOL: dict[str, Schema] = {
     "Live": _object({"live": {"const": True}}),
-    "Ready": _object({"ready": {"const": True}}),
+    "Ready": _object(
+        {"ready": {"const": True}},
+        {"withdrawn": _array(HASH, description="Bundles that changed on disk, no longer served.")},
+    ),
     "ModelReady": _object({"name": TEXT, "version": HASH, "ready": {"const": True}}),
     "ServerMetadata": _object(
         {"name": TEXT, "version": TEXT, "extensions": _array(TEXT)},
