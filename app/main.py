@@ -33,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app.main", description="The Headtail app.")
     parser.add_argument("bundle", nargs="?", type=Path, help="a .bundle folder or its .zip")
-    parser.add_argument("--server", default="", help="the companion server, http://HOST:PORT")
+    parser.add_argument(
+        "--server", default="", help="a companion server: its pairing code, or https://HOST:PORT"
+    )
     parser.add_argument("--photos", type=Path, help="a folder of photos for the strip")
     return parser
 

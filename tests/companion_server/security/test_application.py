@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from companion_server.settings import Settings
 from companion_server.store import BundleStore
 from headtail.wire.stream import Fault, decode_text, pack
 from tests.companion_server.security.conftest import bearer, call, http_scope
+from tests.companion_server.security.test_routes import serving
 
 
 def entries_of(route):
@@ -246,6 +248,24 @@ def test_grpc_has_the_same_methods_as_its_table():
     from companion_server.grpc_messages import METHODS, SERVICE
 
     assert set(RPCS) == {f"/{SERVICE}/{name}" for name in METHODS}
+
+
+def test_an_unmodified_tritonclient_brings_its_key_as_a_header(application):
+    import tritonclient.http as triton
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, serving(application.app, listener):
+        client = triton.InferenceServerClient(f"127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            assert client.is_server_live()
+            with pytest.raises(triton.InferenceServerException, match="no API key"):
+                client.get_model_metadata("toy")
+            for name in ("Authorization", "X-API-Key"):
+                key = application.keys["read"]
+                value = f"Bearer {key}" if name == "Authorization" else key
+                told = client.get_model_metadata("toy", headers={name: value})
+                assert told["name"] == "toy"
+        finally:
+            client.close()
 
 
 def test_a_stream_does_not_outlive_its_key(application):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import threading
+from typing import Any
 
 import pytest
 import uvicorn
@@ -58,15 +59,12 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(app, listener, certificate):
+def serving(app, listener, certificate=None):
+    secured: dict[str, Any] = {}
+    if certificate is not None:
+        secured["ssl_context_factory"] = lambda _config, _default: tls_context(certificate)
     server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="error",
-            lifespan="off",
-            ssl_context_factory=lambda _config, _default: tls_context(certificate),
-        )
+        uvicorn.Config(app, log_config=None, log_level="error", lifespan="off", **secured)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
