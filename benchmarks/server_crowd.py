@@ -30,6 +30,7 @@ from benchmarks.server_rig import OurServer, parents
 
 GOAL_RECOVERY_S = 2.0
 CLIENTS = 4
+CALM_S = 1.0  # between faults
 GIVE_UP_S = 10.0
 PATIENCE_S = 30.0  # for a recovery; longer is no recovery
 
@@ -97,6 +98,7 @@ class Report:
     outcomes: list[Outcome]
     seen: dict[str, Any] = dataclasses.field(default_factory=dict)
     must_recover: bool = True
+    more_goals: dict[str, bool] = dataclasses.field(default_factory=dict)
 
     def figures(self) -> dict[str, Any]:
         """For the result."""
@@ -109,6 +111,7 @@ class Report:
             "0 wrong answers": WRONG not in kinds,
             "0 hangs": HANGS not in kinds,
             "0 of 500": "500" not in kinds,
+            **self.more_goals,
         }
         if self.must_recover:
             recovered = worst is not None and worst <= GOAL_RECOVERY_S

@@ -2,7 +2,7 @@
 
     web, executor     kill -9 of that process, several times
     disk_full         the state directory's file system is full; a bundle is published to it
-    bundle_deleted    the served directory is removed; and then the executor is killed as well
+    bundle_deleted    a served directory is removed; and then the executor is killed as well
     clock_jump        the wall clock goes a day forth, two back and one forth (libfaketime)
     half_open         1,000 connections that begin a request and go no further
 
@@ -21,8 +21,6 @@ them they end the run and say so.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import http.client
 import os
 import select
 import shutil
@@ -36,12 +34,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.server_clients import questions
-from benchmarks.server_crowd import Crowd, Report, executor_pid, web_pid
+from benchmarks.server_clients import counted, questions
+from benchmarks.server_crowd import CALM_S, GIVE_UP_S, Crowd, Report, executor_pid, web_pid
+from benchmarks.server_disk import disk_full
 from benchmarks.server_rig import OurServer, Subject
-from headtail.bundle import pack_zip
 
-CALM_S = 1.0  # between faults
 HALF_OPEN = 1000
 CLOSED_S = 90.0  # how long to watch whether half-open connections are closed
 FAKETIME = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",)
@@ -69,77 +66,54 @@ def executor(subject: Subject, rounds: int) -> Report:
     return _killed(subject, executor_pid, rounds)
 
 
-@contextlib.contextmanager
-def _small_disk(mib: int) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="headtail-disk-") as folder:
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", folder]
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"disk_full needs to mount a tmpfs: {done.stderr.strip()}")
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def disk_full(subject: Subject, rounds: int) -> Report:
-    """Fill the state directory's disk, publish to it, kill the executor, free it, publish again."""
-    seen: dict[str, Any] = {}
-    found: list[float | None] = []
-    with (
-        _small_disk(8 + 2 * _size_mib(subject.path)) as disk,
-        OurServer([subject.path], {"state_dir": str(disk)}) as server,
-        Crowd(server.address, questions(subject)) as crowd,
-    ):
-        other = _other_bundle(subject, disk.parent)
-        moment = time.perf_counter()
-        _fill(disk / "ballast")
-        seen["publish_while_full"] = _publish(server, other)
-        found.append(crowd.recovery_s(moment))
-        for _ in range(rounds):
-            time.sleep(CALM_S)
-            moment = time.perf_counter()
-            os.kill(executor_pid(server), signal.SIGKILL)
-            found.append(crowd.recovery_s(moment))
-        (disk / "ballast").unlink()
-        seen["publish_when_freed"] = _publish(server, other)
-        moment = time.perf_counter()
-        found.append(crowd.recovery_s(moment))
-        shutil.rmtree(other)
-    return Report(found, crowd.outcomes, seen)
-
-
 def bundle_deleted(subject: Subject, _rounds: int) -> Report:
-    """Remove the directory that is served; its tail and its download must stay what they were."""
-    with _removable(subject) as (path, server), Crowd(server.address, questions(subject)) as crowd:
-        before = _download(server, subject)
+    """Remove a served directory beside another: who asks for it gets its answer, or a plain 404.
+
+    The recovery is that of the clients of the bundle that stays.
+    """
+    with (
+        _removable(subject) as (path, server, other),
+        Crowd(server.address, questions(other)) as staying,
+        Crowd(server.address, questions(subject)) as leaving,
+    ):
         time.sleep(CALM_S)
         moment = time.perf_counter()
         shutil.rmtree(path)
-        found = [crowd.recovery_s(moment)]
-        time.sleep(CALM_S)
-        same = _download(server, subject) == before
-    return Report(found, crowd.outcomes, {"download_unchanged": same})
+        found = [staying.recovery_s(moment)]
+        time.sleep(3 * CALM_S)
+    served = [o.sent - moment for o in leaving.outcomes if o.kind == 200]
+    seen = {
+        "of_the_deleted": counted(leaving.outcomes),
+        "last_served_after_s": round(max(served), 2),
+    }
+    plain = set(seen["of_the_deleted"]) <= {"200", "404"}
+    return Report(found, staying.outcomes, seen, more_goals={"the deleted: 200 or 404": plain})
 
 
 def deleted_and_killed(subject: Subject, _rounds: int) -> Report:
-    """Remove the directory, then kill the executor: two faults at once, so refusing is allowed."""
-    with _removable(subject) as (path, server), Crowd(server.address, questions(subject)) as crowd:
+    """Remove a directory, then kill the executor: its clients may be refused, but not kept."""
+    with (
+        _removable(subject) as (path, server, _other),
+        Crowd(server.address, questions(subject)) as crowd,
+    ):
         time.sleep(CALM_S)
         shutil.rmtree(path)
-        moment = time.perf_counter()
         os.kill(executor_pid(server), signal.SIGKILL)
-        found = [crowd.recovery_s(moment)]
-    return Report(found, crowd.outcomes, must_recover=False)
+        time.sleep(GIVE_UP_S + CALM_S)
+    return Report([], crowd.outcomes, must_recover=False)
 
 
 @contextlib.contextmanager
-def _removable(subject: Subject) -> Iterator[tuple[Path, OurServer]]:
+def _removable(subject: Subject) -> Iterator[tuple[Path, OurServer, Subject]]:
+    """A copy of the bundle that is served beside another one."""
+    from benchmarks import server_nets
+
     with tempfile.TemporaryDirectory(prefix="headtail-gone-") as folder:
         path = Path(folder) / subject.path.name
         shutil.copytree(subject.path, path)
-        with OurServer([path]) as server:
-            yield path, server
+        other = Subject.open(server_nets.write_bundle(Path(folder)), "hidden")
+        with OurServer([path, other.path]) as server:
+            yield path, server, other
 
 
 def clock_jump(subject: Subject, _rounds: int) -> Report:
@@ -191,7 +165,8 @@ def half_open(subject: Subject, _rounds: int) -> Report:
         "closed_by_the_server": closed,
         "last_closed_after_s": last_s,
     }
-    return Report(found, crowd.outcomes, seen)
+    goals = {"all half-open ones are closed": closed == HALF_OPEN}
+    return Report(found, crowd.outcomes, seen, more_goals=goals)
 
 
 SCENARIOS: dict[str, Callable[[Subject, int], Report]] = {
@@ -270,53 +245,3 @@ def _clock_of(environment: dict[str, str]) -> float:
         ask, env={**os.environ, **environment}, capture_output=True, text=True, check=True
     )
     return float(told.stdout)
-
-
-def _size_mib(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) >> 20
-
-
-def _fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        for size in (1 << 20, 1 << 12, 1):
-            with contextlib.suppress(OSError):
-                while file.write(bytes(size)):
-                    pass
-
-
-def _other_bundle(subject: Subject, folder: Path) -> Path:
-    """A folder with the zip of a bundle that the server does not hold: the same, renamed."""
-    from benchmarks import server_nets
-
-    made = Path(tempfile.mkdtemp(prefix="headtail-other-", dir=folder))
-    path = server_nets.write_bundle(made)
-    assert path.stem != subject.bundle.manifest.name
-    pack_zip(Subject.open(path, None).bundle, made / "bundle.zip")
-    return made
-
-
-def _publish(server: OurServer, made: Path) -> dict[str, Any]:
-    """PUT the whole zip; the status and the end of the story if there is one."""
-    from benchmarks import server_nets
-
-    bundle_id = Subject.open(made / f"{server_nets.NAME}.bundle", None).bundle.manifest.bundle_id
-    connection = http.client.HTTPConnection(*server.address, timeout=60)
-    body = (made / "bundle.zip").read_bytes()
-    try:
-        connection.request("PUT", f"/v2/bundles/{bundle_id}", body)
-        reply = connection.getresponse()
-        told = reply.read()[:300].decode(errors="replace")
-    except OSError as error:
-        return {"status": None, "told": str(error)}
-    finally:
-        connection.close()
-    return {"status": reply.status, "told": told}
-
-
-def _download(server: OurServer, subject: Subject) -> str:
-    connection = http.client.HTTPConnection(*server.address, timeout=60)
-    connection.request("GET", f"/v2/bundles/{subject.bundle.manifest.bundle_id}")
-    reply = connection.getresponse()
-    digest = hashlib.sha256(reply.read()).hexdigest()
-    connection.close()
-    return f"{reply.status} {digest}"

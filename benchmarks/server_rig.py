@@ -103,7 +103,9 @@ class OurServer:
         self.told: dict[str, Any] = {}  # what it printed once it was ready
 
     def __enter__(self) -> OurServer:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="headtail-bench-"))
+        # a server that was killed may leave processes that still write there
+        temporary = tempfile.TemporaryDirectory(prefix="headtail-", ignore_cleanup_errors=True)
+        folder = self._stack.enter_context(temporary)
         settings = {"state_dir": folder, **self._settings}
         chosen = {f"HEADTAIL_SERVER_{key.upper()}": text for key, text in settings.items()}
         self.log = self._log or Path(folder, "log")
