@@ -61,9 +61,23 @@ def insert(graph: fx.Graph, call: Call, made: Mapping[str, fx.Node], first: str)
     if call.op == _BATCH:
         return graph.call_function(torch.ops.aten.sym_size.int, (made[first], 0))
     check_keywords(call.op, call.kwargs)
+    if call.op in SIZE_OPERATORS:
+        _check_sizes(call)
     args = tuple(_decode(arg, made) for arg in call.args)
     kwargs = {key: _decode(arg, made) for key, arg in call.kwargs.items()}
     return graph.call_function(resolve(call.op), args, kwargs)
+
+
+def _check_sizes(call: Call) -> None:
+    """Python's operators take more than numbers, and torch.fx writes them as source, in place."""
+    wanted = 1 if call.op == "neg" else 2
+    numbers = (isinstance(arg, (dict, int, float)) for arg in call.args)
+    if len(call.args) != wanted or not all(numbers):
+        raise SchemaFault(
+            f"{call.op} has the arguments {str(call.args)[:80]}, not {wanted} sizes",
+            "$.calls",
+            remedy=_REMEDY,
+        )
 
 
 def references(value: Any) -> list[str]:

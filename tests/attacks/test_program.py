@@ -230,3 +230,11 @@ def test_attack_a_dtype_that_is_a_lazy_module_of_torch(files, tmp_path):
         body["calls"][-1]["args"][0] = {"dtype": "_dynamo"}
 
     refused(files, tmp_path, edit, "not understood")
+
+
+@pytest.mark.parametrize("args", [[], [2], [2, 2, 2], ["x", 10**12], [[0], 10**12], [2, None]])
+def test_attack_arithmetic_on_what_is_no_size(files, tmp_path, args):
+    def edit(body):
+        body["calls"][0] |= {"op": "mul", "args": args, "kwargs": {}}
+
+    refused(files, tmp_path, edit, "not 2 sizes")
