@@ -108,20 +108,16 @@ class _Parts:
         observed.metrics.manifests = lambda: [
             stored.bundle.manifest for stored in store.bundles.values()
         ]
-        gate = Gate(
-            guarded.keys,
-            rate=guarded.rate,
-            audit=guarded.audit,
-            model_of=functools.partial(_model_of, store),
-        )
-        service = Service(store, engine, settings.max_body_bytes)
-        return cls(settings, service, Lifecycle(store, engine), guarded, gate, observed)
+        gate = Gate(guarded.keys, rate=guarded.rate, audit=guarded.audit, model_of=store.model_of)
+        lifecycle = Lifecycle(store, engine)
+        service = Service(store, engine, settings.max_body_bytes, lifecycle.check_ready)
+        return cls(settings, service, lifecycle, guarded, gate, observed)
 
 
 def _routes(app: FastAPI, parts: _Parts, endpoint: InferEndpoint) -> None:
     service, metrics = parts.service, parts.telemetry.metrics
     stream = StreamEndpoint(service, gate=parts.gate, telemetry=parts.telemetry)
-    source = StatusSource(service.store, service.engine, metrics)
+    source = StatusSource(service.store, service.engine, metrics, check_ready=service.check_ready)
     for router in (
         routes_oip.router(service, endpoint, stream),
         routes_bundles.router(service.store),
@@ -152,7 +148,7 @@ def _middlewares(app: FastAPI, parts: _Parts, endpoint: InferEndpoint) -> None:
         keys=guard.keys,
         rate=guard.rate,
         audit=guard.audit,
-        model_of=functools.partial(_model_of, parts.service.store),
+        model_of=parts.service.store.model_of,
     )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(TelemetryMiddleware, telemetry=parts.telemetry)
@@ -196,11 +192,6 @@ async def _load(lifecycle: Lifecycle, on_loaded: OnLoaded) -> None:
         on_loaded(error)
     else:
         on_loaded(None)
-
-
-def _model_of(store: BundleStore, bundle_id: str) -> str | None:
-    stored = store.bundles.get(bundle_id)
-    return stored.bundle.manifest.name if stored is not None else None
 
 
 def engine_in_process(

@@ -80,14 +80,16 @@ class Calls:
         return message("ServerLiveResponse")(live=True)
 
     async def _ready(self, _data: bytes, _call: Call) -> Any:
-        return message("ServerReadyResponse")(ready=self._is_ready(""))
+        return message("ServerReadyResponse")(ready=_holds(self._service.check_ready))
 
     async def _metadata(self, _data: bytes, _call: Call) -> Any:
         return message("ServerMetadataResponse")(**descriptions.server_metadata())
 
     async def _model_ready(self, data: bytes, call: Call) -> Any:
         stored = self._asked("ModelReady", data, call)
-        return message("ModelReadyResponse")(ready=self._is_ready(stored.bundle_id))
+        return message("ModelReadyResponse")(
+            ready=_holds(lambda: self._service.engine.check_ready(stored.bundle_id))
+        )
 
     async def _model_metadata(self, data: bytes, call: Call) -> Any:
         stored = self._asked("ModelMetadata", data, call)
@@ -100,13 +102,6 @@ class Calls:
         for tensor in (*told["input"], *told["output"]):
             tensor["data_type"] = TYPE_NUMBERS[tensor["data_type"]]
         return message("ModelConfigResponse")(config=message("ModelConfig")(**told))
-
-    def _is_ready(self, bundle_id: str) -> bool:
-        try:
-            self._service.engine.check_ready(bundle_id)
-        except NotReady:
-            return False
-        return True
 
     def _asked(self, method: str, data: bytes, call: Call) -> StoredBundle:
         """The bundle that a request of `name` and `version` is about."""
@@ -128,3 +123,11 @@ def _until(prepared: Prepared, deadline: float | None) -> Prepared:
     if deadline is None or (due is not None and due <= deadline):
         return prepared
     return dataclasses.replace(prepared, job=dataclasses.replace(prepared.job, deadline=deadline))
+
+
+def _holds(check: Callable[[], None]) -> bool:
+    try:
+        check()
+    except NotReady:
+        return False
+    return True

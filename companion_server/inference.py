@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,11 +39,15 @@ TIMEOUT = "timeout"  # Triton's request parameter, in microseconds
 
 @dataclass(frozen=True)
 class Service:
-    """What requests are answered with; `max_body_bytes` bounds a body, also after unpacking."""
+    """What requests are answered with; `max_body_bytes` bounds a body, also after unpacking.
+
+    `check_ready` raises `NotReady` while what is served cannot be run.
+    """
 
     store: BundleStore
     engine: Engine
     max_body_bytes: int
+    check_ready: Callable[[], None]
     # a bomb takes `max_body_bytes` before it is known as one: not many at once
     unpacking: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(UNPACKING))
 

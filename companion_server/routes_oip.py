@@ -37,7 +37,7 @@ def router(
     """The routes over a store and the engine that runs its tails."""
     routes = APIRouter(tags=["open inference protocol v2"])
     store, engine = service.store, service.engine
-    _health(routes, engine)
+    _health(routes, service)
     _models(routes, store, engine)
 
     async def infer() -> Response:
@@ -70,7 +70,7 @@ class _Delegated(Response):
         await self._app(scope, receive, send)
 
 
-def _health(routes: APIRouter, engine: Engine) -> None:
+def _health(routes: APIRouter, service: Service) -> None:
     @routes.get("/v2", summary="Name, version and extensions of the server")
     async def server() -> dict[str, Any]:
         return descriptions.server_metadata()
@@ -80,9 +80,10 @@ def _health(routes: APIRouter, engine: Engine) -> None:
         return {"live": True}
 
     @routes.get("/v2/health/ready", summary="Every tail is loaded", responses={503: {}})
-    async def ready() -> dict[str, bool]:
-        engine.check_ready()
-        return {"ready": True}
+    async def ready() -> dict[str, Any]:
+        service.check_ready()
+        withdrawn = sorted(service.store.faults)
+        return {"ready": True, **({"withdrawn": withdrawn} if withdrawn else {})}
 
 
 def _models(routes: APIRouter, store: BundleStore, engine: Engine) -> None:

@@ -265,6 +265,8 @@ class LocalEngine:
     async def _load(self, executor: AttendedExecutor, held: HeldBundle) -> None:
         bundle = held.stored.bundle
         try:
+            # its files are read again: they must still be those that were published
+            await asyncio.to_thread(held.stored.check)
             held.info = await executor.load(held.stored.bundle_id, str(bundle.path))
         except LinkLost:
             raise

@@ -78,6 +78,8 @@ class Settings(BaseModel):
     """Requests that a key may send at once before `requests_per_s` holds."""
     drain_s: float = Field(default=20.0, ge=0)
     """How long running requests may take after SIGTERM."""
+    max_store_bytes: int | None = Field(default=None, ge=1)
+    """Room for published bundles, uploads included; without it the disk is the limit."""
     trusted_keys: tuple[str, ...] = ()
     """Ed25519 public keys (hex); with one, only bundles signed by one of them are served."""
     otlp_endpoint: str | None = None

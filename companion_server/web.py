@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -50,7 +51,7 @@ def serve_web(
             server.should_exit = True
 
     guard = Guard.of(settings, task.url, certificate_of(settings))
-    rules = StoreRules(trusted_keys=settings.trusted_keys)
+    rules = StoreRules(quota_bytes=settings.max_store_bytes, trusted_keys=settings.trusted_keys)
     root = settings.state_dir / "store"
     with (
         contextlib.closing(guard),
@@ -61,10 +62,23 @@ def serve_web(
         app = create_app(
             store, settings, engine=engine, guard=guard, telemetry=telemetry, on_loaded=loaded
         )
-        server = uvicorn.Server(_config(app, settings, guard, telemetry.metrics))
+        server = _Server(_config(app, settings, guard, telemetry.metrics), store)
         server.run(sockets=[listener])
     if failures:
         raise failures[0]
+
+
+class _Server(uvicorn.Server):
+    """Lets nobody wait for a change of `store` any more once it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, store: BundleStore) -> None:
+        super().__init__(config)
+        self._store = store
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The signal's handler."""
+        self._store.changes.end()
+        super().handle_exit(sig, frame)
 
 
 def _config(app: FastAPI, settings: Settings, guard: Guard, metrics: Metrics) -> uvicorn.Config:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import platform
 import resource
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,16 @@ FRESH_S = 0.5  # several pages that poll cost as much as one
 class StatusSource:
     """Collects the status of one server process."""
 
-    def __init__(self, store: BundleStore, engine: Engine, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: BundleStore,
+        engine: Engine,
+        metrics: Metrics,
+        *,
+        check_ready: Callable[[], None],
+    ) -> None:
         self._store, self._engine, self._metrics = store, engine, metrics
+        self._check_ready = check_ready
         self._began = time.monotonic()
         self._told: dict[str, Any] = {}
         self._when = float("-inf")
@@ -68,7 +76,7 @@ class StatusSource:
     def _server(self, now: float, engine: Mapping[str, Any]) -> dict[str, Any]:
         problem = ""
         try:
-            self._engine.check_ready()
+            self._check_ready()
         except NotReady as error:
             problem = str(error)
         return {

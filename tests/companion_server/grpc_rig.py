@@ -18,7 +18,8 @@ def serving_grpc(paths, *, gate=None, engine=None, tls=None, telemetry=None, **s
     """Serve bundle directories until the `with` ends; gives the port."""
     chosen = Settings.of(tls=False, auth=False, **settings)
     with contextlib.closing(BundleStore(paths)) as store:
-        service = Service(store, engine or engine_in_process(chosen), chosen.max_body_bytes)
+        runs = engine or engine_in_process(chosen)
+        service = Service(store, runs, chosen.max_body_bytes, runs.check_ready)
         bound: Future[int] = Future()
         done = threading.Event()
 

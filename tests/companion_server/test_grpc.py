@@ -293,7 +293,8 @@ def test_a_message_over_the_limit_is_refused_packed_or_not(bundle):
 
 def test_an_address_in_use_is_told(port):
     async def again():
-        service = Service(None, HeldEngine(None), 1 << 20)  # type: ignore[arg-type]  # not asked
+        nothing = HeldEngine(None)
+        service = Service(None, nothing, 1 << 20, nothing.check_ready)  # type: ignore[arg-type]  # not asked
         await start_grpc(service, Gate(None), host="127.0.0.1", port=port)
 
     with pytest.raises(UsageFault, match="Cannot serve gRPC"):

@@ -29,7 +29,7 @@ def ask(bundle):
     """`(headers, body) -> Reply`, as the route does it but without a socket."""
     store = BundleStore([bundle.path])
     engine = engine_in_process(Settings.of())
-    service = Service(store, engine, LIMIT)
+    service = Service(store, engine, LIMIT, engine.check_ready)
 
     def run(headers, body, *, version="", late_ms=0.0):
         arrived = time.monotonic() - late_ms / 1e3
