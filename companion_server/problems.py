@@ -53,7 +53,8 @@ async def _known(_request: Request, error: Exception) -> Response:
 
 async def _routing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    text = f"{error.detail}: {request.method} {request.url.path}. The routes are listed at /v2."
+    asked = f"{request.method} {request.url.path[:200]}"
+    text = f"{error.detail}: {asked}. The routes are listed at /openapi.json."
     return JSONResponse({"error": text}, status_code=error.status_code, headers=error.headers)
 
 
