@@ -223,7 +223,13 @@ def _promised(origin: Origin, options: split.SplitParameters, store: BundleStore
                 f"The path says bundle {origin.version[:80]!r}, split.bundle {options.bundle!r}.",
             )
         return stored
-    return store.version(origin.model, options.bundle)
+    stored = store.version(origin.model, options.bundle)
+    if stored.bundle_id != options.bundle:  # an alias: what the head was cut from cannot be one
+        raise store.mismatch(
+            origin.model,
+            f"split.bundle is {options.bundle!r}, an alias of {stored.bundle_id!r}.",
+        )
+    return stored
 
 
 def _cut(stored: StoredBundle, options: split.SplitParameters, store: BundleStore) -> Cut:

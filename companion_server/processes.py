@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from companion_server.executor.faults import to_fault
 from companion_server.operations.logs import configure
+from companion_server.operations.native import adopt_native_output
 from headtail.errors import HeadtailError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def run_executor(listener: socket.socket, settings: Settings) -> None:
     """Run tails for the web process until the supervisor ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with_supervisor(lambda: os._exit(0))
-    configure(settings.log_format)
+    configure(settings.log_format, stream=adopt_native_output())
     from companion_server.executor.serving import serve_forever
     from companion_server.tails import TailRunner
 

@@ -14,7 +14,7 @@ from companion_server.conditions import DeadlinePassed
 from companion_server.inference import Origin, RawRequest, Service, answer
 from companion_server.settings import Settings
 from companion_server.store import BundleStore
-from headtail.errors import HeadtailError, TensorMismatch
+from headtail.errors import BundleMismatch, HeadtailError, TensorMismatch
 from headtail.wire.boundary import INPUT_NAME, encode_boundary
 from headtail.wire.oip import InferRequest, NamedArray, RequestedOutput, decode_response
 from headtail.wire.oip import encode_request as encode
@@ -161,3 +161,11 @@ def test_outputs_come_in_the_order_asked_for(ask, bundle):
     reply = ask(*encode(request))
     response = decode_response(reply.headers, reply.body)
     assert [output.name for output in response.outputs] == ["output_1", "output_0"]
+
+
+def test_a_head_is_cut_from_a_bundle_and_not_from_an_alias(ask, frame):
+    parameters = SplitParameters("latest", "c1", "aq8t+deflate").to_parameters()
+    request = InferRequest((NamedArray(INPUT_NAME, frame),), parameters=parameters)
+    with pytest.raises(BundleMismatch, match="an alias of") as caught:
+        ask(*encode(request))
+    assert caught.value.held
