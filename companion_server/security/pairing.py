@@ -71,6 +71,7 @@ class Pairing:
         life_s: float = LIFE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        # checks address and fingerprint now, not when a phone is waiting; its token is not offered
         self._code = PairingCode(url, pin, secrets.token_urlsafe(TOKEN_BYTES))
         self._keys = keys
         self._life_s = life_s

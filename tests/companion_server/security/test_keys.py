@@ -32,6 +32,7 @@ def test_a_key_is_random_and_only_its_hash_is_kept(ring):
     assert record.sha256 == hashlib.sha256(secret.encode()).hexdigest()
     assert stat.S_IMODE(ring.path.stat().st_mode) == 0o600
     assert key_id_of(text) == record.id
+    assert key_id_of(text[1:]) is None
     assert len({ring.add("phone", INFER)[0] for _ in range(20)}) == 20
 
 
