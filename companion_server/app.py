@@ -73,6 +73,7 @@ def create_app(
         lifespan=lambda app: _running(app, parts, on_loaded),
         docs_url=None,  # FastAPI's pages load scripts from a CDN
         redoc_url=None,
+        redirect_slashes=False,  # a path that is no route is a 404, like every other
     )
     app.state.grpc_port = None
     problems.install(app)

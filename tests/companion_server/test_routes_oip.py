@@ -67,7 +67,7 @@ def test_many_requests_on_one_connection(server, bundle):
             assert (reply.status, len(reply.read()) > 0) == (200, True)
 
 
-@pytest.mark.parametrize("path", ["/v2/nothing", "/v2/models/toy/trace", "/"])
+@pytest.mark.parametrize("path", ["/v2/nothing", "/v2/models/toy/trace", "/v2/"])
 def test_unknown_routes_answer_in_the_protocols_shape(server, path):
     status, body = server.json("GET", path)
     assert status == 404
