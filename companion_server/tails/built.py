@@ -4,11 +4,11 @@
                            {"state": "ready", "sha256": ..., "bytes": ...} or
                            {"state": "failed", "reason": ...}
     <folder>/<key>.code    the file
-    <folder>/<key>.trial   the id of the process that tries the file for the first time
+    <folder>/<key>.trial   while a process tries the file: its id, and how many have died of that
 
 Loading such a file executes it. So the folder belongs to this user and nobody else may enter it
 (mode 0700, or it is refused); a file appears by rename when it is whole; it is loaded only if its
-SHA-256 is the recorded one; and one that ended a process which tried it is never tried again.
+SHA-256 is the recorded one; and one that ended two processes which tried it is not tried again.
 The key is a digest of the bundle, the segment, the backend, and everything of this machine that the
 code depends on: versions and CPU features.
 """
@@ -31,6 +31,7 @@ __all__ = ["MOST_ATTEMPTS", "BuiltFiles", "machine_digest"]
 
 FORMAT = 1  # of what is built; another one makes every file be built again
 MOST_ATTEMPTS = 3  # a builder that ends without a word may have been killed for other reasons
+MOST_DEATHS = 2
 MOST_BYTES = 4 << 30
 
 
@@ -109,15 +110,18 @@ class BuiltFiles:
         self._write(key, {"state": "failed", "reason": reason})
 
     def begin_trial(self, key: str) -> bool:
-        """Mark that this process is about to execute the file; False if that ended another one."""
+        """Mark that this process is about to execute the file; False if it has ended others."""
         mark = self.folder / f"{key}.trial"
+        deaths = 0
         with suppress(OSError, ValueError):
-            process = int(mark.read_text())
+            process, deaths = map(int, mark.read_text().split())
             if process != os.getpid() and not _alive(process):
-                self.fail(key, "it ended the process that tried it")
-                mark.unlink(missing_ok=True)
-                return False
-        mark.write_text(str(os.getpid()))
+                deaths += 1  # perhaps of something else: one is forgiven
+        if deaths >= MOST_DEATHS:
+            self.fail(key, f"it ended {deaths} processes that tried it")
+            mark.unlink(missing_ok=True)
+            return False
+        mark.write_text(f"{os.getpid()} {deaths}")
         return True
 
     def end_trial(self, key: str) -> None:

@@ -9,7 +9,7 @@ run by whatever runs it fastest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Tensors = tuple[torch.Tensor, ...]
 
 __all__ = ["Chain", "Runs", "Segment", "Stretch", "divide", "release"]
+
+MOST_ENTRIES = 256  # each costs a module, and a few files of built code
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,24 @@ def divide(manifest: Manifest, program: Program) -> Chain:
     Raises `IntegrityFault` if its cuts do not lie one behind the other, as those of an exported
     graph do.
     """
+    try:
+        return Chain(tuple(_segments(manifest, program)))
+    except BundleMismatch as error:
+        raise _not_a_chain(manifest, error.what) from error
+
+
+def _segments(manifest: Manifest, program: Program) -> Iterator[Segment]:
     cuts = [(cut.id, cut.tensors) for cut in manifest.cuts]
+    named = {WHOLE, *(cut.id for cut in manifest.cuts)}
+    if len(cuts) >= MOST_ENTRIES or len(named) <= len(cuts):
+        raise _not_a_chain(manifest, f"There are {len(cuts)} of them, or two of one name.")
     cuts.sort(key=lambda cut: -program.calls_after(_names(cut[1])))
     entries = [(WHOLE, manifest.inputs), *cuts]
-    segments = []
     for index, (entry, inputs) in enumerate(entries):
         last = index == len(entries) - 1
         outputs = manifest.outputs if last else entries[index + 1][1]
-        module = _module(manifest, program, inputs, None if last else _names(outputs))
-        segments.append(Segment(Stretch(entry, inputs, outputs), module, "eager"))
-    return Chain(tuple(segments))
+        module = program.enter(_names(inputs), until=None if last else _names(outputs))
+        yield Segment(Stretch(entry, inputs, outputs), module, "eager")
 
 
 def release(runs: Runs) -> None:
@@ -103,18 +113,11 @@ def _names(specs: Sequence[TensorSpec]) -> list[str]:
     return [spec.name for spec in specs]
 
 
-def _module(
-    manifest: Manifest,
-    program: Program,
-    inputs: Sequence[TensorSpec],
-    until: Sequence[str] | None,
-) -> Any:
-    try:
-        return program.enter(_names(inputs), until=until)
-    except BundleMismatch as error:
-        raise IntegrityFault(
-            f"The cuts of {manifest.name!r} do not follow one another. {error.what}",
-            file=manifest.tails[0].program,
-            expected="Whatever crosses a later cut can be computed from what crosses an earlier.",
-            remedy="Export the bundle again with this version of Headtail.",
-        ) from error
+def _not_a_chain(manifest: Manifest, why: str) -> IntegrityFault:
+    return IntegrityFault(
+        f"The cuts of {manifest.name!r} do not follow one another. {why}",
+        file=manifest.tails[0].program,
+        expected="Whatever crosses a later cut can be computed from what crosses an earlier one; "
+        f"there are fewer than {MOST_ENTRIES}, each with its own name.",
+        remedy="Export the bundle again with this version of Headtail.",
+    )

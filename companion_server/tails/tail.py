@@ -1,4 +1,8 @@
-"""One loaded bundle: its chain of segments, proven and measured, and how groups run through it."""
+"""One loaded bundle: its chain of segments, proven and measured, and how groups run through it.
+
+That samples of a batch do not see each other is tried on golden ones. A program made to betray its
+users could still pass one client's values to another: bundles come from those who may publish.
+"""
 
 from __future__ import annotations
 

@@ -101,16 +101,30 @@ def test_a_failure_is_kept_with_its_reason(built):
     assert built.find(key) is None
 
 
-def test_code_that_ended_the_process_which_tried_it_is_not_tried_again(built):
-    key = kept(built)
+def try_and_die(built, key):
     child = os.fork()
-    if child == 0:  # tries it, and dies of it
-        built.begin_trial(key)
-        os._exit(1)
-    os.waitpid(child, 0)
+    if child == 0:
+        os._exit(not built.begin_trial(key))
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 0
+
+
+def test_code_that_ended_two_processes_is_not_tried_again(built):
+    key = kept(built)
+    assert try_and_die(built, key)
+    assert try_and_die(built, key)  # the first may have been killed by somebody else
     assert not built.begin_trial(key)
     assert built.find(key) is None
-    assert "ended the process" in built.record(key)["reason"]
+    assert "ended 2 processes" in built.record(key)["reason"]
+
+
+def test_a_death_is_forgotten_after_a_trial_that_came_to_its_end(built):
+    key = kept(built)
+    assert try_and_die(built, key)
+    assert built.begin_trial(key)
+    built.end_trial(key)
+    assert try_and_die(built, key)
+    assert built.begin_trial(key)
 
 
 def test_a_trial_that_came_to_its_end_leaves_the_file_as_it_was(built):

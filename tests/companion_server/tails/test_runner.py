@@ -1,5 +1,6 @@
 """One model's samples, entering at different cuts, in one batch: the right rows, and only those."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from companion_server.tails import Group, TailRunner, read_program
 from companion_server.tails.chain import release
-from headtail.errors import IntegrityFault, UnknownName
+from headtail.bundle import Bundle
+from headtail.errors import BundleMismatch, IntegrityFault, UnknownName
 from headtail.metrics import snr_db
 from tests.companion_server.conftest import build_model, write_bundle
 
@@ -228,3 +230,36 @@ def test_unloading_frees_the_weights_at_once(bundle):
         assert all(weight() is None for weight in held)
     finally:
         gc.enable()
+
+
+def with_cuts(bundle, *cuts):
+    manifest = dataclasses.replace(bundle.manifest, cuts=cuts).sealed()
+    return Bundle(bundle.path, manifest)
+
+
+def test_cuts_may_stand_in_any_order_in_the_manifest(bundle, model):
+    turned = with_cuts(bundle, *reversed(bundle.manifest.cuts))
+    runner = TailRunner()
+    runner.load(turned)
+    assert runner.info(turned.manifest.bundle_id)["entries"] == ["", "c1", "c2"]
+    assert_right_for_all_entries(runner, turned, model)
+
+
+@pytest.mark.parametrize("name", ["", "c1"])
+def test_two_entries_of_one_name_are_refused(bundle, name):
+    first, second = bundle.manifest.cuts
+    with pytest.raises(IntegrityFault, match="or two of one name"):
+        TailRunner().load(with_cuts(bundle, first, dataclasses.replace(second, id=name)))
+
+
+def test_a_cut_that_does_not_follow_from_the_one_before_it_is_refused(bundle):
+    first, second = bundle.manifest.cuts
+    lacking = dataclasses.replace(second, tensors=second.tensors[1:], materialised=False)
+    with pytest.raises(IntegrityFault, match="do not follow one another"):
+        TailRunner().load(with_cuts(bundle, first, lacking))
+
+
+def test_a_bundle_without_a_tail_is_refused(bundle):
+    manifest = dataclasses.replace(bundle.manifest, tails=()).sealed()
+    with pytest.raises(BundleMismatch, match="without a tail"):
+        TailRunner().load(Bundle(bundle.path, manifest))
