@@ -42,7 +42,7 @@ from companion_server.store import BundleStore
 from companion_server.store.lifecycle import Lifecycle
 from companion_server.stream import StreamEndpoint
 from companion_server.tails import LoadProgram, TailRunner, read_program
-from headtail.errors import HeadtailError
+from headtail.errors import HeadtailError, UsageFault
 
 __all__ = ["create_app", "engine_in_process", "queue_limits"]
 
@@ -104,6 +104,12 @@ class _Parts:
         guard: Guard | None,
         telemetry: Telemetry | None,
     ) -> _Parts:
+        if guard is None and settings.auth:
+            raise UsageFault(
+                "The settings ask for keys, but there is no guard to look at them.",
+                expected="Who embeds the application says who may use it.",
+                remedy="Pass Guard.of(settings, url, certificate), or set auth to false.",
+            )
         guarded, observed = guard or Guard(), telemetry or Telemetry(Metrics())
         observed.metrics.engine_status = engine.status
         observed.metrics.manifests = lambda: [

@@ -16,6 +16,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from companion_server.ranges import Unsatisfiable, byte_range
+from companion_server.security.scopes import Principal, principal_of
 from companion_server.store import BundleStore, StoredBundle
 from headtail.errors import UsageFault
 from headtail.strictjson import canonical_bytes
@@ -68,20 +69,24 @@ def router(store: BundleStore) -> APIRouter:
 async def _listing(store: BundleStore, request: Request) -> Response:
     known = request.headers.get("if-none-match", "")
     until = time.monotonic() + _wait_s(request)
-    body, etag = _listed(store)
+    principal = principal_of(request.scope)
+    body, etag = _listed(store, principal)
     while _matches(known, etag) and (left := until - time.monotonic()) > 0:
         if store.changes.waiting >= MAX_WAITING or not await store.changes.wait(left):
             break
-        body, etag = _listed(store)
+        body, etag = _listed(store, principal)
     headers = {"etag": etag, "cache-control": "no-cache"}
     if _matches(known, etag):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type="application/json")
 
 
-def _listed(store: BundleStore) -> tuple[bytes, str]:
+def _listed(store: BundleStore, principal: Principal) -> tuple[bytes, str]:
+    """The list and its ETag; a key for some models sees those only."""
     rows = []
     for stored in store.bundles.values():
+        if not principal.allows("read", stored.model):
+            continue
         names = store.aliases(stored.model)
         pointing = sorted(name for name, key in names.items() if key == stored.bundle_id)
         rows.append({**stored.summary(), "aliases": pointing})

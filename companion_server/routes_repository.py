@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from companion_server.bodies import read_body
+from companion_server.security.scopes import principal_of
 from companion_server.store import Lifecycle
 from headtail.errors import SchemaFault, WireFault
 from headtail.strictjson import parse
@@ -38,7 +39,12 @@ def router(lifecycle: Lifecycle) -> APIRouter:
     )
     async def index(request: Request) -> list[dict[str, str]]:
         body = await _body(request, allowed={"ready"})
-        found = [_row(lifecycle, key) for key in lifecycle.store.bundles]
+        principal = principal_of(request.scope)
+        found = [
+            _row(lifecycle, stored.bundle_id)
+            for stored in lifecycle.store.bundles.values()
+            if principal.allows("read", stored.model)
+        ]
         if body.get("ready") is True:
             found = [row for row in found if row["state"] == "READY"]
         return found

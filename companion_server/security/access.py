@@ -51,8 +51,8 @@ ROUTES: dict[str, str] = {
     "DELETE /v2/bundles/{bundle_id}": "publish",
     "GET /v2/bundles/{bundle_id}/status": "publish",
     f"GET {_MODEL}/aliases": "read",
-    f"PUT {_MODEL}/aliases/{{alias}}": "admin",
-    f"DELETE {_MODEL}/aliases/{{alias}}": "admin",
+    f"PUT {_MODEL}/aliases/{{alias}}": "publish",
+    f"DELETE {_MODEL}/aliases/{{alias}}": "publish",
     "POST /v2/pair": PAIR,  # the pairing token in its body is the permission
     "POST /v2/pairing": "admin",
 }

@@ -1,8 +1,17 @@
 import hashlib
 
 import pytest
+from starlette.testclient import TestClient
 
+from companion_server.app import create_app
+from companion_server.guard import Guard
+from companion_server.security.keys import KeyRing
+from companion_server.security.scopes import Scope
+from companion_server.settings import Settings
+from companion_server.store import BundleStore
 from headtail.bundle import unpack_zip
+from headtail.errors import UsageFault
+from tests.companion_server.conftest import write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +106,25 @@ def test_only_ids_in_the_store_are_answered(server, name):
 def test_unknown_ids_hear_what_is_held(server, bundle):
     _, body = server.json("GET", "/v2/bundles/nothing")
     assert bundle.manifest.bundle_id in body["error"]
+
+
+def test_a_key_for_some_models_sees_those_only(tmp_path):
+    own, other = write_bundle(tmp_path, name="own"), write_bundle(tmp_path, name="other", seed=1)
+    store = BundleStore([own.path, other.path])
+    settings = Settings.of(tls=False, state_dir=tmp_path / "state")
+    keys = KeyRing(settings.state_dir)
+    key, _ = keys.add("phone", (Scope("read", "own"),))
+    app = create_app(store, settings, guard=Guard(keys=keys))
+    client = TestClient(app, headers={"Authorization": f"Bearer {key}"})
+    listed = client.get("/v2/bundles").json()
+    assert [row["name"] for row in listed] == ["own"]
+    index = client.post("/v2/repository/index").json()
+    assert [row["name"] for row in index] == ["own"]
+    store.close()
+
+
+def test_settings_that_ask_for_keys_need_a_guard(bundle_path, tmp_path):
+    store = BundleStore([bundle_path])
+    with pytest.raises(UsageFault, match="no guard"):
+        create_app(store, Settings.of(state_dir=tmp_path))
+    store.close()
