@@ -1,13 +1,13 @@
 """A Ray cluster of several nodes on this machine, as processes, and our server on it.
 
 Each node is a `ray start` of its own with its own address (127.0.0.2, 127.0.0.3, ...), so that one
-of them can be killed as a machine would die: all its processes at once, by SIGKILL.
+of them can be killed as a machine would die: all its processes at once, by SIGKILL. Tails run under
+eager torch unless `tune` is asked for: builders would take the cores from what is looked at.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,6 @@ STORE_BYTES = 128 << 20
 STARTED = "Ray runtime started"
 LISTENING = "listening on "
 KEY = "API key, shown this once: "
-SERVE = """
-import json, pathlib, sys
-from companion_server.ray_serve import ClusterOptions, serve_on_ray
-from companion_server.settings import Settings
-told = json.loads(sys.argv[1])
-bundles = [pathlib.Path(path) for path in told["bundles"]]
-settings, options = Settings.of(**told["settings"]), ClusterOptions(**told["options"])
-serve_on_ray(bundles, settings, options)
-"""
 
 
 @dataclass(frozen=True)
@@ -58,9 +49,12 @@ class Served:
 
 
 class Nodes:
-    """`count` nodes of `cpus` CPUs each; the first is the head. Use in a `with` block."""
+    """`count` nodes of `cpus` CPUs each; the first is the head. Use in a `with` block.
 
-    def __init__(self, count: int, *, cpus: int = 1) -> None:
+    Their addresses begin with 127.0.0.`first`: clusters that run side by side share none.
+    """
+
+    def __init__(self, count: int, *, cpus: int = 1, first: int = 2) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="headtail-ray-", dir="/tmp"))  # short: sockets
         self._environ = {
             **os.environ,
@@ -70,9 +64,10 @@ class Nodes:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
         }
-        self._cpus = cpus
+        self._cpus, self._first = cpus, first
         self._nodes: list[subprocess.Popen[bytes]] = []
-        self.address = f"127.0.0.2:{_free_port('127.0.0.2')}"
+        head = f"127.0.0.{first}"
+        self.address = f"{head}:{_free_port(head)}"
         try:
             for _ in range(count):
                 self._start()
@@ -96,39 +91,16 @@ class Nodes:
             _kill_tree(node)
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    @contextlib.contextmanager
     def serving(
         self, bundles: Sequence[Path], *, replicas: int, **settings: Any
-    ) -> Iterator[Served]:
-        """Our server on this cluster, which ends on SIGTERM with the block."""
-        plain = {"port": 0, "tls": False, "auth": False, "state_dir": str(self._folder / "state")}
-        told = {
-            "bundles": [str(bundle) for bundle in bundles],
-            "settings": plain | settings,
-            "options": {"address": self.address, "replicas": replicas},
-        }
-        log = self._folder / "server.log"
-        with log.open("wb") as out:
-            server = subprocess.Popen(
-                [sys.executable, "-c", SERVE, json.dumps(told)],
-                env=self._environ,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
-            _until(lambda: LISTENING in log.read_text(errors="replace"), server, log)
-            yield Served.of(log.read_text(errors="replace"))
-        finally:
-            server.send_signal(signal.SIGTERM)
-            try:
-                server.wait(STOP_S)
-            finally:
-                _kill_tree(server)
+    ) -> contextlib.AbstractContextManager[Served]:
+        """Our server on this cluster; see the function of that name."""
+        options = ["--ray-address", self.address, "--replicas", str(replicas)]
+        return serving(bundles, self._folder, options, environ=self._environ, **settings)
 
     def _start(self) -> None:
         index = len(self._nodes)
-        host = f"127.0.0.{index + 2}"
+        host = f"127.0.0.{self._first + index}"
         log = self._folder / f"node{index}.log"
         role = ["--address", self.address]
         if index == 0:
@@ -147,7 +119,44 @@ class Nodes:
                 start_new_session=True,
             )
         self._nodes.append(node)
-        _until(lambda: STARTED in log.read_text(errors="replace"), node, log)
+        if index == 0:  # replicas are placed on the others as soon as these are there
+            _until(lambda: STARTED in log.read_text(errors="replace"), node, log)
+
+
+@contextlib.contextmanager
+def serving(
+    bundles: Sequence[Path],
+    folder: Path,
+    options: Sequence[str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Iterator[Served]:
+    """`headtail serve` with `options`, which ends on SIGTERM with the block, and must end well.
+
+    Its log and state are in `folder`.
+    """
+    chosen = {"port": 0, "tls": False, "auth": False, "tune": False} | settings
+    chosen["state_dir"] = folder / "state"
+    told = {f"HEADTAIL_SERVER_{name.upper()}": str(value) for name, value in chosen.items()}
+    paths = [str(bundle) for bundle in bundles]
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "headtail", "serve", *paths, *options],
+            env={**os.environ, "PYTHONPATH": str(ROOT), **(environ or {}), **told},
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        _until(lambda: LISTENING in log.read_text(errors="replace"), server, log)
+        yield Served.of(log.read_text(errors="replace"))
+        server.send_signal(signal.SIGTERM)
+        if server.wait(STOP_S) != 0:
+            raise RuntimeError(f"ended with {server.returncode}:\n{log.read_text()[-4000:]}")
+    finally:
+        _kill_tree(server)
 
 
 def _until(condition: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:

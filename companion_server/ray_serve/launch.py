@@ -175,7 +175,12 @@ def _application(bundles: Sequence[Path], settings: Settings, options: ClusterOp
         max_constructor_retry_count=DEPLOY_ATTEMPTS,
         logging_config=QUIET,
         **scaling,
-    ).bind(library, threads=settings.threads, max_batch=settings.max_batch)
+    ).bind(
+        library,
+        threads=settings.threads,
+        max_batch=settings.max_batch,
+        tuning=str(settings.state_dir / "tuned") if settings.tune else "",
+    )
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     return serve.deployment(
         serve.ingress()(Ingress),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ray import serve
@@ -29,6 +30,7 @@ __all__ = ["MAX_BUNDLES", "Tail"]
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MAX_BUNDLES = 8  # held by one replica at once
+TEND_EVERY_S = 0.2
 Reply = dict[str, Any]
 
 
@@ -47,19 +49,24 @@ class Tail:
 
     # Ray Serve awaits an asynchronous constructor, which mypy has never heard of
     async def __init__(  # type: ignore[misc]
-        self, library: Any, *, threads: int, max_batch: int
+        self, library: Any, *, threads: int, max_batch: int, tuning: str
     ) -> None:
-        """`library`: the handle of a `BundleLibrary`."""
-        self._runner = TailRunner(threads=threads)
+        """`library`: the handle of a `BundleLibrary`; `tuning`: `TailRunner`'s, of this node."""
+        self._runner = TailRunner(threads=threads, tuning=Path(tuning) if tuning else None)
         self._thread = ThreadPoolExecutor(1, "tail")
         self._library = library
         self._loaded: set[str] = set()
+        self._inside = 0  # requests in this replica
         self._together.set_max_batch_size(max_batch)
         for bundle_id in (await self._library.ids.remote())[-MAX_BUNDLES:]:
             # a replica that comes later is warm before its first request
             fault = (await self.load(bundle_id)).get("fault")
             if fault:
                 log.error("Bundle %s cannot be loaded here: %s", bundle_id, fault["what"])
+        self._tending = asyncio.create_task(self._tend()) if tuning else None
+
+    def __del__(self) -> None:
+        self._runner.close()
 
     async def load(self, bundle_id: str) -> Reply:
         """Fetch, prove and warm a bundle: `{"info": ...}` of `TailRunner`, or `{"fault": ...}`."""
@@ -86,7 +93,11 @@ class Tail:
         arrived = time.monotonic()
         latest = None if budget_ms is None else arrived + budget_ms / 1e3
         group = Group(cut, tuple(arrays))
-        reply: Reply = await self._together(_Waiting(bundle_id, group, arrived, latest))
+        self._inside += 1
+        try:
+            reply: Reply = await self._together(_Waiting(bundle_id, group, arrived, latest))
+        finally:
+            self._inside -= 1
         return reply
 
     @serve.batch(batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
@@ -156,6 +167,12 @@ class Tail:
     def _load(self, bundle_id: str, sha256: str, data: Any) -> None:
         with Unpacked(bundle_id, sha256, data) as bundle:
             self._runner.load(bundle)
+
+    async def _tend(self) -> None:
+        """Look for faster backends while no request is here, as an executor process does."""
+        while True:
+            more = await self._on_thread(lambda: self._runner.tend(idle=not self._inside))
+            await asyncio.sleep(0 if more and not self._inside else TEND_EVERY_S)
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -3,8 +3,10 @@
 import dataclasses
 import http.client
 import importlib.util
+import socket
 import ssl
 import threading
+import urllib.parse
 from collections import Counter
 
 import numpy as np
@@ -55,8 +57,10 @@ def unpinned():
 
 
 def connect(served):
-    host, _, port = served.url.removeprefix("https://").partition(":")
-    return http.client.HTTPSConnection(host, int(port), timeout=60, context=unpinned())
+    parts = urllib.parse.urlsplit(served.url)
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+    return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=60, context=unpinned())
 
 
 def question(bundle, cut_id, sample=0, **options):
@@ -220,3 +224,15 @@ def test_a_node_killed_under_load_loses_no_request_that_is_asked_once_more(
     assert cluster.kill(1) >= 3  # `ray start`, its raylet and at least the replica
     assert any(client.is_alive() for client in crowd)  # there is load on the node that is left
     assert joined(crowd) == {"right": CLIENTS * 40}
+
+
+def test_a_cluster_of_this_machine_alone_ends_with_its_server(bundle, tmp_path):
+    from benchmarks.ray_nodes import serving
+
+    with serving([bundle.path], tmp_path, ["--ray", "--replicas", "2"]) as alone:
+        client = Client(alone, [question(bundle, "c2")], requests=4, retry=False)
+        client.run()
+        assert client.counts == {"right": 4}
+        parts = urllib.parse.urlsplit(alone.url)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((parts.hostname, parts.port), timeout=10)
