@@ -1,8 +1,8 @@
 """What is computed, and by what: a job, its result, and the interface of everything that runs jobs.
 
-    Engine
-    ├── LocalEngine   scheduler.py: queue, batches, and an executor process beside this one
-    └── RayEngine     ray_serve.py: replicas on a Ray cluster
+Engine
+├── LocalEngine   scheduler.py: queue, batches, and an executor process beside this one
+└── RayEngine     ray_serve.py: replicas on a Ray cluster
 """
 
 from __future__ import annotations
