@@ -213,8 +213,8 @@ async def open_loop(
 ) -> tuple[list[Outcome], int]:
     """Requests at Poisson times, whatever becomes of earlier ones; times count from when due.
 
-    Each goes over an idle connection, or a new one, of which there are `most`. Also says how many
-    were not sent because all of them waited: the load was then not what it should have been.
+    Each goes over the connection that is idle for longest, or a new one, up to `most`. The number
+    is that of requests not sent because all waited: the load then was not what it should have been.
     """
     rng = random.Random(0)
     idle: collections.deque[Client] = collections.deque()
@@ -223,7 +223,7 @@ async def open_loop(
     made = not_sent = 0
 
     async def one(question: Question, due: float, number: int | None) -> None:
-        client = idle.pop() if number is None else await Client.connect(address, number)
+        client = idle.popleft() if number is None else await Client.connect(address, number)
         outcomes.append(await client.ask(question, due=due))
         if not client.closed:
             idle.append(client)

@@ -1,7 +1,8 @@
 """The peers as processes, and how a client asks each: float32 arrays in, float32 arrays out.
 
     fastapi_json    bare FastAPI, lists of numbers in JSON
-    litserve        LitServe 0.2, raw float32 both ways
+    litserve_json   LitServe 0.2, the same
+    litserve        LitServe, raw float32 both ways
     mlserver_json   MLServer 1.7, Open Inference Protocol over REST, which is JSON there
     mlserver_grpc   the same over gRPC with raw contents, asked by tritonclient
     fastapi_bytes   bare FastAPI, raw float32, nothing checked: no peer but the floor of Python's
@@ -80,6 +81,7 @@ class _Web:
 
 
 def _json_arm(port: int) -> Arm:
+    """FastAPI's and LitServe's, which look alike."""
     web = _Web(port)
 
     def ask(arrays: Sequence[Array]) -> Answer:
@@ -171,6 +173,7 @@ def peers(subject: Subject) -> Iterator[dict[str, Arm]]:
             )
         yield {
             "fastapi_json": _json_arm(plain),
+            "litserve_json": _json_arm(lit),
             "litserve": _bytes_arm(lit, "/predict", subject),
             "mlserver_json": _mlserver_json_arm(ml),
             "mlserver_grpc": _mlserver_grpc_arm(ml + 1, subject),

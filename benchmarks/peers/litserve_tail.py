@@ -1,10 +1,13 @@
-"""The peer LitServe: raw float32 in and out, its ZeroMQ transport, one worker.
+"""The peer LitServe, its ZeroMQ transport, one worker for each of two routes over the same tail.
+
+    POST /predict   raw float32 in and out
+    POST /json      lists of numbers, {"tensors": [[...], ...]}, as its documentation shows
 
     python benchmarks/peers/litserve_tail.py BUNDLE CUT PORT
 
 LitServe reads JSON or forms by itself. Declaring the request as a `bytes` body is the way past its
-JSON that it allows, and `fast_queue` is its faster transport, so this is LitServe at its best. It
-evaluates no annotation that is a string, so `annotations` is not imported from the future here.
+JSON that it allows, and `fast_queue` is its faster transport, so `/predict` is LitServe at its
+best. It evaluates no annotation that is a string, so `annotations` is not imported from the future.
 """
 
 import sys
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import litserve
+import numpy as np
 from fastapi import Body, Response
 
 from benchmarks.peers.tail import PeerTail
@@ -46,9 +50,38 @@ class TailAPI(litserve.LitAPI):  # type: ignore[misc]  # not installed where thi
         return Response(self.tail.pack(outputs), headers=headers, media_type=OCTETS)
 
 
+class JsonTailAPI(litserve.LitAPI):  # type: ignore[misc]  # as above
+    """The same, with LitServe's own reading and writing of JSON."""
+
+    def __init__(self, bundle: Path, cut_id: str) -> None:
+        super().__init__(max_batch_size=1, api_path="/json")
+        self.bundle, self.cut_id = bundle, cut_id
+
+    def setup(self, device: str) -> None:
+        """Load the tail, once per worker."""
+        self.tail = PeerTail(self.bundle, self.cut_id)
+
+    def decode_request(self, request: dict[str, Any]) -> list[Array]:
+        """Lists to arrays."""
+        return [
+            np.array(values, np.float32).reshape(spec.shape)
+            for values, spec in zip(request["tensors"], self.tail.inputs, strict=True)
+        ]
+
+    def predict(self, x: list[Array]) -> Any:
+        """Arrays to outputs and ms of compute."""
+        return self.tail.run(x)
+
+    def encode_response(self, output: Any) -> dict[str, Any]:
+        """Outputs to lists."""
+        outputs, compute_ms = output
+        return {"outputs": [array.tolist() for array in outputs], "compute_ms": compute_ms}
+
+
 if __name__ == "__main__":
-    api = TailAPI(Path(sys.argv[1]), sys.argv[2])
-    server = litserve.LitServer(api, accelerator="cpu", devices=1, fast_queue=True)
+    given = Path(sys.argv[1]), sys.argv[2]
+    apis = [TailAPI(*given), JsonTailAPI(*given)]
+    server = litserve.LitServer(apis, accelerator="cpu", devices=1, fast_queue=True)
     server.run(
         host="127.0.0.1",
         port=int(sys.argv[3]),
