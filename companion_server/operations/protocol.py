@@ -23,6 +23,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from companion_server.operations.joining import JoiningTransport
 from companion_server.operations.limits import ConnectionLimits
 from companion_server.operations.refusals import LARGE, refusal, refusing
 
@@ -123,6 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection: take it in, or say why not."""
         super().connection_made(transport)
+        self.transport = JoiningTransport(transport, self.loop)  # type: ignore[assignment]
         self._since = self._looked = self.loop.time()
         if self.guard.admit(self):
             self.guard.headless[self] = None
