@@ -48,10 +48,12 @@ ANSWERS = {
 async def mistaken_server():
     """Answers by path; `/silent` never, `/cut` by closing the connection."""
 
-    conversations = set()
+    conversations = []
 
     async def serve(reader, writer):
-        conversations.add(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        conversations.append(task)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 path = (await reader.readuntil(b"\r\n\r\n")).split()[1]
