@@ -23,7 +23,7 @@ from companion_server.costs import BatchCosts
 from companion_server.executor.attended import AttendedExecutor
 from companion_server.executor.link import LinkLost
 from companion_server.executor.places import Place
-from companion_server.jobs import WHOLE, Job, Result
+from companion_server.jobs import Job, Result
 from companion_server.store import StoredBundle
 from companion_server.waiting import HeldBundle, QueueLimits, Waiting
 from headtail.errors import HeadtailError
@@ -71,8 +71,7 @@ class LocalEngine:
         """See `Engine`."""
         if not stored.bundle.manifest.tails:
             return  # held for download only; inference on it is a 409
-        cuts = sorted(stored.bundle.manifest.cuts, key=lambda cut: cut.head_flops)
-        held = HeldBundle(stored, [WHOLE, *(cut.id for cut in cuts)])
+        held = HeldBundle(stored)
         self._held[stored.bundle_id] = held
         connected = [executor for executor in self._executors if executor.starts]
         for executor in connected:
@@ -275,7 +274,7 @@ class LocalEngine:
             held.settled.set()
             raise
         held.failure = None
-        held.costs = BatchCosts(_table(held.info), held.order)
+        held.costs = _costs(held.info)
         held.settled.set()
         self._spawn(self._follow(executor, held))
 
@@ -290,7 +289,7 @@ class LocalEngine:
                 return
             if held.info.get("revision") != revision:
                 revision = held.info.get("revision")
-                held.costs = BatchCosts(_table(held.info), held.order)
+                held.costs = _costs(held.info)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -304,12 +303,13 @@ def _described(held: HeldBundle) -> dict[str, Any]:
     return {"state": "ready" if held.costs else "loading", **held.info}
 
 
-def _table(info: Mapping[str, Any]) -> dict[str, dict[int, float]]:
-    """JSON's keys are strings."""
-    return {
+def _costs(info: Mapping[str, Any]) -> BatchCosts:
+    """Of what a runner says of a bundle; JSON's keys are strings."""
+    table = {
         cut: {int(size): float(ms) for size, ms in times.items()}
-        for cut, times in info.get("batch_ms", {}).items()
+        for cut, times in info["batch_ms"].items()
     }
+    return BatchCosts(table, info["entries"])
 
 
 def _not_ready(what: str) -> NotReady:

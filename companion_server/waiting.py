@@ -44,7 +44,6 @@ class HeldBundle:
     """A bundle with a tail, or on its way to one."""
 
     stored: StoredBundle
-    order: list[str]
     queue: FairQueue[Waiting] = field(default_factory=FairQueue)
     info: dict[str, Any] = field(default_factory=dict)
     costs: BatchCosts | None = None  # None: not loaded yet

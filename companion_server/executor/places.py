@@ -62,9 +62,9 @@ class ThreadPlace:
             await asyncio.to_thread(self._thread.join)
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            # made here: the OpenMP thread count belongs to the thread that sets it
-            converse(connection, self._make_runner())
+        # made here: the OpenMP thread count belongs to the thread that sets it
+        with connection, contextlib.closing(self._make_runner()) as runner:
+            converse(connection, runner)
 
 
 class ProcessPlace:

@@ -75,7 +75,7 @@ def run(store, bundle):
                 # as if a batch cost hardly more than one sample: these tests are about the queue
                 held = rig.engine._held[rig.stored.bundle_id]
                 assert held.costs
-                held.costs._table = {cut: [(1, 1.0), (64, 1.2)] for cut in held.order}
+                held.costs._table = {cut: [(1, 1.0), (64, 1.2)] for cut in ENTRIES}
                 await asyncio.wait_for(scenario(rig), 60)
             finally:
                 gate.release()
@@ -244,12 +244,13 @@ def test_a_free_executor_tries_whatever_was_predicted(run):
     [
         ({"max_jobs": 2}, "queue"),
         ({"max_bytes": 2 * 768}, "memory"),
-        ({"max_wait_s": 1e-4}, "wait"),
+        ({"max_wait_s": 0.5}, "wait"),
     ],
 )
 def test_what_may_wait_is_bounded(run, limits, reason):
     async def scenario(rig):
         holder = await rig.hold()
+        rig.engine._executors[0].until = time.monotonic() + 1.0  # its batch takes a second more
         asked = [rig.ask() for _ in range(3)]
         await asyncio.sleep(0)
         refused = asked.pop(next(i for i, task in enumerate(asked) if task.done()))
@@ -259,7 +260,7 @@ def test_what_may_wait_is_bounded(run, limits, reason):
         assert caught.value.retry_after_s > 0
         rig.gate.release()
         found = await asyncio.gather(holder, *asked, return_exceptions=True)
-        assert sum(isinstance(one, Shed) for one in found) <= 1
+        assert all(isinstance(one, Shed) or one.outputs for one in found)
 
     run(scenario, **limits)
 
