@@ -42,7 +42,8 @@ $(BENCH_BUNDLE): $(STAMP)
 bench: $(STAMP) $(BENCH_BUNDLE)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/multi_entry.py
-	$(BIN)/python benchmarks/server_overhead.py $(BENCH_BUNDLE)
+	PYTHONPATH=. $(BIN)/python benchmarks/peers/install.py
+	PYTHONPATH=. $(BIN)/python benchmarks/server.py $(BENCH_BUNDLE)
 	$(BIN)/python -m benchmarks.mutations
 	$(BIN)/python benchmarks/zoo.py
 	PYTHONPATH=. $(BIN)/python benchmarks/quant.py

@@ -13,7 +13,9 @@ and p99 of `aq8t`, and on the ratio of the best peer's p50 to ours, whichever pr
 best; the floor is no peer.
 
     tail         the bare call of the tail, in this process
-    aq8t, raw32  the companion server, asked by headtail.offload's client over HTTP
+    aq8t, raw32  the companion server, asked by headtail.offload's client over HTTP; aq8t is
+                 `aq8t+deflate`, what a phone would send
+    aq8t_packed  the same without deflate: a fifth more bytes
     aq8t_stream  the same over its WebSocket
     aq8t_grpc    the same over gRPC, asked by tritonclient
     aq8t_tls     a second server with TLS and keys, as it is by default, asked over HTTPS
@@ -187,14 +189,15 @@ def judged(figures: dict[str, dict[str, Any]], rivals: Sequence[str]) -> dict[st
 
 def our_arms(ours: OurServer, guarded: OurServer, subject: Subject) -> dict[str, Arm]:
     """Every way to ask the companion server."""
-    lossy, exact = "aq8t+deflate", "raw32"
-    plain = [Companion(ours.url, timeout_s=DEADLINE_S) for _ in range(2)]
+    lossy = "aq8t+deflate"
+    plain = {
+        name: companion_arm(Companion(ours.url, timeout_s=DEADLINE_S), subject, codec)
+        for name, codec in (("aq8t", lossy), ("aq8t_packed", "aq8t"), ("raw32", "raw32"))
+    }
     stream = StreamCompanion(ours.url, timeout_s=DEADLINE_S)
     pin, key = guarded.told["fingerprint"], guarded.told["key"]
     secure = Companion(guarded.url, timeout_s=DEADLINE_S, pin=pin, key=key)
-    return {
-        "aq8t": companion_arm(plain[0], subject, lossy),
-        "raw32": companion_arm(plain[1], subject, exact),
+    return plain | {
         "aq8t_stream": companion_arm(stream, subject, lossy),
         "aq8t_grpc": grpc_arm(ours.told["grpc"], subject, lossy),
         "aq8t_tls": companion_arm(secure, subject, lossy),
