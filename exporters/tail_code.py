@@ -32,14 +32,21 @@ def write_executorch(
     `example` are values of two samples, of one sample if `most` is 1. Whatever torch and ExecuTorch
     raise for a module they cannot take goes through.
     """
-    from executorch.exir import to_edge_transform_and_lower
+    from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
+    from executorch.exir.passes import MemoryPlanningPass
 
     from quantizers.pt2e_backend import partitioner
 
     with lean([part for part in module.modules() if isinstance(part, torch.fx.GraphModule)]):
         captured = _captured(module, example, bound=most)
         lowered = to_edge_transform_and_lower(captured, partitioner=[partitioner()])
-        program = lowered.to_executorch()
+        # Inputs are read where they lie, instead of being copied to memory planned for them; but
+        # executorch 1.5.1 then forgets one that is an output too.
+        said = captured.graph_signature
+        planning = MemoryPlanningPass(
+            alloc_graph_input=bool(set(said.user_inputs) & set(said.user_outputs))
+        )
+        program = lowered.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning))
     with path.open("wb") as file:
         program.write_to_file(file)
 

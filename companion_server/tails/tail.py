@@ -212,4 +212,4 @@ def _tensor(array: Array) -> torch.Tensor:
     import torch
 
     # torch refuses to promise anything about memory it may not write: a decoded view of the body
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    return torch.from_numpy(np.require(array, requirements=["A", "C", "W"]))
