@@ -29,7 +29,8 @@ from headtail.offload.sockets import Deadline
 from headtail.offload.tailcalls import check_answer, encode_call
 from headtail.strictjson import parse
 from headtail.tensors import Array
-from headtail.wire import oip, split
+from headtail.wire import oip, split, traceparent
+from headtail.wire.traceparent import TraceParent
 
 __all__ = ["Companion", "TailReply", "authorization", "pair"]
 
@@ -45,7 +46,8 @@ class TailReply:
     `bytes_up` and `bytes_down` count the HTTP messages as they crossed the socket, request or
     status line, headers and body, without TLS, TCP and IP. `round_trip_ms` is from the first byte
     sent to the last received; encoding before and decoding after it are not in it. `server` has the
-    server's own `decode_ms`, `queue_ms` and `compute_ms`, as far as it told them.
+    server's own `decode_ms`, `queue_ms` and `compute_ms`, as far as it told them. `trace_id` is
+    what the server's log lines and traces call this request.
     """
 
     names: tuple[str, ...]
@@ -54,6 +56,7 @@ class TailReply:
     bytes_down: int
     round_trip_ms: float
     server: dict[str, float]
+    trace_id: str = ""
 
 
 class Companion:
@@ -142,6 +145,8 @@ class Companion:
         `WireFault` for a reply that cannot be understood.
         """
         headers, body = encode_call(bundle_id, cut, codec_id, arrays, deadline_ms=deadline_ms)
+        trace = TraceParent.new()
+        headers[traceparent.HEADER] = str(trace)
         name, version = (urllib.parse.quote(part, safe="") for part in (manifest_name, bundle_id))
         path = f"/v2/models/{name}/versions/{version}/infer"
         deadline = Deadline(min(self._timeout_s, deadline_ms / 1e3))
@@ -161,6 +166,7 @@ class Companion:
             reply.bytes_down,
             round_trip_ms,
             split.server_times(answer.parameters),
+            trace.trace_id,
         )
 
     def abort(self) -> None:

@@ -191,7 +191,13 @@ def running(paths, *, load_program=read_program, engine=None, wait=True, **setti
     store = BundleStore(paths)
     chosen = Settings.of(**{"tls": False, "auth": False, **settings})
     engine = engine or engine_in_process(chosen, load_program=load_program)
-    app = create_app(store, chosen, engine=engine, on_loaded=lambda _failure: loaded.set())
+    app = create_app(
+        store,
+        chosen,
+        engine=engine,
+        telemetry=telemetry,
+        on_loaded=lambda _failure: loaded.set(),
+    )
     listener = socket.create_server(("127.0.0.1", 0))
     options = websocket_options(chosen.max_body_bytes)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, log_level="error", **options))

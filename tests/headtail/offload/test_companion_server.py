@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from companion_server.operations.metrics import Metrics
+from companion_server.operations.telemetry import Telemetry
+from companion_server.operations.tracing import tracer_of
 from headtail.bundle import pack_zip
 from headtail.offload.client import Companion
 from headtail.offload.engine import SplitEngine
@@ -139,3 +142,25 @@ def test_the_server_ends_in_mid_run(real):
     engine.close()
     companion.close()
     assert places == ["split"] * 5 + ["local (server lost)"] * 5
+
+
+def test_the_servers_trace_is_the_phones(real):
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    spans = InMemorySpanExporter()
+    telemetry = Telemetry(Metrics(), tracer=tracer_of(SimpleSpanProcessor(spans)))
+    cut, golden = real.manifest.cut("c1"), real.golden()
+    with running([real.path], telemetry=telemetry) as server:
+        client = Companion(server.url)
+        reply = client.infer_tail(
+            "toy",
+            real.manifest.bundle_id,
+            cut,
+            "raw32",
+            [golden["cut.c1.0.relu"]],
+            deadline_ms=5000,
+        )
+        client.close()
+    found = {f"{span.context.trace_id:032x}" for span in spans.get_finished_spans()}
+    assert found == {reply.trace_id}
