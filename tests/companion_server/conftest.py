@@ -183,7 +183,9 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(paths, *, load_program=read_program, engine=None, wait=True, **settings):
+def running(
+    paths, *, load_program=read_program, engine=None, wait=True, telemetry=None, **settings
+):
     """Serve bundle directories until the `with` ends; `wait` for the tails to be loaded."""
     import uvicorn
 
