@@ -132,6 +132,7 @@ class TailRunner:
         entries       "" and the cuts, in program order
         one_sample    are samples run one by one?
         revision      grows with every change of a backend
+        fell_back_because   what a proven backend failed with, so that torch runs everything eagerly
         weight_bytes  of the program's weights, which all entries share
         memory_bytes  of this process, on account of this bundle; see `tail.Tail`
         batch_ms      entry -> number of samples -> ms to the outputs

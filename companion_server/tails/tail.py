@@ -6,6 +6,7 @@ users could still pass one client's values to another: bundles come from those w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,14 @@ from headtail.tensors import Array
 if TYPE_CHECKING:
     import torch
 
-    from companion_server.tails.program import LoadProgram
+    from companion_server.tails.program import LoadProgram, Program
     from headtail.bundle import Bundle
 
     Tensors = tuple[torch.Tensor, ...]
 
 __all__ = ["Group", "Tail"]
 
+log = logging.getLogger(__name__)
 MEASURE_S = 2.0  # for the cost of batches, of every load
 
 
@@ -66,8 +68,9 @@ class Tail:
             )
         before = anonymous_bytes()
         self.bundle = bundle
-        tail = manifest.tails[0]
-        program = load_program(bundle.file(tail.program), bundle.file(tail.weights))
+        self._load_program = load_program
+        self.fell_back_because = ""
+        program = self._read()
         self.chain: Chain = divide(manifest, program)
         self.weight_bytes = _weight_bytes(self.chain)
         self._places = {entry: index for index, entry in enumerate(self.chain.entries)}
@@ -89,9 +92,31 @@ class Tail:
         if unknown:
             raise UnknownName("cut", unknown[0], self._places)
         with torch.inference_mode():
-            if self.one_sample:
-                return [self._one_by_one(group) for group in groups]
-            return self._together(groups)
+            try:
+                return self._computed(groups)
+            except Exception as error:
+                if all(segment.backend == EAGER for segment in self.chain.segments):
+                    raise
+                self._return_to_eager(error)
+            return self._computed(groups)
+
+    def _computed(self, groups: Sequence[Group]) -> list[list[Array]]:
+        if self.one_sample:
+            return [self._one_by_one(group) for group in groups]
+        return self._together(groups)
+
+    def _return_to_eager(self, error: Exception) -> None:
+        """Something faster failed, although it was proven: the program is read again."""
+        self.fell_back_because = f"{type(error).__name__}: {error}"
+        log.error("%s runs eagerly again: %s", self.bundle.manifest.name, self.fell_back_because)
+        eager = divide(self.bundle.manifest, self._read())
+        for segment, former in zip(self.chain.segments, eager.segments, strict=True):
+            segment.runs, segment.backend = former.runs, former.backend
+        self.revision += 1
+
+    def _read(self) -> Program:
+        tail = self.bundle.manifest.tails[0]
+        return self._load_program(self.bundle.file(tail.program), self.bundle.file(tail.weights))
 
     def run_entry(self, entry: str, arrays: Sequence[Array]) -> list[Array]:
         """The outputs of samples that enter at one cut."""
@@ -108,6 +133,7 @@ class Tail:
             "entries": list(self.chain.entries),
             "one_sample": self.one_sample,
             "revision": self.revision,
+            "fell_back_because": self.fell_back_because,
             "weight_bytes": self.weight_bytes,
             "memory_bytes": self.memory_bytes,
             "batch_ms": self._batch_ms(),

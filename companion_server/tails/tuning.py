@@ -232,6 +232,9 @@ class Tuner:
             segment.runs, segment.backend = former_runs, former
             verdict |= {"state": "refused", "reason": error.what}
             return
+        if segment.backend != candidate.backend:  # it failed, and the tail has helped itself
+            verdict |= {"state": "refused", "reason": self._tail.fell_back_because}
+            return
         verdict["state"] = "chosen"
         if former != EAGER:
             self.verdicts[place][former]["state"] = "replaced"

@@ -202,3 +202,27 @@ def test_a_disk_that_fails_in_the_middle_ends_the_tuning_only(runner, bundle, mo
     info = tuned(runner, bundle)
     assert [segment["backend"] for segment in info["segments"]] == ["eager"] * 3
     assert_golden(runner, bundle)
+
+
+def test_a_backend_that_fails_after_all_costs_its_speed_only(runner, bundle, monkeypatch):
+    works = [True]
+
+    def fragile(eager):
+        quick = remembering(eager)
+
+        def run(*values):
+            if not works[0]:
+                raise RuntimeError("out of memory")
+            return quick(*values)
+
+        return run
+
+    only(monkeypatch, fragile=("", fragile))
+    info = tuned(runner, bundle)
+    assert [segment["backend"] for segment in info["segments"]] == ["fragile"] * 3
+    works[0] = False
+    assert_golden(runner, bundle)
+    after = runner.info(bundle.manifest.bundle_id)
+    assert [segment["backend"] for segment in after["segments"]] == ["eager"] * 3
+    assert after["fell_back_because"] == "RuntimeError: out of memory"
+    assert after["revision"] > info["revision"]
