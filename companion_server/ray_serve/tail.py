@@ -56,6 +56,8 @@ class Tail:
         self._thread = ThreadPoolExecutor(1, "tail")
         self._library = library
         self._loaded: set[str] = set()
+        self._folders: dict[str, contextlib.ExitStack] = {}  # of bundles that builders read
+        self._keeps_folders = bool(tuning)
         self._inside = 0  # requests in this replica
         self._together.set_max_batch_size(max_batch)
         for bundle_id in (await self._library.ids.remote())[-MAX_BUNDLES:]:
@@ -67,6 +69,8 @@ class Tail:
 
     def __del__(self) -> None:
         self._runner.close()
+        for folder in self._folders.values():
+            folder.close()
 
     async def load(self, bundle_id: str) -> Reply:
         """Fetch, prove and warm a bundle: `{"info": ...}` of `TailRunner`, or `{"fault": ...}`."""
@@ -79,7 +83,7 @@ class Tail:
     async def unload(self, bundle_id: str) -> None:
         """Forget a bundle after the batches that were accepted before."""
         self._loaded.discard(bundle_id)
-        await self._on_thread(lambda: self._runner.unload(bundle_id))
+        await self._on_thread(lambda: self._unload(bundle_id))
 
     async def run(
         self, bundle_id: str, cut: str, arrays: Sequence[Array], budget_ms: float | None
@@ -162,11 +166,19 @@ class Tail:
     def _forget(self, bundle_id: str) -> None:
         self._loaded.discard(bundle_id)
         with contextlib.suppress(RuntimeError):  # the replica is ending: its thread is gone
-            self._thread.submit(self._runner.unload, bundle_id)
+            self._thread.submit(self._unload, bundle_id)
 
     def _load(self, bundle_id: str, sha256: str, data: Any) -> None:
-        with Unpacked(bundle_id, sha256, data) as bundle:
-            self._runner.load(bundle)
+        with contextlib.ExitStack() as stack:
+            self._runner.load(stack.enter_context(Unpacked(bundle_id, sha256, data)))
+            if self._keeps_folders:
+                self._folders[bundle_id] = stack.pop_all()
+
+    def _unload(self, bundle_id: str) -> None:
+        self._runner.unload(bundle_id)
+        folder = self._folders.pop(bundle_id, None)
+        if folder is not None:
+            folder.close()
 
     async def _tend(self) -> None:
         """Look for faster backends while no request is here, as an executor process does."""

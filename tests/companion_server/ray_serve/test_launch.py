@@ -6,6 +6,7 @@ import importlib.util
 import socket
 import ssl
 import threading
+import time
 import urllib.parse
 from collections import Counter
 
@@ -21,6 +22,7 @@ from tests.support.capabilities import require
 
 pytestmark = pytest.mark.slow
 GOLDEN_DB = 60.0
+TUNE_S = 120.0  # for the first of the files that a builder makes
 CLIENTS = 8
 CROWD = 48  # more than two replicas take at once (2 x 2 batches of 2) and the queue lets wait (4)
 LIMITS = {"max_batch": 2, "max_queue": 4}
@@ -226,13 +228,17 @@ def test_a_node_killed_under_load_loses_no_request_that_is_asked_once_more(
     assert joined(crowd) == {"right": CLIENTS * 40}
 
 
-def test_a_cluster_of_this_machine_alone_ends_with_its_server(bundle, tmp_path):
+def test_a_cluster_of_this_machine_alone_tunes_and_ends_with_its_server(bundle, tmp_path):
     from benchmarks.ray_nodes import serving
 
-    with serving([bundle.path], tmp_path, ["--ray", "--replicas", "2"]) as alone:
+    with serving([bundle.path], tmp_path, ["--ray", "--replicas", "2"], tune=True) as alone:
         client = Client(alone, [question(bundle, "c2")], requests=4, retry=False)
         client.run()
         assert client.counts == {"right": 4}
         parts = urllib.parse.urlsplit(alone.url)
+        deadline, look = time.monotonic() + TUNE_S, threading.Event()
+        while not list((tmp_path / "state" / "tuned").glob("*.code")):
+            assert time.monotonic() < deadline
+            look.wait(0.1)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((parts.hostname, parts.port), timeout=10)
