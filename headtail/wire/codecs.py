@@ -94,7 +94,7 @@ class Codec:
                 )
             return values.reshape(spec.shape)
         codes = unpack(packed, self.bits, spec.elements).reshape(spec.shape)
-        low, step = self._grid(spec, table)
+        low, step, _ = _grid(self, table, spec.shape)
         restored: Floats = codes.astype(np.float32)
         restored *= step
         restored += low
@@ -129,37 +129,37 @@ class Codec:
         return narrowed.tobytes()
 
     def _quantize(self, array: Array, table: QuantTable | None) -> Codes:
-        low, step = self._grid(TensorSpec.of("boundary", array), table)
+        low, step, divides = _grid(self, table, array.shape)
         top = np.float32(2**self.bits - 1)
         values: Floats = array.astype(np.float32, copy=False)
         with np.errstate(over="ignore"):  # infinite means far outside the range, and saturates
             scaled = np.subtract(values, low, out=np.empty_like(values))
-            if step.all():
+            if divides:
                 np.divide(scaled, step, out=scaled)
             else:  # masked division is five times slower
                 scaled = np.divide(scaled, step, out=np.zeros_like(scaled), where=step > 0)
         np.clip(np.rint(scaled, out=scaled), 0, top, out=scaled)
         return scaled.astype(np.uint8)
 
-    def _grid(self, spec: TensorSpec, table: QuantTable | None) -> tuple[Floats, Floats]:
-        low, step = _steps(self, table)
-        if self.per == "t":
-            if low.size != 1:
-                raise _mismatched(self, spec, low.size, 1)
-            return low.reshape(()), step.reshape(())
-        channels = spec.shape[1] if len(spec.shape) > 1 else 1
-        if low.size != channels:
-            raise _mismatched(self, spec, low.size, channels)
-        shape = (1, channels) + (1,) * (len(spec.shape) - 2) if len(spec.shape) > 1 else (1,)
-        return low.reshape(shape), step.reshape(shape)
-
 
 @functools.lru_cache(maxsize=256)
-def _steps(codec_: Codec, table: QuantTable | None) -> tuple[Floats, Floats]:
+def _grid(
+    codec_: Codec, table: QuantTable | None, shape: tuple[int, ...]
+) -> tuple[Floats, Floats, bool]:
+    """Lows and steps, shaped to broadcast over a tensor, and whether no step is zero."""
     low, high = _range(codec_, table)
     step = (high - low) / np.float32(2**codec_.bits - 1)
+    ranges = shape[1] if codec_.per == "c" and len(shape) > 1 else 1
+    if low.size != ranges:
+        raise TensorMismatch(
+            f"The table for {codec_.id} has {low.size} ranges.",
+            expected=f"A tensor of shape {list(shape)} takes {ranges}.",
+            remedy="Use the table of this cut and tensor.",
+        )
+    form = (ranges, *[1] * (len(shape) - 2)) if shape else ()
+    low, step = low.reshape(form), step.reshape(form)
     low.flags.writeable = step.flags.writeable = False  # everybody gets the same ones
-    return low, step
+    return low, step, bool((step > 0).all())
 
 
 def _range(codec_: Codec, table: QuantTable | None) -> tuple[Floats, Floats]:
@@ -179,14 +179,6 @@ def _range(codec_: Codec, table: QuantTable | None) -> tuple[Floats, Floats]:
             remedy="Export the bundle again.",
         )
     return low, high
-
-
-def _mismatched(codec_: Codec, spec: TensorSpec, found: int, wanted: int) -> TensorMismatch:
-    return TensorMismatch(
-        f"The table for {codec_.id} has {found} ranges.",
-        expected=f"{spec} takes {wanted}.",
-        remedy="Use the table of this cut and tensor.",
-    )
 
 
 def _inflate(payload: bytes, size: int) -> bytes:
