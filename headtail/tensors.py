@@ -44,6 +44,7 @@ DTYPES: dict[str, tuple[str, str]] = {
     "bool": ("bool", "BOOL"),
 }
 _SHORT = {numpy_name: short for short, (numpy_name, _) in DTYPES.items()}
+_NATIVE = {np.dtype(numpy_name): short for numpy_name, short in _SHORT.items()}
 _OF_OIP = {datatype: short for short, (_, datatype) in DTYPES.items()}
 MAX_RANK = 16
 
@@ -92,7 +93,9 @@ class TensorSpec:
 
 def short_dtype(dtype: np.dtype[np.generic]) -> str:
     """`float32` -> `f32`; raises `UnknownName` for dtypes that no runtime here speaks."""
-    name = dtype.name  # numpy computes it anew each time
+    if dtype in _NATIVE:
+        return _NATIVE[dtype]
+    name = dtype.name  # numpy computes it anew each time; of either byte order
     if name not in _SHORT:
         raise UnknownName("dtype", name, _SHORT)
     return _SHORT[name]
