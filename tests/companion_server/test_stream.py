@@ -1,8 +1,9 @@
 """The WebSocket stream with an ordinary WebSocket client, and nothing of ours at that end."""
 
+import contextlib
 import json
+import socket
 import struct
-import threading
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from websockets.sync.client import connect
 
 from companion_server.conditions import Shed
 from companion_server.stream import MAX_IN_FLIGHT
+from headtail.offload.sockets import Deadline
+from headtail.offload.websocket import WebSocket
 from headtail.wire.boundary import INPUT_NAME, encode_boundary
 from headtail.wire.oip import InferRequest, NamedArray, decode_response, encode_request
 from headtail.wire.split import SplitParameters
@@ -27,7 +30,8 @@ def opened(server, path="/v2/models/toy/stream", **options):
 
 
 def request(array, name):
-    return pack(*encode_request(InferRequest((NamedArray("x", array),), id=name)))
+    message = InferRequest((NamedArray("x", array),), id=name, binary_outputs=True)
+    return pack(*encode_request(message))
 
 
 def split_request(bundle, cut_id, name):
@@ -236,29 +240,31 @@ def test_an_unforeseen_error_is_told_without_its_text(held, sample):
     assert "secret" not in fault["error"]
 
 
+def send_many(connection, count, message):
+    for number in range(count):
+        connection.send(message.replace(b'"id":"0000"', b'"id":"%04d"' % number), Deadline(0.5))
+
+
 def test_a_client_that_reads_nothing_is_held_back(bundle):
     """Its answers stay in the sockets; the server stops taking requests, and memory stays flat."""
-    big = np.zeros((4096, 3, 8, 8), np.float32)  # 3 MB each, answers of 1 MB
     engine = HeldEngine(bundle)
-    with (
-        running([bundle.path], engine=engine) as server,
-        opened(server, max_queue=1, close_timeout=0.2) as connection,
-    ):
+    message = request(np.zeros((1024, 3, 8, 8), np.float32), "0000")  # 0.8 MB, answers of 0.3 MB
+    with running([bundle.path], engine=engine) as server:
         engine.go()
-        sender = threading.Thread(target=_send_until_closed, args=(connection, big))
-        sender.start()
-        engine.wait("begun", 3)
-        sender.join(1.0)
-        assert sender.is_alive()  # the server has stopped reading
-        assert engine.begun < 100 - 20
-        connection.close()
-        sender.join(20)
-        assert not sender.is_alive()
+        raw = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        url = f"{server.url}/v2/models/toy/stream"
+        stream = WebSocket(raw, url, {}, max_bytes=LIMIT, deadline=Deadline(20))
+        with contextlib.closing(stream), pytest.raises(TimeoutError):
+            send_many(stream, 200, message)
+        assert MAX_IN_FLIGHT <= engine.begun < 150
 
 
-def _send_until_closed(connection, array):
-    try:
-        for number in range(100):
-            connection.send(request(array, str(number)))
-    except ConnectionClosed:
-        return
+def test_what_is_counted(bundle_path, bundle, sample):
+    with running([bundle_path]) as server:
+        with opened(server) as connection:
+            connection.send(request(sample, "1"))
+            connection.send(request(sample[:, :1], "2"))
+            assert {answered(connection)[0] for _ in range(2)} == {"1", "2"}
+        text = server.ask("GET", "/metrics")[2].decode()
+    for status in ("200", "422"):
+        assert f'protocol="ws",status="{status}"' in text
