@@ -4,8 +4,10 @@
 
 One client on loopback, without TLS and keys, one request at a time, of the cut whose frame is
 nearest to 13 KiB; the protocols take turns (A B C A B C). A call's overhead is its round trip less
-what the server says it waited and computed; encoding the frame is not in it, everything else is.
-Every answer must have the golden one's largest value. Kept in results/stream_overhead.json.
+what the server says it waited and computed; encoding the frame is not in it, everything else is,
+the way to the executor's process and back included. Every answer must have the golden one's largest
+value. Kept in results/stream_overhead.json, with the machine's load: on a busy one only the smallest
+times say much.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -113,7 +116,12 @@ def main() -> int:
         for _ in range(options.rounds):
             for name, call in calls.items():
                 found[name] += [call() for _ in range(options.calls)]
-    figures: dict[str, Any] = {"commit": commit(), "versions": versions(), **subject.described()}
+    figures: dict[str, Any] = {
+        "commit": commit(),
+        "versions": versions(),
+        "load_average": [round(load, 1) for load in os.getloadavg()],  # what else ran
+        **subject.described(),
+    }
     for name, pairs in found.items():
         added = [trip - server_ms for trip, server_ms in pairs]
         figures[name] = {
