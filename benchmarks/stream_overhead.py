@@ -5,9 +5,9 @@
 One client on loopback, without TLS and keys, one request at a time, of the cut whose frame is
 nearest to 13 KiB; the protocols take turns (A B C A B C). A call's overhead is its round trip less
 what the server says it waited and computed; encoding the frame is not in it, everything else is,
-the way to the executor's process and back included. Every answer must have the golden one's largest
-value. Kept in results/stream_overhead.json, with the machine's load: on a busy one only the smallest
-times say much.
+the way to the executor's process and back included. Every answer must have the golden one's
+largest value. Kept in results/stream_overhead.json, with the machine's load: on a busy one only the
+smallest times say much.
 """
 
 from __future__ import annotations
