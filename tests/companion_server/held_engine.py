@@ -59,6 +59,7 @@ class HeldEngine:
 
     def go(self):
         """Answer what waits, and from now on at once."""
+        assert self._loop is not None  # the engine was started
         self._loop.call_soon_threadsafe(self._go.set)
 
     def wait(self, what, count):
