@@ -87,7 +87,9 @@ class Ingress:
             self._ended.callback(tracer.close)
         store = BundleStore(
             [Path(bundle) for bundle in self._bundles],
-            rules=StoreRules(trusted_keys=settings.trusted_keys),
+            rules=StoreRules(
+                quota_bytes=settings.max_store_bytes, trusted_keys=settings.trusted_keys
+            ),
             root=settings.state_dir / "store",
         )
         self._ended.callback(store.close)
