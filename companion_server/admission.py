@@ -12,6 +12,13 @@ from companion_server.waiting import HeldBundle, QueueLimits
 __all__ = ["Admission", "too_late"]
 
 
+SURE_MS = 1.0  # shorter waits say nothing about the prediction
+EWMA_WEIGHT = 0.05  # of the newest wait
+DEVIATIONS = 4.0  # of the mean deviation that an accepted request must have room for
+LARGEST_RATIO = 10.0
+REPLY_MS = 5.0  # to encode an answer and send it
+
+
 class Admission:
     """Looks at the engine's bundles and executors; changes nothing."""
 
@@ -24,9 +31,19 @@ class Admission:
         self._limits = limits
         self._held = held
         self._executors = executors
+        self._ratio = 1.0  # of waits to what was predicted: the mean, and the mean deviation
+        self._spread = 0.0
 
-    def check(self, job: Job, *, now: float, queued_bytes: int) -> None:
-        """`now` in seconds of `time.monotonic()`.
+    def learn(self, predicted_ms: float, waited_ms: float) -> None:
+        """A job waited so long until its compute began (RFC 6298 estimates a round trip so)."""
+        if predicted_ms < SURE_MS:
+            return
+        seen = min(waited_ms / predicted_ms, LARGEST_RATIO)
+        self._spread += EWMA_WEIGHT * (abs(seen - self._ratio) - self._spread)
+        self._ratio += EWMA_WEIGHT * (seen - self._ratio)
+
+    def check(self, job: Job, *, now: float, queued_bytes: int) -> float:
+        """How long the job will probably wait, ms; `now` in seconds of `time.monotonic()`.
 
         Raises `DeadlinePassed`, and `Shed` with the time after which there will be room.
         """
@@ -40,16 +57,18 @@ class Admission:
             over_ms = wait_ms - self._limits.max_wait_s * 1e3
             if over_ms > 0:
                 raise _shed(f"A request would wait {wait_ms:.0f} ms.", over_ms, "wait")
-            return
+            return wait_ms
         left_ms = (job.deadline - now) * 1e3
         if left_ms <= 0:
             raise too_late(left_ms)
         if not wait_ms:
-            return  # whatever the prediction says, a free executor tries, and learns from it
-        over_ms = wait_ms + self._held[job.bundle_id].alone_ms(job) - left_ms
+            return wait_ms  # whatever it says, a free executor tries, and learns from it
+        longest_ms = wait_ms * (self._ratio + DEVIATIONS * self._spread)
+        over_ms = longest_ms + self._held[job.bundle_id].alone_ms(job) + REPLY_MS - left_ms
         if over_ms > 0:
             text = f"The answer would be {over_ms:.0f} ms late: {wait_ms:.0f} ms of work wait."
             raise _shed(text, over_ms, "deadline")
+        return wait_ms
 
     def wait_ms(self, job: Job) -> float:
         """Before a new job would begin: running batches, and its share of what waits."""

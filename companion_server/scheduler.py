@@ -17,7 +17,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from companion_server.admission import Admission, too_late
+from companion_server.admission import REPLY_MS, Admission, too_late
 from companion_server.conditions import NotReady
 from companion_server.costs import BatchCosts
 from companion_server.executor.attended import AttendedExecutor
@@ -26,11 +26,13 @@ from companion_server.executor.places import Place
 from companion_server.jobs import Job, Result
 from companion_server.store import StoredBundle
 from companion_server.waiting import HeldBundle, QueueLimits, Waiting
-from headtail.errors import HeadtailError
+from headtail.bundle import Bundle
+from headtail.errors import HeadtailError, IntegrityFault
 
 __all__ = ["LocalEngine", "QueueLimits"]
 
 log = logging.getLogger(__name__)
+MAX_DEATHS = 3  # of executors while they load one bundle
 MAX_ATTEMPTS = 2  # a job whose executor died is computed once more, and then given up
 FOLLOW_EVERY_S = 2.0  # a bundle whose tails are being made faster
 WORTH_JOINING = 0.9  # joining a batch must cost less than this share of running on one's own
@@ -110,8 +112,8 @@ class LocalEngine:
         self.check_ready(job.bundle_id)
         held = self._held[job.bundle_id]
         now = time.monotonic()
-        self._admission.check(job, now=now, queued_bytes=self._queued_bytes)
-        waiting = Waiting(job, asyncio.get_running_loop().create_future(), now)
+        predicted_ms = self._admission.check(job, now=now, queued_bytes=self._queued_bytes)
+        waiting = Waiting(job, asyncio.get_running_loop().create_future(), now, predicted_ms)
         self._join(held, waiting)
         self._pump()
         try:
@@ -181,9 +183,12 @@ class LocalEngine:
         while (first := held.queue.peek()) is not None:
             job = first.job
             alone_ms = held.alone_ms(job)
-            ends = float("inf") if job.deadline is None else job.deadline
-            if now > ends or (first.arrived < now - 0.001 and now + alone_ms / 1e3 > ends):
-                self._fail(self._take(held), too_late((ends - now) * 1e3))
+            limit = float("inf") if job.deadline is None else job.deadline
+            ends = limit - REPLY_MS / 1e3
+            # what has not waited is tried, whatever was predicted
+            if now > limit or (first.arrived < now - 0.001 and now + alone_ms / 1e3 > ends):
+                self._admission.learn(first.predicted_ms, (now - first.arrived) * 1e3)
+                self._fail(self._take(held), too_late((limit - now) * 1e3))
                 continue
             trial = {**samples, job.cut: samples.get(job.cut, 0) + job.samples}
             if batch:
@@ -207,9 +212,10 @@ class LocalEngine:
         assert held.costs is not None
         batch.sort(key=lambda waiting: held.costs.order(waiting.job.cut))  # type: ignore[union-attr]
         samples: dict[str, int] = {}
+        started = time.monotonic()
         for waiting in batch:
             samples[waiting.job.cut] = samples.get(waiting.job.cut, 0) + waiting.job.samples
-        started = time.monotonic()
+            self._admission.learn(waiting.predicted_ms, (started - waiting.arrived) * 1e3)
         executor.until = started + held.costs.of(samples) / 1e3
         try:
             groups = [(waiting.job.cut, waiting.job.arrays) for waiting in batch]
@@ -258,25 +264,38 @@ class LocalEngine:
 
     async def _bring_up(self, executor: AttendedExecutor) -> None:
         for held in list(self._held.values()):
-            with contextlib.suppress(HeadtailError):
-                await self._load(executor, held)
+            if held.deaths < MAX_DEATHS:
+                with contextlib.suppress(HeadtailError):
+                    await self._load(executor, held)
 
     async def _load(self, executor: AttendedExecutor, held: HeldBundle) -> None:
         bundle = held.stored.bundle
         try:
             # its files are read again: they must still be those that were published
             await asyncio.to_thread(held.stored.check)
-            held.info = await executor.load(held.stored.bundle_id, str(bundle.path))
+            path = str(bundle.path)
+            held.info = await executor.load(held.stored.bundle_id, path, known=held.info)
         except LinkLost:
+            held.deaths += 1
+            if held.deaths >= MAX_DEATHS:
+                self._give_up(held, _deadly(bundle))
             raise
         except HeadtailError as error:
-            held.failure = error
-            held.settled.set()
+            self._give_up(held, error)
             raise
+        held.deaths = 0
         held.failure = None
         held.costs = _costs(held.info)
         held.settled.set()
         self._spawn(self._follow(executor, held))
+
+    def _give_up(self, held: HeldBundle, failure: HeadtailError) -> None:
+        """A bundle cannot be run: neither what comes nor what was taken in before may wait."""
+        held.failure = failure
+        held.settled.set()
+        for waiting in list(held.queue):
+            self._leave(held, waiting)
+            self._fail(waiting, _not_ready(f"The tail could not be loaded. {failure.what}"))
 
     async def _follow(self, executor: AttendedExecutor, held: HeldBundle) -> None:
         """Faster backends are found while the bundle is served; costs must keep up with them."""
@@ -310,6 +329,15 @@ def _costs(info: Mapping[str, Any]) -> BatchCosts:
         for cut, times in info["batch_ms"].items()
     }
     return BatchCosts(table, info["entries"])
+
+
+def _deadly(bundle: Bundle) -> IntegrityFault:
+    return IntegrityFault(
+        f"Loading the tail of {bundle.manifest.name!r} ended the executor {MAX_DEATHS} times.",
+        file=bundle.manifest.tails[0].program,
+        expected="A tail can be run on its golden activations.",
+        remedy="Export the bundle again; it may also be too large for this machine's memory.",
+    )
 
 
 def _not_ready(what: str) -> NotReady:

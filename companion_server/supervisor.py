@@ -39,6 +39,8 @@ __all__ = ["supervise"]
 
 log = logging.getLogger(__name__)
 RESTARTS, WITHIN_S = 10, 60.0  # more often than that is no accident
+PAUSE_S = 5.0  # before an executor that dies again and again is started once more
+EXECUTOR = "executor"
 END_S = 5.0  # what an executor may take to end
 MAX_SOCKET_PATH = 90  # bytes; systems allow 104 to 108
 
@@ -82,18 +84,35 @@ class _Child:
     process: BaseProcess | None = None
     told: Connection | None = None
     starts: deque[float] = field(default_factory=lambda: deque(maxlen=RESTARTS))
+    due: float = 0.0  # when one that died is started again
 
     def restart(self) -> None:
+        self.starts.append(time.monotonic())
+        self.process, self.told = self.start()
+
+    def died(self, *, announced: bool) -> None:
+        """Start another: at once as a rule, later if this goes on.
+
+        Before the server was ready, and for the web process, going on means an error. Executors may
+        be killed by what a client sends, which must not end the server for everybody.
+        """
+        assert self.process is not None
+        log.warning(
+            "the %s process ended (%s); another is started", self.name, self.process.exitcode
+        )
+        self.process, self.told = None, None
         now = time.monotonic()
-        if len(self.starts) == RESTARTS and now - self.starts[0] < WITHIN_S:
+        if len(self.starts) < RESTARTS or now - self.starts[0] > WITHIN_S:
+            self.due = now
+        elif announced and self.name == EXECUTOR:
+            self.due = now + PAUSE_S
+        else:
             raise EnvironmentFault(
                 f"The {self.name} process died {RESTARTS} times within {now - self.starts[0]:.0f} "
                 "s.",
                 expected="It runs until it is told to end.",
                 remedy="See the log for why it dies; a bundle may be too large for the memory.",
             )
-        self.starts.append(now)
-        self.process, self.told = self.start()
 
 
 def _children(
@@ -110,12 +129,12 @@ def _children(
         return process, ours
 
     def executor(line: socket.socket) -> tuple[BaseProcess, Connection | None]:
-        process = context.Process(target=run_executor, args=(line, task.settings), name="executor")
+        process = context.Process(target=run_executor, args=(line, task.settings), name=EXECUTOR)
         process.start()
         return process, None
 
     return [
-        *(_Child("executor", lambda line=line: executor(line)) for line in lines),  # type: ignore[misc]
+        *(_Child(EXECUTOR, lambda line=line: executor(line)) for line in lines),  # type: ignore[misc]
         _Child("web", web),
     ]
 
@@ -128,18 +147,19 @@ def _watch(children: list[_Child], stop: _Stop, ready: Callable[[dict[str, Any]]
         waited: list[Any] = [stop.signalled]
         waited += [child.process.sentinel for child in children if child.process]
         waited += [child.told for child in children if child.told]
-        multiprocessing.connection.wait(waited)
+        due = [child.due for child in children if child.process is None]
+        patience = max(0.0, min(due) - time.monotonic()) if due else None
+        multiprocessing.connection.wait(waited, patience)
         for child in children:
             told = _said(child)
             if told is not None and not announced:
                 announced = True
                 ready(told)
-            if child.process is not None and not child.process.is_alive() and not stop.asked:
-                log.warning(
-                    "the %s process ended (%s); another is started",
-                    child.name,
-                    child.process.exitcode,
-                )
+            if stop.asked:
+                break
+            if child.process is not None and not child.process.is_alive():
+                child.died(announced=announced)
+            if child.process is None and time.monotonic() >= child.due:
                 child.restart()
 
 

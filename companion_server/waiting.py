@@ -34,6 +34,7 @@ class Waiting:
     job: Job
     answer: asyncio.Future[Result]
     arrived: float
+    predicted_ms: float = 0.0  # how long it was thought to wait
     attempts: int = 0
     ticket: int = 0
     alone: bool = False  # a batch with it failed
@@ -50,6 +51,7 @@ class HeldBundle:
     failure: HeadtailError | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # loaded, or known to be broken
     leaving: bool = False  # what was accepted is computed, nothing more is
+    deaths: int = 0  # of executors, one after the other, while they loaded it
     running: int = 0  # batches
     drained: asyncio.Event = field(default_factory=asyncio.Event)  # set when a job or batch ends
 

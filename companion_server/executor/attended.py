@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from companion_server.executor.link import Link, LinkLost
@@ -58,9 +58,15 @@ class AttendedExecutor:
                 self._link.close()
             await self._place.close()
 
-    async def load(self, bundle_id: str, path: str) -> dict[str, Any]:
-        """What the runner says of the loaded bundle; raises `HeadtailError`."""
-        reply, _ = await self._asked({"op": "load", "path": path})
+    async def load(
+        self, bundle_id: str, path: str, *, known: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What the runner says of the loaded bundle; raises `HeadtailError`.
+
+        `known` is what one said of it before: what was measured is not measured again.
+        """
+        times = [segment["ms"] for segment in (known or {}).get("segments", [])]
+        reply, _ = await self._asked({"op": "load", "path": path, "known": times})
         self.bundles.add(bundle_id)
         info: dict[str, Any] = reply["info"]
         return info

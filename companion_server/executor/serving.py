@@ -1,6 +1,6 @@
 """The executor's side: requests from one connection, answered one after the other.
 
-    {"op": "load", "path": ...}           -> {"loaded": bundle id, "info": {...}}
+    {"op": "load", "path", "known": ...}  -> {"loaded": bundle id, "info": {...}}
     {"op": "unload", "bundle": ...}       -> {}
     {"op": "run", "bundle": ..., "groups": [[cut, number of arrays], ...]} + arrays
                                           -> {"counts": [...], "compute_ms": ...} + arrays
@@ -120,7 +120,8 @@ class _Conversation:
         path = Path(head["path"])
         # its files were hashed when it was published or opened; its tail is proven by what it gives
         bundle = Bundle(path, load_manifest(path))
-        self._runner.load(bundle)
+        known = [{int(n): float(ms) for n, ms in each.items()} for each in head["known"]]
+        self._runner.load(bundle, known=known)
         bundle_id = bundle.manifest.bundle_id
         return {"loaded": bundle_id, "info": self._runner.info(bundle_id)}, []
 

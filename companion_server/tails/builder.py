@@ -41,8 +41,11 @@ def main() -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--parent", type=int, help="whose end is this process's too")
     options = parser.parse_args()
     _step_back()
+    if options.parent is not None and os.getppid() != options.parent:
+        return 0  # it ended before this process could ask to be told
     built = BuiltFiles(options.folder)
     with (options.folder / ".lock").open("w") as lock:
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from companion_server.tails.built import BuiltFiles
+from companion_server.tails.measuring import Times
 from companion_server.tails.program import LoadProgram, read_program
 from companion_server.tails.tail import Group, Tail
 from companion_server.tails.tuning import Tuner
@@ -59,19 +60,19 @@ class TailRunner:
         self._loading = threading.Lock()
         self._thread = threading.local()
 
-    def load(self, bundle: Bundle) -> None:
+    def load(self, bundle: Bundle, *, known: Sequence[Times] = ()) -> None:
         """Read a bundle's program, prove every entry on golden activations, measure and warm it.
 
-        A bundle that is loaded is left as it is. Raises `BundleMismatch` for a bundle without a
-        tail, `IntegrityFault` if the golden outputs are missed, `SchemaFault` for a program that is
-        none.
+        A bundle that is loaded is left as it is; `known` are its segments' times, if they were
+        measured before. Raises `BundleMismatch` for a bundle without a tail, `IntegrityFault` if
+        the golden outputs are missed, `SchemaFault` for a program that is none.
         """
         self._own_torch()
         with self._loading:
             if bundle.manifest.bundle_id in self._tails:
                 return
             try:
-                tail = Tail(bundle, self._load_program)
+                tail = Tail(bundle, self._load_program, known)
             except HeadtailError:
                 raise
             except Exception as error:  # whatever torch says of a program that it cannot run

@@ -100,6 +100,7 @@ class Workshop:
         quiet = {"PYTHONPATH": path, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-P", "-m", "companion_server.tails.builder"]
         arguments = [order.bundle, self._built.folder, "--threads", self._threads]
+        arguments += ["--parent", os.getpid()]
         with self._log.open("ab") as said:
             self._process = subprocess.Popen(
                 [*command, *map(str, arguments)],

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 
 import numpy as np
@@ -332,5 +333,45 @@ def test_a_tail_that_misses_its_golden_outputs_is_broken_and_not_loading(tmp_pat
         finally:
             await engine.close()
             store.close()
+
+    asyncio.run(main())
+
+
+def test_a_bundle_whose_loading_ends_the_executor_is_given_up(store, bundle, tmp_path):
+    """Others are served; the executor's end is a closed line, as a crash of a process is."""
+    other = write_bundle(tmp_path, name="deadly", seed=5)
+
+    async def main():
+        held, loop = BundleStore([other.path]), asyncio.get_running_loop()
+        loads = []
+
+        def load(program, weights):
+            if "deadly" in str(program):
+                loads.append(program)
+                gone = threading.Event()
+
+                def end():
+                    engine._executors[0].drop()
+                    gone.set()
+
+                loop.call_soon_threadsafe(end)
+                assert gone.wait(10)
+            return read_program(program, weights)
+
+        place = ThreadPlace(lambda: TailRunner(load_program=load))
+        engine = LocalEngine([place], limits=QueueLimits())
+        await engine.start()
+        try:
+            await engine.load(store.version("toy"))
+            with pytest.raises(IntegrityFault, match="ended the executor 3 times"):
+                await asyncio.wait_for(engine.load(held.version("deadly")), 30)
+            golden = bundle.golden()
+            job = Job(bundle.manifest.bundle_id, WHOLE, (golden["input.0.x"],), "a", None)
+            result = await asyncio.wait_for(engine.run(job), 30)
+            assert np.allclose(result.outputs[0], golden["output.0.output_0"], atol=1e-5)
+            assert len(loads) == 3
+        finally:
+            await engine.close()
+            held.close()
 
     asyncio.run(main())
