@@ -6,12 +6,16 @@
     latency      one client: the plain server, and one replica behind Ray's proxy
     node_kill    two nodes, 8 clients, one node killed by SIGKILL in the middle
 
-    PYTHONPATH=. python benchmarks/ray_cluster.py BUNDLE [--cut ID]
+    PYTHONPATH=. python benchmarks/ray_cluster.py [BUNDLE] [--cut ID]
 
-Arms take turns within one run (A B C D A B C D); the machine's load average is recorded before and
-after, and nothing is judged (`met` is null) if two plain processes could not have two cores.
+Without a bundle the tail is the stack of convolutions of `ray_net.py`.
+
+Arms take turns within one run (A B C D A B C D), each alone: a Ray cluster that only stands by
+takes a tenth of a core. The machine's load average is recorded before and after, and nothing is
+judged (`met` is null) if two plain processes could not have two cores.
 Batches are off (`max_batch` 1): two replicas against one would otherwise be compared at different
-batch sizes. Ends in one JSON line, also in `benchmarks/results/ray.json`.
+batch sizes. Ends in one JSON line, also in `benchmarks/results/ray.json` under the model's name:
+what Ray gains depends on how its own CPU time per request compares with the tail's.
 """
 
 from __future__ import annotations
@@ -35,15 +39,18 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import ray_net
 from benchmarks.ray_nodes import Nodes
 from benchmarks.server_clients import Outcome, Question, closed_loop, questions
-from benchmarks.server_rig import EAGER, OurServer, Subject, commit, versions
+from benchmarks.server_rig import EAGER, OurServer, Subject, commit, record, versions
 
 RESULT = Path(__file__).with_name("results") / "ray.json"
+NETS = Path(__file__).parents[1] / "build" / "server_nets"
 CLIENTS = 8
 GOAL_RATIO, GOAL_OF_IDEAL = 1.7, 0.85
 FREE_CORES = 1.6  # that two plain processes must reach together, or the machine was not ours
 KILL_S = 12.0
+WARM_S, FILL_S = 2.0, 1.0
 BARE = """
 import sys, time
 from benchmarks.peers.tail import PeerTail
@@ -104,39 +111,47 @@ def _asked(url: str, asked: Sequence[Question], clients: int, seconds: float) ->
 
 
 def _per_s(outcomes: Sequence[Outcome], seconds: float) -> float:
+    """Answers per second of the window, without its first second, in which the queues fill."""
     wrong = Counter(outcome.kind for outcome in outcomes if outcome.kind != 200)
     if wrong:
         raise SystemExit(f"not every request was answered: {dict(wrong)}")
-    return sum(outcome.took_s > 0 for outcome in outcomes) / seconds
+    begin = min(outcome.sent for outcome in outcomes)
+    done = [outcome.sent + outcome.took_s - begin for outcome in outcomes]
+    return sum(FILL_S < when <= seconds for when in done) / (seconds - FILL_S)
 
 
 def compared(subject: Subject, *, seconds: float, rounds: int) -> dict[str, Any]:
-    """Throughput and latency; arms in turn."""
+    """Throughput and latency; arms in turn, each alone on the machine."""
     asked = questions(subject)
     per_s: dict[str, list[float]] = {arm: [] for arm in ("bare1", "bare2", "ray1", "ray2")}
     ms: dict[str, list[list[float]]] = {"plain": [], "ray1": []}
     with ExitStack() as stack:
         bare = Bare(subject, 2)
         stack.callback(bare.close)
-        urls = {}
-        for arm, replicas in (("ray1", 1), ("ray2", 2)):
-            nodes = stack.enter_context(Nodes(1, cpus=2, first=2 + 10 * replicas))
-            served = nodes.serving([subject.path], replicas=replicas, max_batch=1)
-            urls[arm] = stack.enter_context(served).url
-        plain = stack.enter_context(OurServer([subject.path], {**EAGER, "max_batch": "1"}))
-        urls["plain"] = str(plain.told["url"])
-        for url in urls.values():
-            _asked(url, asked, 2, 1.0)
         for number in range(rounds):
             for count in (1, 2):
                 per_s[f"bare{count}"].append(bare.per_s(count, seconds))
-            for arm in ("ray1", "ray2"):
-                found = _asked(urls[arm], asked, CLIENTS, seconds)
-                per_s[arm].append(_per_s(found, seconds))
-            for arm, windows in ms.items():
-                windows.append([o.ms for o in _asked(urls[arm], asked, 1, seconds)])
+            with OurServer([subject.path], {**EAGER, "max_batch": "1"}) as plain:
+                ms["plain"].append(_lone(str(plain.told["url"]), asked, seconds))
+            for replicas in (1, 2):
+                arm = f"ray{replicas}"
+                with (
+                    Nodes(1, cpus=2) as nodes,
+                    nodes.serving([subject.path], replicas=replicas, max_batch=1) as served,
+                ):
+                    _asked(served.url, asked, 2, WARM_S)
+                    found = _asked(served.url, asked, CLIENTS, seconds)
+                    per_s[arm].append(_per_s(found, seconds))
+                    if arm in ms:
+                        ms[arm].append(_lone(served.url, asked, seconds))
             print(number, {arm: round(values[-1], 2) for arm, values in per_s.items()})
     return {"throughput": _throughput(per_s), "latency": _latency(ms)}
+
+
+def _lone(url: str, asked: Sequence[Question], seconds: float) -> list[float]:
+    """Milliseconds of one client's requests."""
+    _asked(url, asked, 1, WARM_S)
+    return [outcome.ms for outcome in _asked(url, asked, 1, seconds)]
 
 
 def _throughput(per_s: dict[str, list[float]]) -> dict[str, Any]:
@@ -202,12 +217,12 @@ def node_kill(subject: Subject) -> dict[str, Any]:
 def main() -> int:
     """Measure, record, and say whether the goals are met by the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=Path, nargs="?")
     parser.add_argument("--cut", help="where clients enter; the one nearest to 13 KiB by default")
     parser.add_argument("--seconds", type=float, default=5.0, help="of one window")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    subject = Subject.open(options.bundle, options.cut)
+    subject = Subject.open(options.bundle or ray_net.write_bundle(NETS), options.cut)
     load = {"before": os.getloadavg()[0]}
     figures = compared(subject, seconds=options.seconds, rounds=options.rounds)
     figures["node_kill"] = node_kill(subject)
@@ -222,7 +237,7 @@ def main() -> int:
         "window_s": options.seconds,
         **figures,
     }
-    RESULT.write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+    record(RESULT, subject.bundle.manifest.name, told)
     print(json.dumps(told))
     return 0 if figures["throughput"]["met"] and figures["node_kill"]["met"] else 1
 
