@@ -147,8 +147,8 @@ class Companion:
         headers, body = encode_call(bundle_id, cut, codec_id, arrays, deadline_ms=deadline_ms)
         trace = TraceParent.new()
         headers[traceparent.HEADER] = str(trace)
-        name, version = (urllib.parse.quote(part, safe="") for part in (manifest_name, bundle_id))
-        path = f"/v2/models/{name}/versions/{version}/infer"
+        # the bundle stands in the parameters alone: in Triton's paths a version is a number
+        path = f"/v2/models/{urllib.parse.quote(manifest_name, safe='')}/infer"
         deadline = Deadline(min(self._timeout_s, deadline_ms / 1e3))
         started = time.perf_counter()
         with self._link.exchange(Request("POST", path, headers, body), deadline) as reply:

@@ -42,12 +42,14 @@ def encode_call(
 def check_answer(answer: oip.InferResponse, bundle_id: str) -> list[Array]:
     """The outputs of an answer, copied out of its body, in the server's order.
 
-    Raises `BundleMismatch` if another bundle than `bundle_id` answered.
+    Raises `BundleMismatch` if another bundle than `bundle_id` answered: the answer's version, or
+    where versions can only be numbers, as in Triton, its parameter `split.bundle`.
     """
-    if answer.model_version != bundle_id:
+    ran = str(answer.parameters.get(split.BUNDLE, answer.model_version))
+    if ran != bundle_id:
         raise BundleMismatch(
-            f"The server ran bundle {answer.model_version[:80]!r}.",
-            held={answer.model_version[:80]: []},
+            f"The server ran bundle {ran[:80]!r}.",
+            held={ran[:80]: []},
             expected=f"The request was for {bundle_id!r}.",
             remedy="Serve this bundle there.",
         )

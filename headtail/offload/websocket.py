@@ -119,6 +119,10 @@ class WebSocket:
 
     def stale(self) -> bool:
         """Whether it was closed while it lay idle; pings that came meanwhile are answered."""
+        from websockets.protocol import State
+
+        if self._protocol.state is not State.OPEN:
+            return True
         try:
             while self._readable(None, 0):
                 self._read(Deadline(1.0))
@@ -127,7 +131,7 @@ class WebSocket:
             return False
         except OSError:
             return True
-        return False
+        return self._protocol.state is not State.OPEN
 
     def close(self) -> None:
         """Drop the connection, without a farewell that nobody would wait for."""

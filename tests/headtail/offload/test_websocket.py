@@ -100,7 +100,9 @@ def test_pings_that_came_while_idle_are_answered():
 
 
 def test_a_server_that_left_while_idle_is_noticed():
-    with serving(lambda connection: None) as port, opened(port) as ours:
+    may_leave = threading.Event()
+    with serving(lambda _: may_leave.wait(20)) as port, opened(port) as ours:
+        may_leave.set()
         for _ in range(1000):
             if ours.stale():
                 break
