@@ -276,7 +276,7 @@ class LocalEngine:
             path = str(bundle.path)
             held.info = await executor.load(held.stored.bundle_id, path, known=held.info)
         except LinkLost:
-            held.deaths += 1
+            held.deaths += held.costs is None  # one that has run before is not to blame
             if held.deaths >= MAX_DEATHS:
                 self._give_up(held, _deadly(bundle))
             raise

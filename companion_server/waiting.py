@@ -51,7 +51,7 @@ class HeldBundle:
     failure: HeadtailError | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)  # loaded, or known to be broken
     leaving: bool = False  # what was accepted is computed, nothing more is
-    deaths: int = 0  # of executors, one after the other, while they loaded it
+    deaths: int = 0  # of executors, one after the other, while they loaded it for the first time
     running: int = 0  # batches
     drained: asyncio.Event = field(default_factory=asyncio.Event)  # set when a job or batch ends
 

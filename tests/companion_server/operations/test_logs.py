@@ -19,12 +19,21 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def stream():
-    """A root logger of our own making, put back afterwards."""
+    """A root logger of our own making, put back afterwards.
+
+    So are the levels of others: every uvicorn that was started in this process has set its own.
+    """
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
+    known = [logging.getLogger(name) for name in root.manager.loggerDict]
+    levels = [logger.level for logger in known]
+    for logger in known:
+        logger.setLevel(logging.NOTSET)
     yield io.StringIO()
     root.handlers[:] = handlers
     root.setLevel(level)
+    for logger, former in zip(known, levels, strict=True):
+        logger.setLevel(former)
 
 
 def lines(stream):

@@ -94,7 +94,7 @@ def test_what_the_middleware_logs(ring, keys, audit):
 
 def test_names_from_the_path_are_logged_safely(ring, keys, audit):
     app = served(ring, audit)
-    call(app, http_scope("PUT", "/v2/models/a\nb/aliases/c", [bearer(keys["admin"])]))
+    call(app, http_scope("PUT", "/v2/models/a\nb/aliases/c", [bearer(keys["publish"])]))
     assert lines(audit)[0]["model"] == "a\nb"
     assert audit.path.read_bytes().count(b"\n") == 1
 

@@ -168,4 +168,4 @@ def test_a_server_hands_the_bundle_out_and_runs_nothing_of_it(bundle):
         assert client.get(f"/v2/bundles/{body['bundle_id']}").status_code == 200
         answer = client.post("/v2/models/good/infer", json={"inputs": [picture]})
         assert answer.status_code == 409
-        assert "'good' was exported tailless" in answer.json()["error"]
+        assert "'good' was exported without a tail" in answer.json()["error"]

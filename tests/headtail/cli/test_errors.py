@@ -29,7 +29,10 @@ def test_help_names_every_verb(capsys):
 def test_every_verb_has_help_and_json(capsys, verb):
     code, out, _ = run(capsys, verb, "--help")
     assert code == 0
-    assert "--json" in out
+    commands = re.findall(r"^  ([a-z]+)  ", out.partition("Commands:")[2], re.MULTILINE)
+    for command in commands:  # of a verb that has some
+        assert "--json" in run(capsys, verb, command, "--help")[1]
+    assert commands or "--json" in out
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ def test_every_verb_is_a_file_and_every_file_a_verb():
         "__init__",
         "__main__",
         "console",
+        "credentials",
         "findings",
         "main",
         "recipes",
