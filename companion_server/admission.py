@@ -16,7 +16,7 @@ SURE_MS = 1.0  # shorter waits say nothing about the prediction
 EWMA_WEIGHT = 0.05  # of the newest wait
 DEVIATIONS = 4.0  # of the mean deviation that an accepted request must have room for
 LARGEST_RATIO = 10.0
-REPLY_MS = 5.0  # to encode an answer and send it
+REPLY_MS = 10.0  # to encode an answer, send it, and have it read on a busy machine
 
 
 class Admission:

@@ -51,7 +51,7 @@ class Sized:
 def test_waits_that_come_true_leave_no_more_room_than_they_need(admission):
     for _ in range(200):
         admission.learn(100.0, 100.0)
-    assert check(admission, 120) == 100.0
+    assert check(admission, 125) == 100.0
     with pytest.raises(Shed):
         check(admission, 112)  # 100 + 10 + what the reply takes
 
@@ -61,7 +61,7 @@ def test_waits_that_take_longer_than_predicted_let_fewer_in(admission):
         admission.learn(100.0, 150.0)
     with pytest.raises(Shed) as caught:
         check(admission, 140)
-    assert caught.value.retry_after_s == pytest.approx(0.025, abs=0.01)
+    assert caught.value.retry_after_s == pytest.approx(0.03, abs=0.01)
     assert check(admission, 180) == 100.0
 
 
@@ -74,6 +74,6 @@ def test_waits_that_vary_leave_more_room(admission):
 
 def test_short_waits_and_outliers_teach_little(admission):
     admission.learn(0.1, 1000.0)
-    assert check(admission, 120) == 100.0
+    assert check(admission, 125) == 100.0
     admission.learn(100.0, 1e9)
     assert admission._ratio < 1.5
