@@ -14,6 +14,7 @@ __all__ = ["BatchCosts"]
 
 EWMA_WEIGHT = 0.1  # of the newest batch
 LARGEST_CORRECTION = 20.0
+WORTH_JOINING = 0.9  # of what a sample costs alone, it may cost in a batch
 
 
 class BatchCosts:
@@ -44,6 +45,15 @@ class BatchCosts:
         """ms per sample in the best batch of up to `most`."""
         sizes = range(1, most + 1)
         return min(self._entered(cut, size) / size for size in sizes) * self._factor
+
+    def best(self, cut: str, *, most: int) -> int:
+        """The batch of up to `most` samples that takes the least time for each; 1 if none is worth
+        it. A batch of two may well cost more than two batches and one of eight hardly more than it:
+        a product with one row is another kernel than one with several."""
+        alone = self._entered(cut, 1)
+        sizes = range(2, most + 1)
+        size = min(sizes, key=lambda n: self._entered(cut, n) / n, default=1)
+        return size if self._entered(cut, size) / size <= WORTH_JOINING * alone else 1
 
     def learn(self, samples: Mapping[str, int], took_ms: float) -> None:
         """A batch took so long; the machine may be slower now than when it was measured."""

@@ -3,7 +3,7 @@
 A job is admitted only if its answer can be in time: the queue in front of it, at what it was
 measured to cost, must leave room before its deadline. Otherwise it is shed at once (429) with the
 time after which there will be room. What waits is taken in turns by client, and whatever waits for
-the same bundle joins a batch as long as joining costs less than being computed afterwards and makes
+the same bundle joins a batch up to the size that takes the least time for each and makes
 nobody late; jobs of earlier cuts are computed up to the next cut in the batch and join there.
 Nothing waits for a batch to fill: jobs gather while the executor is busy, and only then.
 """
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 MAX_DEATHS = 3  # of executors while they load one bundle
 MAX_ATTEMPTS = 2  # a job whose executor died is computed once more, and then given up
 FOLLOW_EVERY_S = 2.0  # a bundle whose tails are being made faster
-WORTH_JOINING = 0.9  # joining a batch must cost less than this share of running on one's own
 
 
 class LocalEngine:
@@ -179,7 +178,7 @@ class LocalEngine:
         now = time.monotonic()
         batch: list[Waiting] = []
         samples: dict[str, int] = {}
-        deadline, taken_ms = float("inf"), 0.0
+        deadline, room = float("inf"), sum(waiting.job.samples for waiting in held.queue)
         while (first := held.queue.peek()) is not None:
             job = first.job
             alone_ms = held.alone_ms(job)
@@ -192,17 +191,16 @@ class LocalEngine:
                 continue
             trial = {**samples, job.cut: samples.get(job.cut, 0) + job.samples}
             if batch:
-                together_ms = held.costs.of(trial)
+                together_s = held.costs.of(trial) / 1e3
+                most = held.costs.best(job.cut, most=min(room, self._limits.max_batch))
                 if (
                     first.alone
                     or batch[0].alone
-                    or sum(trial.values()) > self._limits.max_batch
-                    or together_ms - taken_ms > WORTH_JOINING * alone_ms
-                    or now + together_ms / 1e3 > min(deadline, ends)
+                    or sum(trial.values()) > most
+                    or now + together_s > min(deadline, ends)
                 ):
                     break
             samples, deadline = trial, min(deadline, ends)
-            taken_ms = held.costs.of(samples)
             batch.append(self._take(held))
         return batch
 

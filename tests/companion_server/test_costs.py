@@ -44,6 +44,16 @@ def test_the_best_batch_is_what_a_sample_costs(costs):
     assert costs.each("", most=4) == 5.0
 
 
+def test_the_best_batch_is_looked_for_beyond_a_bad_one():
+    # one row is another kernel than several: two together cost more than two alone, eight pay
+    costs = BatchCosts({"": {1: 2.0, 2: 4.4, 4: 4.6, 8: 5.0, 16: 6.6}}, [""])
+    assert costs.best("", most=2) == 1
+    assert costs.best("", most=8) == 8
+    assert costs.best("", most=16) == 16
+    assert BatchCosts({"": {1: 1.0, 16: 16.0}}, [""]).best("", most=16) == 1
+    assert costs.best("", most=1) == 1
+
+
 def test_a_slower_machine_is_learned_and_an_outlier_is_not_believed(costs):
     for _ in range(60):
         costs.learn({"": 1}, 30.0)
