@@ -1,25 +1,20 @@
-"""What the WebSocket and gRPC shells share: a request computed, encoded and counted."""
+"""What the WebSocket and gRPC shells share: who asks, and a request that is counted."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 from companion_server.conditions import Shed
-from companion_server.inference import Prepared
-from companion_server.jobs import Engine, Result
 from companion_server.operations.metrics import CLIENT_GONE
-from companion_server.operations.records import RequestRecord, current_record
+from companion_server.operations.records import RequestRecord
 from companion_server.operations.telemetry import Telemetry
 from companion_server.security.scopes import Principal
 from headtail.errors import HeadtailError
 
-__all__ = ["Caller", "computed", "counted"]
+__all__ = ["Caller", "counted"]
 
-T = TypeVar("T")
 OK = 200
 
 
@@ -59,22 +54,8 @@ def counted(
         if isinstance(error, Shed):
             record.shed = error.reason
         raise
-    except Exception:
+    except Exception:  # counted as what the shell makes of it
         status = 500
         raise
     finally:
         telemetry.finish(record, status)
-
-
-async def computed(prepared: Prepared, engine: Engine, encode: Callable[[Result], T]) -> T:
-    """Run the job, encode its result, and note both in the record of this task."""
-    record = current_record.get()
-    if record is not None:
-        record.asked(prepared.stored.bundle.manifest, prepared.job, prepared.codec)
-    result = await engine.run(prepared.job)
-    started = time.perf_counter()
-    encoded = encode(result)
-    if record is not None:
-        encode_ms = (time.perf_counter() - started) * 1e3
-        record.computed(result, decode_ms=prepared.decode_ms, encode_ms=encode_ms)
-    return encoded

@@ -25,6 +25,7 @@ class BatchCosts:
         self._table = {cut: sorted(times.items()) for cut, times in table.items() if times}
         self._place = {cut: place for place, cut in enumerate(order)}
         self._factor = 1.0
+        self._best: dict[tuple[str, int], int] = {}
 
     def order(self, cut: str) -> int:
         """Where a cut stands in the program; cuts with a larger number come later."""
@@ -50,10 +51,13 @@ class BatchCosts:
         """The batch of up to `most` samples that takes the least time for each; 1 if none is worth
         it. A batch of two may well cost more than two batches and one of eight hardly more than it:
         a product with one row is another kernel than one with several."""
-        alone = self._entered(cut, 1)
-        sizes = range(2, most + 1)
-        size = min(sizes, key=lambda n: self._entered(cut, n) / n, default=1)
-        return size if self._entered(cut, size) / size <= WORTH_JOINING * alone else 1
+        if (cut, most) not in self._best:  # asked for every job, and what was measured stays
+            alone = self._entered(cut, 1)
+            sizes = range(2, most + 1)
+            size = min(sizes, key=lambda n: self._entered(cut, n) / n, default=1)
+            pays = self._entered(cut, size) / size <= WORTH_JOINING * alone
+            self._best[cut, most] = size if pays else 1
+        return self._best[cut, most]
 
     def learn(self, samples: Mapping[str, int], took_ms: float) -> None:
         """A batch took so long; the machine may be slower now than when it was measured."""

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from companion_server import descriptions
-from companion_server.answering import Caller, computed, counted
+from companion_server.answering import Caller, counted
 from companion_server.conditions import NotReady
 from companion_server.grpc_messages import METHODS, TYPE_NUMBERS, message
 from companion_server.grpc_tensors import infer_request, infer_response, parse_infer_request
-from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, prepare
+from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, computed, prepare
 from companion_server.operations.telemetry import Telemetry
 from companion_server.security.scopes import require
 from companion_server.store import StoredBundle
@@ -58,7 +58,7 @@ class Calls:
                 prepared = await asyncio.to_thread(self._prepared, data, call, arrived)
             else:
                 prepared = self._prepared(data, call, arrived)
-            made = await computed(
+            made, _, _ = await computed(
                 _until(prepared, call.deadline),
                 self._service.engine,
                 lambda result: infer_response(prepared.response(result)),

@@ -133,7 +133,7 @@ def _unary(name: str, work: Unary, gate: Gate) -> Any:
             return bytes(reply.SerializeToString())
         except HeadtailError as error:
             await _refuse(context, error)
-        except Exception:
+        except Exception:  # a defect of ours is one call's answer and a line in the log
             log.exception("A gRPC call was not answered.")
             await _abort(context, grpc.StatusCode.INTERNAL, _INTERNAL)
 
@@ -176,7 +176,7 @@ async def _stream_reply(work: Unary, data: bytes, call: Call) -> Any:
         made.infer_response.CopyFrom(await work(data, call))
     except HeadtailError as error:
         made.error_message = str(error)
-    except Exception:
+    except Exception:  # it must not end the stream for the others on it
         log.exception("A request of a gRPC stream was not answered.")
         made.error_message = _INTERNAL
     # every request here has one response, which is the last; Triton's clients ask for the word

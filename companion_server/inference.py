@@ -17,6 +17,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,9 +31,19 @@ from headtail.manifest import Cut
 from headtail.tensors import Array, TensorSpec, check_array
 from headtail.wire import boundary, oip, split
 
-__all__ = ["Origin", "Prepared", "RawRequest", "Reply", "Service", "answer", "prepare"]
+__all__ = [
+    "Origin",
+    "Prepared",
+    "RawRequest",
+    "Reply",
+    "Service",
+    "answer",
+    "computed",
+    "prepare",
+]
 
 INLINE_BYTES = 256 << 10  # a larger body is decoded beside the event loop, which would stand still
+T = TypeVar("T")
 UNPACKING = 2  # compressed bodies at once
 TIMEOUT = "timeout"  # Triton's request parameter, in microseconds
 
@@ -137,24 +148,35 @@ async def answer(raw: RawRequest, service: Service) -> Reply:
         prepared = await asyncio.to_thread(_decoded, raw, service)
     else:
         prepared = _decoded(raw, service)
-    record = current_record.get()
-    if record is not None:
-        record.asked(prepared.stored.bundle.manifest, prepared.job, prepared.codec)
-    result = await service.engine.run(prepared.job)
-    started = time.perf_counter()
-    headers, body = prepared.encode(result)
-    body, coding = compress(body, raw.headers.get("accept-encoding", ""))
-    if coding:
-        headers["content-encoding"] = coding
-    encode_ms = (time.perf_counter() - started) * 1e3
-    if record is not None:
-        record.computed(result, decode_ms=prepared.decode_ms, encode_ms=encode_ms)
+
+    def encode(result: Result) -> tuple[dict[str, str], bytes]:
+        headers, body = prepared.encode(result)
+        body, coding = compress(body, raw.headers.get("accept-encoding", ""))
+        return ({**headers, "content-encoding": coding} if coding else headers), body
+
+    (headers, body), result, encode_ms = await computed(prepared, service.engine, encode)
     # https://www.w3.org/TR/server-timing/: durations in ms
     headers["server-timing"] = (
         f"decode;dur={prepared.decode_ms:.3f}, queue;dur={result.queue_ms:.3f}, "
         f"compute;dur={result.compute_ms:.3f}, encode;dur={encode_ms:.3f}"
     )
     return Reply(headers, body)
+
+
+async def computed(
+    prepared: Prepared, engine: Engine, encode: Callable[[Result], T]
+) -> tuple[T, Result, float]:
+    """The job's result encoded, the result, and the ms of encoding; noted in the task's record."""
+    record = current_record.get()
+    if record is not None:
+        record.asked(prepared.stored.bundle.manifest, prepared.job, prepared.codec)
+    result = await engine.run(prepared.job)
+    started = time.perf_counter()
+    encoded = encode(result)
+    encode_ms = (time.perf_counter() - started) * 1e3
+    if record is not None:
+        record.computed(result, decode_ms=prepared.decode_ms, encode_ms=encode_ms)
+    return encoded, result, encode_ms
 
 
 def prepare(request: oip.InferRequest, origin: Origin, store: BundleStore) -> Prepared:

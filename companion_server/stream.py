@@ -15,9 +15,9 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from companion_server.answering import Caller, computed, counted
+from companion_server.answering import Caller, counted
 from companion_server.conditions import Shed
-from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, prepare
+from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, computed, prepare
 from companion_server.operations.telemetry import Telemetry
 from companion_server.problems import problem
 from companion_server.security.gate import Gate
@@ -98,7 +98,8 @@ class StreamEndpoint:
                 prepared = await asyncio.to_thread(self._prepared, call)
             else:
                 prepared = self._prepared(call)
-            message = pack(*await computed(prepared, self._service.engine, prepared.encode))
+            encoded, _, _ = await computed(prepared, self._service.engine, prepared.encode)
+            message = pack(*encoded)
             if record is not None:
                 record.bytes_out = len(message)
             return message
@@ -186,7 +187,7 @@ class _Connection:
             message = await self._endpoint.answer(call)
         except HeadtailError as error:
             await self._tell(fault_of(name, error))
-        except Exception:
+        except Exception:  # it must not end the stream for the others on it
             log.exception("A request on a stream was not answered.")
             await self._tell(Fault(name, 500, "Internal error. See the server's log."))
         else:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +12,15 @@ from fastapi import FastAPI
 
 from companion_server.app import create_app, queue_limits
 from companion_server.executor.places import ProcessPlace
-from companion_server.guard import Guard, certificate_of
+from companion_server.guard import Guard
 from companion_server.operations.limits import ConnectionLimits, raise_descriptor_limit
 from companion_server.operations.metrics import Metrics
 from companion_server.operations.protocol import ConnectionGuard, guarded_protocol
-from companion_server.operations.telemetry import Telemetry
-from companion_server.operations.tracing import open_tracer
 from companion_server.scheduler import LocalEngine
 from companion_server.security.certificates import tls_context
-from companion_server.store import BundleStore, StoreRules
+from companion_server.store import BundleStore
 from companion_server.stream import websocket_options
+from companion_server.surroundings import announced, surroundings
 from headtail.errors import HeadtailError
 
 if TYPE_CHECKING:
@@ -45,19 +43,12 @@ def serve_web(
 
     def loaded(failure: HeadtailError | None) -> None:
         if failure is None:
-            ready(_told(app, guard, settings))
+            ready(announced(app, guard, settings))
         else:
             failures.append(failure)
             server.should_exit = True
 
-    guard = Guard.of(settings, task.url, certificate_of(settings))
-    rules = StoreRules(quota_bytes=settings.max_store_bytes, trusted_keys=settings.trusted_keys)
-    root = settings.state_dir / "store"
-    with (
-        contextlib.closing(guard),
-        contextlib.closing(BundleStore(task.bundles, rules=rules, root=root)) as store,
-        _observed(settings) as telemetry,
-    ):
+    with surroundings(settings, task.bundles, url=task.url) as (store, guard, telemetry):
         engine = LocalEngine([ProcessPlace(p) for p in task.lines], limits=queue_limits(settings))
         app = create_app(
             store, settings, engine=engine, guard=guard, telemetry=telemetry, on_loaded=loaded
@@ -104,22 +95,3 @@ def _config(app: FastAPI, settings: Settings, guard: Guard, metrics: Metrics) ->
         ssl_context_factory=None if context is None else lambda *_: context,
         **websocket_options(settings.max_body_bytes),
     )
-
-
-@contextlib.contextmanager
-def _observed(settings: Settings) -> Iterator[Telemetry]:
-    tracer = None if settings.otlp_endpoint is None else open_tracer(settings.otlp_endpoint)
-    try:
-        yield Telemetry(Metrics(), tracer=tracer)
-    finally:
-        if tracer is not None:
-            tracer.close()
-
-
-def _told(app: FastAPI, guard: Guard, settings: Settings) -> dict[str, Any]:
-    port = app.state.grpc_port
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return {
-        "pairing": guard.pairing.offer().uri if guard.pairing else "",
-        "grpc": "" if port is None else f"{host}:{port}",
-    }

@@ -80,7 +80,7 @@ class TelemetryMiddleware:
 
         try:
             await self._app(scope, counted_receive, counted_send)
-        except Exception:
+        except Exception:  # counted, and passed on
             if not gone:  # what the server then answers; otherwise there is nobody to answer
                 status = 500
             raise

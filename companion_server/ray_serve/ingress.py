@@ -66,33 +66,20 @@ class Ingress:
 
     def _application(self, loaded: asyncio.Future[dict[str, Any]]) -> Any:
         from companion_server.app import create_app
-        from companion_server.guard import Guard, certificate_of
-        from companion_server.operations.metrics import Metrics
-        from companion_server.operations.telemetry import Telemetry
-        from companion_server.operations.tracing import open_tracer
         from companion_server.ray_serve.engine import RayEngine
         from companion_server.settings import Settings
-        from companion_server.store import BundleStore, StoreRules
+        from companion_server.surroundings import announced, surroundings
 
         settings = Settings.of(**self._settings)
 
         def done(failure: HeadtailError | None) -> None:
-            told = _told(app, guard, settings.host) if failure is None else to_fault(failure)
+            told = announced(app, guard, settings) if failure is None else to_fault(failure)
             loaded.set_result(told if failure is None else {"fault": told})
 
-        guard = Guard.of(settings, self._url, certificate_of(settings))
-        self._ended.callback(guard.close)
-        tracer = None if settings.otlp_endpoint is None else open_tracer(settings.otlp_endpoint)
-        if tracer is not None:
-            self._ended.callback(tracer.close)
-        store = BundleStore(
-            [Path(bundle) for bundle in self._bundles],
-            rules=StoreRules(
-                quota_bytes=settings.max_store_bytes, trusted_keys=settings.trusted_keys
-            ),
-            root=settings.state_dir / "store",
+        bundles = [Path(bundle) for bundle in self._bundles]
+        store, guard, telemetry = self._ended.enter_context(
+            surroundings(settings, bundles, url=self._url)
         )
-        self._ended.callback(store.close)
         engine = RayEngine(
             self._tails,
             self._library,
@@ -100,7 +87,6 @@ class Ingress:
             max_queue=settings.max_queue,
             max_wait_s=settings.max_wait_s,
         )
-        telemetry = Telemetry(Metrics(), tracer=tracer)
         app = create_app(
             store, settings, engine=engine, guard=guard, telemetry=telemetry, on_loaded=done
         )
@@ -116,12 +102,3 @@ class _Nothing:
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
-
-
-def _told(app: Any, guard: Any, host: str) -> dict[str, Any]:
-    port = app.state.grpc_port
-    named = f"[{host}]" if ":" in host else host
-    return {
-        "pairing": guard.pairing.offer().uri if guard.pairing else "",
-        "grpc": "" if port is None else f"{named}:{port}",
-    }

@@ -232,7 +232,7 @@ class Lifecycle:
             try:
                 await self._engine.load(stored)
                 await asyncio.to_thread(stored.check)  # what was read is what was verified
-            except Exception:
+            except Exception:  # whatever it was, nothing half loaded may stay
                 await self._engine.unload(stored.bundle_id)
                 raise
 

@@ -14,6 +14,7 @@ import pytest
 from headtail.errors import HeadtailError, ServerUnreachable
 from headtail.offload.client import Companion
 from headtail.offload.refusals import ServerNotReady
+from tests.support.capabilities import require
 
 ROOT = Path(__file__).parents[2]
 RECOVERY_S = 2.0
@@ -66,8 +67,7 @@ def _command(pid):
 
 @pytest.fixture
 def server(bundle_path, tmp_path):
-    if not Path("/proc/self/task").exists():
-        pytest.skip("reads the processes' tree from /proc")
+    require(Path("/proc/self/task").exists(), "Linux's /proc, which has the tree of processes")
     made = Server(bundle_path, tmp_path)
     yield made
     made.process.kill()

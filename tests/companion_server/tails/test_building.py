@@ -16,6 +16,7 @@ from companion_server.tails.measuring import tensors
 from companion_server.tails.program import read_program
 from companion_server.tails.proof import Golden, lowest_snr_db
 from tests.companion_server.tails.test_tuning import assert_golden, tuned, verdicts
+from tests.support.capabilities import require
 
 pytestmark = pytest.mark.slow
 WITHIN_S = 240.0
@@ -118,8 +119,7 @@ def test_a_changed_file_is_never_loaded(folder, bundle, tmp_path, monkeypatch):
 def test_a_built_segment_takes_any_batch_and_keeps_its_rows(bundle, tmp_path, name):
     backend = BACKENDS[name]
     assert backend.write is not None
-    if backend.missing():
-        pytest.skip(backend.missing())
+    require(not backend.missing(), backend.missing())
     manifest, golden = bundle.manifest, Golden(bundle.manifest, bundle.golden())
     tail = manifest.tails[0]
     program = read_program(bundle.file(tail.program), bundle.file(tail.weights))
