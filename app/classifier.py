@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.photos import Photo, bundled_photos, shrunk
+from app.problems import problem_of
 from app.selection import check_classifier, choose_artifact, choose_cut, usable_formats
 from app.servers import Servers, is_code
 from app.state import (
@@ -28,7 +29,6 @@ from app.state import (
     Request,
     Result,
 )
-from app.wording import problem_of
 from headtail.bundle import Bundle, open_bundle
 from headtail.errors import HeadtailError
 from headtail.manifest import Artifact

@@ -7,12 +7,14 @@ own event loop (kivy's Clock) and a test with a queue. Nothing here blocks.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from app.classifier import Classifier
 from app.photos import Photo, photo_file, square
+from app.presenter import HandOver, Presenter
+from app.problems import problem_of
 from app.servers import Servers
 from app.state import (
     Event,
@@ -26,7 +28,6 @@ from app.state import (
     Thumbnailed,
     after,
 )
-from app.wording import problem_of
 from app.worker import Worker
 from headtail.errors import ImageFault
 from headtail.runtimes.base import Runtime
@@ -34,12 +35,11 @@ from headtail.runtimes.base import Runtime
 __all__ = ["Controller"]
 
 
-class Controller:
+class Controller(Presenter[ScreenState]):
     """Holds the current state and the two threads behind it.
 
     `paired` is the file of the servers that this device was paired with; without it they are
-    forgotten at the end. `hand_over(call)` must run `call` on the UI thread, later; it is called
-    from other threads. `listen(state)` is called on the UI thread after each change.
+    forgotten at the end.
     """
 
     def __init__(
@@ -48,12 +48,10 @@ class Controller:
         *,
         device: str,
         paired: Path | None = None,
-        hand_over: Callable[[Callable[[], None]], None],
-        listen: Callable[[ScreenState], None],
+        hand_over: HandOver,
     ) -> None:
-        self.state = ScreenState(device=device)
+        super().__init__(ScreenState(device=device))
         self._hand_over = hand_over
-        self._listen = listen
         classifier = Classifier(runtimes, servers=Servers(paired))
         self._worker: Worker[Request, Event] = Worker(
             classifier.answer, deliver=self._deliver, failed=_failed, finish=classifier.close
@@ -119,10 +117,6 @@ class Controller:
         self._show(state if waits else dataclasses.replace(state, busy=False))
         if waits:
             self._worker.submit(state.request())
-
-    def _show(self, state: ScreenState) -> None:
-        self.state = state
-        self._listen(state)
 
     def _deliver(self, event: Event) -> None:
         self._hand_over(lambda: self._take(event))

@@ -1,4 +1,4 @@
-"""The kivy application: window, theme, and the wires between screen and controller."""
+"""The kivy application: window, theme, and the wires between pages and presenters."""
 
 from __future__ import annotations
 
@@ -8,66 +8,87 @@ from typing import Any
 from kivy.app import App
 from kivy.clock import Clock
 from kivy.core.window import Window
+from kivy.metrics import Metrics
 from kivy.properties import ObjectProperty
+from kivy.uix.floatlayout import FloatLayout
 from kivy.utils import platform
 
-from app.controller import Controller
+from app.application import Application
 from app.photos import folder_photos
 from app.platforms import find_platform
-from app.screens.classify import ClassifyScreen
-from app.state import Mode, ScreenState
+from app.screens.shell import Shell
+from app.settings.preferences import Preferences
+from app.state import Mode
 from app.theme import DARK, LIGHT
 from headtail.errors import HeadtailError
 
 __all__ = ["HeadtailApp"]
 
+LARGE = 1.3  # times the usual size of letters
+ESCAPE = 27  # the key code of Escape, which Android's back button sends as well
+
 
 class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
-    """`theme` is what every rule in the .kv files draws with."""
+    """`theme` is what every rule in the .kv files draws with.
+
+    `folder` is where the app keeps what is its own, kivy's `user_data_dir` if None.
+    """
 
     title = "Headtail"
     theme = ObjectProperty(LIGHT, rebind=True)
 
     def __init__(
-        self, *, bundle: Path | None, server: str, photos: Path | None, **properties: Any
+        self,
+        *,
+        bundle: Path | None,
+        server: str,
+        photos: Path | None,
+        folder: Path | None = None,
+        **properties: Any,
     ) -> None:
         super().__init__(**properties)
         self._bundle = bundle
         self._server = server
         self._photos = photos
-        machine = find_platform(platform)
-        self.controller = Controller(
-            machine.runtimes(),
-            device=machine.device,
-            paired=Path(self.user_data_dir) / "servers.json",
+        self._letters = Metrics.fontscale
+        self._shell: Shell | None = None
+        self.application = Application(
+            folder or Path(self.user_data_dir),
+            platform=find_platform(platform),
             hand_over=lambda call: Clock.schedule_once(lambda _dt: call()),
-            listen=self._listen,
         )
+        self.application.preferences.subscribe(self._prefer)
 
-    def build(self) -> ClassifyScreen:
-        """Make the screen."""
-        screen = ClassifyScreen(self.controller, theme=self.theme)
-        self.bind(theme=screen.setter("theme"))
-        Window.bind(on_drop_file=self._dropped)
-        return screen
+    def build(self) -> FloatLayout:
+        """Make the window's content."""
+        Window.bind(on_drop_file=self._dropped, on_keyboard=self._key)
+        content = FloatLayout()
+        self._furnish(content)
+        return content
+
+    @property
+    def shell(self) -> Shell:
+        """The frame that is on screen."""
+        assert self._shell is not None  # made by build, before anything is shown
+        return self._shell
 
     def on_start(self) -> None:
         """Open what the command line named."""
+        live = self.application.live
         if self._server:
-            self.root.ids.server.text = self._server
-            self.controller.set_server(self._server)
-            self.controller.set_mode(Mode.OFFLOAD)
+            live.set_server(self._server)
+            live.set_mode(Mode.OFFLOAD)
         if self._photos is not None:
             try:
-                self.controller.add_photos(folder_photos(self._photos))
+                live.add_photos(folder_photos(self._photos))
             except HeadtailError as error:
-                self.controller.fail(error)
+                live.fail(error)
         if self._bundle is not None:
-            self.controller.open_bundle(self._bundle)
+            self.application.open_bundle(self._bundle)
 
     def on_stop(self) -> None:
         """Stop the threads."""
-        self.controller.close()
+        self.application.close()
 
     def on_pause(self) -> bool:
         """Android may take the window away for a while; nothing has to be undone."""
@@ -75,11 +96,26 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
 
     def toggle_theme(self) -> None:
         """Light to dark and back."""
-        self.theme = DARK if self.theme is LIGHT else LIGHT
+        self.application.preferences.change(theme="dark" if self.theme is LIGHT else "light")
 
-    def _listen(self, state: ScreenState) -> None:
-        if self.root is not None:
-            self.root.show(state)
+    def _prefer(self, preferences: Preferences) -> None:
+        self.theme = DARK if preferences.theme == "dark" else LIGHT
+        letters = self._letters * (LARGE if preferences.large_text else 1.0)
+        if letters != Metrics.fontscale:
+            # sizes in sp are computed when a widget is made, so all of them are made again
+            Metrics.fontscale = letters
+            if self.root is not None:
+                self._furnish(self.root)
+
+    def _furnish(self, content: FloatLayout) -> None:
+        if self._shell is not None:
+            self._shell.close()
+        content.clear_widgets()
+        self._shell = Shell(self.application)
+        content.add_widget(self._shell)
+
+    def _key(self, _window: Any, key: int, *_rest: Any) -> bool:
+        return key == ESCAPE and self.application.navigation.back()
 
     def _dropped(self, _window: Any, name: bytes, *_place: Any) -> None:
-        self.controller.drop(Path(name.decode()))
+        self.application.live.drop(Path(name.decode()))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.photos import Photo
+from app.problems import Problem
 from headtail.postprocess import Ranked
 from headtail.preprocess import Frame
 
@@ -28,7 +29,6 @@ __all__ = [
     "Picture",
     "Pictured",
     "Place",
-    "Problem",
     "Request",
     "Result",
     "ScreenState",
@@ -100,15 +100,6 @@ class Result:
     total_ms: float
     bytes_up: int
     bytes_down: int
-
-
-@dataclass(frozen=True)
-class Problem:
-    """An error for a person: `what`, what to do about it, and the full text that Copy copies."""
-
-    what: str
-    remedy: str
-    full_text: str
 
 
 @dataclass(frozen=True)

@@ -6,52 +6,17 @@ the screen never rounds them up to something nicer.
 
 from __future__ import annotations
 
-import math
-import traceback
-
-from app.state import BundleCard, Mode, Place, Problem, Result, ScreenState
-from headtail.errors import HeadtailError
+from app.figures import RUNTIME_NAMES, byte_size, milliseconds
+from app.state import BundleCard, Mode, Place, Result, ScreenState
 
 __all__ = [
-    "byte_size",
     "device_share",
     "headline",
     "hint",
-    "milliseconds",
-    "percent",
-    "problem_of",
     "route_ends",
     "route_note",
     "subtitle",
 ]
-
-RUNTIME_NAMES = {"coreml": "Core ML", "executorch": "ExecuTorch", "litert": "LiteRT"}
-MS_DIGITS = ((1.0, 2), (100.0, 1), (math.inf, 0))  # below so many ms, so many decimals
-BYTE_UNITS = (("MB", 1_000_000), ("KB", 1_000))
-LEAST = 0.001  # the least probability that the screen shows as a number
-
-
-def milliseconds(value: float) -> str:
-    """`0.84 ms`, `12.3 ms`, `140 ms`: three significant digits at most."""
-    digits = next(digits for below, digits in MS_DIGITS if value < below)
-    return f"{value:.{digits}f} ms"
-
-
-def byte_size(value: int) -> str:
-    """`980 B`, `19.2 KB`, `18.7 MB`, in decimal units."""
-    for unit, size in BYTE_UNITS:
-        if value >= size:
-            return f"{value / size:.1f} {unit}"
-    return f"{value} B"
-
-
-def percent(probability: float) -> str:
-    """`97.1 %`; what is not zero never reads as zero, what is not certain never as 100."""
-    if 0 < probability < LEAST:
-        return "< 0.1 %"
-    if 1 - LEAST < probability < 1:
-        return "> 99.9 %"
-    return f"{probability * 100:.1f} %"
 
 
 def subtitle(card: BundleCard | None) -> str:
@@ -116,14 +81,3 @@ def route_note(state: ScreenState, result: Result) -> str:
     if state.mode is Mode.OFFLOAD and not state.server:
         return "No server address yet, so nothing left this device."
     return f"Nothing left this device.  {prepared}"
-
-
-def problem_of(error: Exception) -> Problem:
-    """An exception as a card: ours as its sentences, any other with its traceback to copy."""
-    if isinstance(error, HeadtailError):
-        return Problem(error.what, f"{error.expected} {error.remedy}", str(error))
-    return Problem(
-        f"Something unexpected went wrong: {type(error).__name__}.",
-        "Copy the details and report them; you can go on meanwhile.",
-        "".join(traceback.format_exception(error)),
-    )

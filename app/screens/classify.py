@@ -17,7 +17,9 @@ from kivy.utils import get_color_from_hex
 
 from app import wording
 from app.controller import Controller
-from app.state import Mode, PhotoCard, Place, Problem, Result, ScreenState
+from app.figures import milliseconds
+from app.problems import Problem
+from app.state import Mode, PhotoCard, Place, Result, ScreenState
 from app.theme import LIGHT
 from app.widgets import bars, controls, photo, route  # noqa: F401  # their names are used in the .kv
 
@@ -29,7 +31,7 @@ WIDE_FROM = 720  # window width in dp from which two columns are used
 class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
     """See the module docstring; the properties are what `classify.kv` draws."""
 
-    theme = ObjectProperty(LIGHT, rebind=True)
+    theme = ObjectProperty(LIGHT, rebind=True)  # set in the .kv
     wide = BooleanProperty(False)
     title = StringProperty("")
     subtitle = StringProperty("")
@@ -50,7 +52,13 @@ class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
         super().__init__(**properties)
         self.bind(width=lambda *_: self._fold())
         self.bind(theme=lambda *_: self.show(self._state))
-        self.show(self._state)
+        controller.subscribe(self.show)
+
+    def enter(self) -> None:
+        """The page is shown."""
+
+    def leave(self) -> None:
+        """Another page takes its place."""
 
     def show(self, state: ScreenState) -> None:
         """Draw `state`."""
@@ -102,7 +110,7 @@ class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
         self.hue, self.tint = get_color_from_hex(hue), get_color_from_hex(tint)
         self.badge = result.badge if result else ""
         self.ids.bars.show(result.ranked if result else ())
-        self.latency = wording.milliseconds(result.total_ms) if result else ""
+        self.latency = milliseconds(result.total_ms) if result else ""
         if state.busy and state.chosen is not None:
             self.latency = "running"
         self._show_route(state, result)

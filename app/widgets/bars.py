@@ -9,7 +9,7 @@ from kivy.lang import Builder
 from kivy.properties import BooleanProperty, ListProperty, NumericProperty, StringProperty
 from kivy.uix.boxlayout import BoxLayout
 
-from app.wording import percent
+from app.figures import percent
 from headtail.postprocess import Ranked
 
 __all__ = ["BarList", "BarRow"]

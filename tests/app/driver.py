@@ -7,6 +7,7 @@ left). Beside the picture lies `<picture>.label.png`, the texture of the best cl
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ class Driver:
 
     def step(self, _dt: float) -> None:
         self.frames += 1
-        calm = SETTLED[self.job["settled"]](self.app.controller.state) and not self.moving()
+        calm = SETTLED[self.job["settled"]](self.app.application.live.state) and not self.moving()
         self.still = self.still + 1 if calm else 0
         if self.frames > PATIENCE:
-            self.answer["state"] = repr(self.app.controller.state)[:2000]
+            self.answer["state"] = repr(self.app.application.live.state)[:2000]
             self.app.stop()
         elif self.still < STILL:
             return
@@ -47,8 +48,8 @@ class Driver:
             self.app.stop()
 
     def moving(self) -> bool:
-        rows = self.app.root.ids.bars.children
-        thumbnails = [card.thumbnail for card in self.app.controller.state.photos]
+        rows = self.app.shell.page.ids.bars.children
+        thumbnails = [card.thumbnail for card in self.app.application.live.state.photos]
         return None in thumbnails or any(abs(row.shown - row.fraction) > 1e-3 for row in rows)
 
     def gesture(self, gesture: str | list[str]) -> None:
@@ -59,7 +60,7 @@ class Driver:
         if name == "drop":
             Window.dispatch("on_drop_file", str(text).encode(), 0, 0)
             return
-        widget = self.app.root
+        widget = self.app.shell.page
         for part in name.split("."):
             widget = widget.ids[part]
         if text is not None:
@@ -73,7 +74,7 @@ class Driver:
     def report(self) -> dict[str, Any]:
         from kivy.core.clipboard import Clipboard
 
-        root = self.app.root
+        root = self.app.shell.page
         self.picture(root.ids.bars)
         return {
             "texts": [_described(widget) for widget in root.walk() if getattr(widget, "text", "")],
@@ -130,15 +131,16 @@ def main() -> None:
 
     from app.kivy_app import HeadtailApp
     from app.photos import photo_file
-    from app.theme import DARK, LIGHT
 
     bundle = Path(job["bundle"]) if job["bundle"] else None
-    app = HeadtailApp(bundle=bundle, server=job["server"], photos=None)
-    app.theme = DARK if job["dark"] else LIGHT
+    app = HeadtailApp(
+        bundle=bundle, server=job["server"], photos=None, folder=Path(os.environ["KIVY_HOME"])
+    )
+    app.application.preferences.change(theme="dark" if job["dark"] else "light")
     driver = Driver(app, job)
 
     def begin(_dt: float) -> None:
-        app.controller.add_photos([photo_file(Path(path)) for path in job["photos"]])
+        app.application.live.add_photos([photo_file(Path(path)) for path in job["photos"]])
         Clock.schedule_interval(driver.step, 0)
 
     Clock.schedule_once(begin)

@@ -19,9 +19,8 @@ SAMPLES = ["black", "blue", "green", "grey"]  # what the photos in the bundle sh
 @pytest.fixture
 def controller(ui):
     desk = find_platform("linux")
-    controller = Controller(
-        desk.runtimes(), device=desk.device, hand_over=ui.hand_over, listen=ui.listen
-    )
+    controller = Controller(desk.runtimes(), device=desk.device, hand_over=ui.hand_over)
+    controller.subscribe(ui.listen)
     yield controller
     assert controller.close()
 
@@ -159,7 +158,8 @@ def test_dropping_a_bundle_opens_it_and_a_folder_of_photos_keeps_its_order(
 
 
 def test_a_phone_without_runtimes_says_so(ui, colour_bundle):
-    controller = Controller({}, device="this phone", hand_over=ui.hand_over, listen=ui.listen)
+    controller = Controller({}, device="this phone", hand_over=ui.hand_over)
+    controller.subscribe(ui.listen)
     controller.open_bundle(colour_bundle)
     state = ui.until(failed)
     assert state.problem.what == "No artifact of nearest_colour can run here."

@@ -25,14 +25,9 @@ def started(ui, tmp_path):
         desk = find_platform("linux")
         paired = tmp_path / "servers.json"
         running.append(
-            Controller(
-                desk.runtimes(),
-                device=desk.device,
-                paired=paired,
-                hand_over=ui.hand_over,
-                listen=ui.listen,
-            )
+            Controller(desk.runtimes(), device=desk.device, paired=paired, hand_over=ui.hand_over)
         )
+        running[-1].subscribe(ui.listen)
         return running[-1]
 
     yield start

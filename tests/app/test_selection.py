@@ -30,6 +30,7 @@ class Probed:
 
     name = format = "probed"
     timing_kind = "host"
+    accelerators = ("cpu",)
 
     def __init__(self, capability):
         self.capability = capability
@@ -37,8 +38,8 @@ class Probed:
     def probe(self):
         return self.capability
 
-    def load(self, path, *, entries, threads=1):
-        raise NotImplementedError(path, entries, threads)
+    def load(self, path, *, entries, threads=1, accelerator="cpu"):
+        raise NotImplementedError(path, entries, threads, accelerator)
 
 
 def test_usable_formats_keep_order_and_reasons():

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from app.photos import Photo
+from app.problems import Problem
 from app.state import (
     Answered,
     BundleCard,
@@ -14,7 +15,6 @@ from app.state import (
     Picture,
     Pictured,
     Place,
-    Problem,
     Result,
     ScreenState,
     Thumbnailed,

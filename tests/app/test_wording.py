@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from app import wording
+from app import figures, wording
+from app.problems import problem_of
 from app.state import BundleCard, Mode, Place, Result, ScreenState
 from headtail.errors import UsageFault
 
@@ -34,14 +35,14 @@ SPLIT = replace(
     ("value", "text"), [(0.844, "0.84 ms"), (12.34, "12.3 ms"), (140.4, "140 ms")]
 )
 def test_milliseconds(value, text):
-    assert wording.milliseconds(value) == text
+    assert figures.milliseconds(value) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(980, "980 B"), (19_213, "19.2 KB"), (18_700_000, "18.7 MB")]
 )
 def test_byte_size(value, text):
-    assert wording.byte_size(value) == text
+    assert figures.byte_size(value) == text
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_byte_size(value, text):
     ],
 )
 def test_percent_never_rounds_to_a_certainty_that_is_none(value, text):
-    assert wording.percent(value) == text
+    assert figures.percent(value) == text
 
 
 def test_subtitle_names_the_artifact_and_its_agreement():
@@ -119,7 +120,7 @@ def test_the_empty_screen_follows_the_bundle():
 
 
 def test_our_errors_are_shown_as_their_sentences():
-    problem = wording.problem_of(UsageFault("It is 3.", expected="It must be 4.", remedy="Add 1."))
+    problem = problem_of(UsageFault("It is 3.", expected="It must be 4.", remedy="Add 1."))
     assert (problem.what, problem.remedy) == ("It is 3.", "It must be 4. Add 1.")
     assert problem.full_text == "It is 3. It must be 4. Add 1."
 
@@ -128,6 +129,6 @@ def test_other_errors_can_be_copied_with_their_traceback():
     try:
         raise KeyError("missing")
     except KeyError as error:
-        problem = wording.problem_of(error)
+        problem = problem_of(error)
     assert "KeyError" in problem.what
     assert "test_wording.py" in problem.full_text

@@ -1,0 +1,41 @@
+"""The app without its window: every part, made once and wired to the others.
+
+Nothing here knows kivy. The kivy side gives `hand_over` and draws what the presenters show.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.controller import Controller
+from app.pages import Navigation, PageName
+from app.platforms import Platform
+from app.presenter import HandOver
+from app.settings.preferences import PreferenceStore
+
+__all__ = ["Application"]
+
+
+class Application:
+    """`folder` is the app's own: preferences, pairings, installed bundles and reports are in it."""
+
+    def __init__(self, folder: Path, *, platform: Platform, hand_over: HandOver) -> None:
+        self.folder = folder
+        self.platform = platform
+        self.navigation = Navigation()
+        self.preferences = PreferenceStore(folder / "preferences.json")
+        self.live = Controller(
+            platform.runtimes(),
+            device=platform.device,
+            paired=folder / "servers.json",
+            hand_over=hand_over,
+        )
+
+    def open_bundle(self, path: Path) -> None:
+        """Open a bundle and show what it sees."""
+        self.live.open_bundle(path)
+        self.navigation.go(PageName.LIVE)
+
+    def close(self) -> bool:
+        """Stop every thread; False if one was still at work after five seconds."""
+        return self.live.close()

@@ -1,0 +1,51 @@
+"""What every page is: a header with title and line below it, and its content under that.
+
+A page is built when it is first shown and kept. It subscribes to its presenter, draws states and
+passes gestures on. `leave` is called when another page takes its place.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kivy.lang import Builder
+from kivy.metrics import dp
+from kivy.properties import BooleanProperty, StringProperty
+from kivy.uix.boxlayout import BoxLayout
+
+from app.widgets import controls, icons  # noqa: F401  # their names are used in the .kv
+
+__all__ = ["WIDE_FROM", "Header", "Page"]
+
+WIDE_FROM = 720  # width in dp from which two columns are used
+
+
+class Header(BoxLayout):  # type: ignore[misc]  # kivy has no types
+    """Logo, title and subtitle; children added in .kv stand at its right end."""
+
+    title = StringProperty("")
+    subtitle = StringProperty("")
+
+
+class Page(BoxLayout):  # type: ignore[misc]  # kivy has no types
+    """`wide` is whether there is room for two columns; colours come from `app.theme`."""
+
+    wide = BooleanProperty(False)
+
+    def __init__(self, **properties: Any) -> None:
+        super().__init__(**properties)
+        self.bind(width=self._fold)
+        self._fold()
+
+    def enter(self) -> None:
+        """The page is shown."""
+
+    def leave(self) -> None:
+        """Another page takes its place."""
+
+    def _fold(self, *_: object) -> None:
+        self.wide = self.width >= dp(WIDE_FROM)
+
+
+Builder.load_file(str(Path(__file__).with_suffix(".kv")))

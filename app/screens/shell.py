@@ -1,0 +1,80 @@
+"""The frame around the pages: a bar of six places, below on a phone, at the left on a tablet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kivy.lang import Builder
+from kivy.metrics import dp
+from kivy.properties import BooleanProperty, StringProperty
+from kivy.uix.behaviors import ButtonBehavior
+from kivy.uix.boxlayout import BoxLayout
+from kivy.uix.floatlayout import FloatLayout
+
+from app.application import Application
+from app.pages import PageName, Shown
+from app.screens.page import WIDE_FROM
+from app.widgets import icons  # noqa: F401  # its names are used in the .kv
+
+__all__ = ["PAGES", "Place", "Shell"]
+
+
+def _live(application: Application) -> Any:
+    from app.screens.classify import ClassifyScreen
+
+    return ClassifyScreen(application.live)
+
+
+PAGES: dict[PageName, Callable[[Application], Any]] = {  # how each page is built, when first shown
+    PageName.LIVE: _live,
+}
+
+
+class Place(ButtonBehavior, BoxLayout):  # type: ignore[misc]  # kivy has no types
+    """One place of the bar: icon and name; `chosen` is the page on screen."""
+
+    name = StringProperty("")
+    chosen = BooleanProperty(False)
+
+
+class Shell(FloatLayout):  # type: ignore[misc]  # kivy has no types
+    """`wide` is whether the bar stands at the left."""
+
+    wide = BooleanProperty(False)
+
+    def __init__(self, application: Application, **properties: Any) -> None:
+        super().__init__(**properties)
+        self._application = application
+        self._pages: dict[PageName, Any] = {}
+        self.page: Any = None
+        for name in PAGES:
+            place = Place(name=name.value)
+            place.bind(on_release=lambda _place, name=name: application.navigation.go(name))
+            self.ids.places.add_widget(place)
+        self.bind(width=self._fold)
+        self._end = application.navigation.subscribe(self._show)
+
+    def close(self) -> None:
+        """Take no more part; the pages are dropped."""
+        self._end()
+
+    def _fold(self, *_: object) -> None:
+        self.wide = self.width >= dp(WIDE_FROM)
+
+    def _show(self, shown: Shown) -> None:
+        for place in self.ids.places.children:
+            place.chosen = place.name == shown.page.value
+        page = self._pages.get(shown.page)
+        if page is None:
+            page = self._pages[shown.page] = PAGES[shown.page](self._application)
+        if self.page is not None and self.page is not page:
+            self.page.leave()
+        self.ids.body.clear_widgets()
+        self.ids.body.add_widget(page)
+        self.page = page
+        page.enter()
+
+
+Builder.load_file(str(Path(__file__).with_suffix(".kv")))

@@ -1,0 +1,1 @@
+"""What a person chose, and the screen where it is chosen."""

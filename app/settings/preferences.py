@@ -1,0 +1,92 @@
+"""What a person chose, kept in one JSON file of the app's own folder.
+
+A file that cannot be read (another version's, or damaged) is put aside as `preferences.json.bad`
+and the defaults hold: the app must start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.presenter import Presenter
+from headtail.errors import HeadtailError, UnknownName
+from headtail.strictjson import canonical_bytes, from_json, parse
+
+__all__ = ["MODES", "THEMES", "PreferenceStore", "Preferences"]
+
+SCHEMA_VERSION = 1
+MODES = ("off", "auto", "force")
+THEMES = ("light", "dark")
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """`server` is an address, "" if none. `mode` is one of `MODES`; `cut` and `codec` are "" where
+    the planner chooses. `bundle` is the folder of the one that was open last. `quota_mb` bounds the
+    installed bundles together. `picture_may_leave` and what else leaves this device is explained on
+    the settings page; nothing does unless a server is set and `mode` is not `off`.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    server: str = ""
+    mode: str = "off"
+    cut: str = ""
+    codec: str = ""
+    deadline_ms: float = 1000.0
+    threads: int = 1
+    accelerator: str = "cpu"
+    theme: str = "light"
+    large_text: bool = False
+    picture_may_leave: bool = False
+    quota_mb: int = 1024
+    bundle: str = ""
+    guide_done: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UnknownName("mode", self.mode, MODES)
+        if self.theme not in THEMES:
+            raise UnknownName("theme", self.theme, THEMES)
+
+
+class PreferenceStore(Presenter[Preferences]):
+    """Preferences in `file`; with None they last as long as this object."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        super().__init__(_read(file))
+
+    def change(self, **changes: Any) -> None:
+        """Set some, write the file, tell everybody; nothing happens if they are so already.
+
+        Raises `UnknownName` for a value that does not exist, before anything is changed.
+        """
+        changed = dataclasses.replace(self.state, **changes)
+        if changed != self.state:
+            self._write(changed)
+            self._show(changed)
+
+    def _write(self, preferences: Preferences) -> None:
+        if self._file is None:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        part = self._file.with_suffix(".part")
+        with part.open("wb") as out:
+            out.write(canonical_bytes(preferences))
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(self._file)
+
+
+def _read(file: Path | None) -> Preferences:
+    if file is None or not file.exists():
+        return Preferences()
+    try:
+        return from_json(Preferences, parse(file.read_bytes()))
+    except (HeadtailError, OSError):
+        file.replace(file.with_suffix(".json.bad"))
+        return Preferences()

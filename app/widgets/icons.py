@@ -1,0 +1,107 @@
+"""Line icons, drawn; no font and no picture file has to be shipped for them.
+
+Each is a list of strokes on a grid of 24 x 24 with its origin at the bottom left: a polyline
+`(x, y, x, y, ...)` or a circle `(x, y, radius)`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kivy.graphics import Color, Line
+from kivy.metrics import dp
+from kivy.properties import ListProperty, StringProperty
+from kivy.uix.behaviors import ButtonBehavior
+from kivy.uix.widget import Widget
+
+__all__ = ["ICONS", "Icon", "IconButton"]
+
+GRID = 24
+CIRCLE = 3  # numbers that make one
+ICONS: dict[str, tuple[tuple[float, ...], ...]] = {
+    "Live": ((12, 12, 9), (12, 12, 3.5)),
+    "Models": (
+        (12, 21, 21, 16, 12, 11, 3, 16, 12, 21),
+        (3, 12, 12, 7, 21, 12),
+        (3, 8, 12, 3, 21, 8),
+    ),
+    "Offload": (
+        (8, 4, 8, 20),
+        (4, 16, 8, 20, 12, 16),
+        (16, 20, 16, 4),
+        (12, 8, 16, 4, 20, 8),
+    ),
+    "Benchmark": ((5, 4, 5, 12), (12, 4, 12, 20), (19, 4, 19, 15)),
+    "Report": (
+        (6, 3, 18, 3, 18, 21, 6, 21, 6, 3),
+        (9, 16, 15, 16),
+        (9, 12, 15, 12),
+        (9, 8, 13, 8),
+    ),
+    "Settings": (
+        (3, 18, 7, 18),
+        (9, 18, 2),
+        (11, 18, 21, 18),
+        (3, 12, 13, 12),
+        (15, 12, 2),
+        (17, 12, 21, 12),
+        (3, 6, 7, 6),
+        (9, 6, 2),
+        (11, 6, 21, 6),
+    ),
+    "back": ((15, 4, 7, 12, 15, 20),),
+    "close": ((5, 5, 19, 19), (5, 19, 19, 5)),
+    "play": ((7, 4, 19, 12, 7, 20, 7, 4),),
+    "pause": ((8, 5, 8, 19), (16, 5, 16, 19)),
+    "camera": (
+        (3, 6, 21, 6, 21, 18, 16, 18, 14, 20, 10, 20, 8, 18, 3, 18, 3, 6),
+        (12, 12, 3.5),
+    ),
+    "photo": (
+        (3, 4, 21, 4, 21, 20, 3, 20, 3, 4),
+        (3, 7, 9, 13, 14, 8, 17, 11, 21, 7),
+        (16, 16, 1.5),
+    ),
+    "folder": ((3, 5, 21, 5, 21, 17, 12, 17, 10, 20, 3, 20, 3, 5),),
+    "download": ((12, 20, 12, 8), (7, 13, 12, 8, 17, 13), (4, 4, 20, 4)),
+    "delete": ((5, 18, 19, 18), (9, 18, 9, 21, 15, 21, 15, 18), (7, 18, 8, 3, 16, 3, 17, 18)),
+    "share": (
+        (12, 8, 12, 21),
+        (8, 17, 12, 21, 16, 17),
+        (6, 12, 4, 12, 4, 3, 20, 3, 20, 12, 18, 12),
+    ),
+    "more": ((5, 12, 1), (12, 12, 1), (19, 12, 1)),
+}
+
+
+class Icon(Widget):  # type: ignore[misc]  # kivy has no types
+    """The icon `name` of `ICONS`, as large as the widget's shorter side allows."""
+
+    name = StringProperty("")
+    color = ListProperty([0, 0, 0, 1])
+
+    def __init__(self, **properties: Any) -> None:
+        super().__init__(**properties)
+        self.bind(pos=self._draw, size=self._draw, name=self._draw, color=self._draw)
+        self._draw()
+
+    def _draw(self, *_: object) -> None:
+        self.canvas.clear()
+        scale = min(self.width, self.height) / GRID
+        left, bottom = self.center_x - GRID / 2 * scale, self.center_y - GRID / 2 * scale
+        with self.canvas:
+            Color(*self.color)
+            for stroke in ICONS.get(self.name, ()):
+                if len(stroke) == CIRCLE:
+                    x, y, radius = stroke
+                    Line(circle=(left + x * scale, bottom + y * scale, radius * scale), width=dp(1))
+                    continue
+                points = [
+                    (left if i % 2 == 0 else bottom) + value * scale
+                    for i, value in enumerate(stroke)
+                ]
+                Line(points=points, width=dp(1), joint="round", cap="round")
+
+
+class IconButton(ButtonBehavior, Icon):  # type: ignore[misc]  # kivy has no types
+    """An icon that can be pressed; give it at least 44 dp, the smallest target for a thumb."""
