@@ -18,12 +18,11 @@ import torch
 from exporters.mil.evaluation import Function, Mode, Program, State
 from exporters.mil.values import Value
 from headtail.errors import TensorMismatch, UnknownName, UsageFault
-from headtail.runtimes.base import Capability
+from headtail.runtimes.base import CPU, Capability, Entries, check_accelerator
 from headtail.tensors import Array, TensorSpec, check_array
 
 __all__ = ["MilRuntime", "MilSession"]
 
-Entries = Mapping[str, tuple[Sequence[TensorSpec], Sequence[TensorSpec]]]
 SINGLE_FUNCTION = "main"  # what coremltools calls the function of a single-function package
 DEFAULT_ENTRY = "forward"
 
@@ -38,6 +37,7 @@ class MilRuntime:
     name = "mil-interpreter"
     format = "coreml"
     timing_kind = "emulated"  # the interpreter's own time says nothing about an Apple device
+    accelerators = (CPU,)
 
     def __init__(self, mode: Mode = Mode.DECLARED) -> None:
         self.mode = mode
@@ -52,8 +52,11 @@ class MilRuntime:
             True, version=f"torch {torch.__version__}, proto {version('coremltools')}"
         )
 
-    def load(self, path: Path, *, entries: Entries, threads: int = 1) -> MilSession:
+    def load(
+        self, path: Path, *, entries: Entries, threads: int = 1, accelerator: str = CPU
+    ) -> MilSession:
         """Read the package; every entry must be a function that takes and gives those tensors."""
+        check_accelerator(self, accelerator)
         functions = Program(path).functions
         if list(functions) == [SINGLE_FUNCTION]:
             functions = {DEFAULT_ENTRY: functions[SINGLE_FUNCTION]}
@@ -107,6 +110,17 @@ class MilSession:
         """Functions of the package, the default one first."""
         return self._names
 
+    def inputs(self, entry: str) -> tuple[TensorSpec, ...]:
+        """See `headtail.runtimes.base.Session.inputs`."""
+        return self._of(entry).inputs
+
+    def outputs(self, entry: str) -> tuple[TensorSpec, ...]:
+        """See `headtail.runtimes.base.Session.outputs`."""
+        return self._of(entry).outputs
+
+    def memory_bytes(self) -> None:
+        """Not told: what the interpreter takes says nothing about an Apple device."""
+
     def run(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
         """Arrays in and out in the manifest's order, dtypes and shapes."""
         if self._closed:
@@ -115,9 +129,7 @@ class MilSession:
                 expected="A session is used before it is closed.",
                 remedy="Load the artifact again.",
             )
-        if entry not in self._bound:
-            raise UnknownName("entry point", entry, self._bound)
-        bound = self._bound[entry]
+        bound = self._of(entry)
         _check_count(entry, "inputs", len(bound.inputs), len(inputs))
         for array, spec in zip(inputs, bound.inputs, strict=True):
             check_array(array, spec)
@@ -134,6 +146,11 @@ class MilSession:
         self._bound.clear()
         self._states.clear()
         self._closed = True
+
+    def _of(self, entry: str) -> _Entry:
+        if entry not in self._bound:
+            raise UnknownName("entry point", entry, self._bound)
+        return self._bound[entry]
 
 
 def _bind(

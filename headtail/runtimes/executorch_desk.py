@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from headtail.errors import IntegrityFault, RuntimeUnavailable, UnknownName
-from headtail.runtimes.base import Capability, check_counts, closed_session
-from headtail.tensors import Array, TensorSpec, check_arrays
+from headtail.errors import IntegrityFault, RuntimeUnavailable
+from headtail.runtimes.base import CPU, Capability, Entries, check_accelerator
+from headtail.runtimes.memory import growth_since, resident_bytes
+from headtail.runtimes.session import FileSession
+from headtail.tensors import Array
 
 __all__ = ["ExecuTorchDesk"]
 
@@ -33,6 +35,7 @@ class ExecuTorchDesk:
     name = "executorch"
     format = "executorch"
     timing_kind = "host"
+    accelerators = (CPU,)
 
     def probe(self) -> Capability:
         """Are `executorch` and `torch` installed?"""
@@ -45,13 +48,15 @@ class ExecuTorchDesk:
         self,
         path: Path,
         *,
-        entries: Mapping[str, tuple[Sequence[TensorSpec], Sequence[TensorSpec]]],
+        entries: Entries,
         threads: int = 1,
+        accelerator: str = CPU,
     ) -> ExecuTorchSession:
         """Load a `.pte`; raises `IntegrityFault` if the runtime refuses it.
 
         `threads` sets ExecuTorch's thread pool, which is one per process: the last load decides.
         """
+        check_accelerator(self, accelerator)
         capability = self.probe()
         if not capability.available:
             raise RuntimeUnavailable(
@@ -65,6 +70,7 @@ class ExecuTorchDesk:
             from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
             from executorch.runtime import Runtime, Verification
 
+        before = resident_bytes()
         _unsafe_reset_threadpool(threads)
         try:
             # InternalConsistency checks the flatbuffer; Minimal would trust offsets in the file
@@ -79,48 +85,26 @@ class ExecuTorchDesk:
                 expected="A complete .pte file for this runtime's version.",
                 remedy="Export the model again, or update executorch.",
             ) from error
-        return ExecuTorchSession(path.name, methods, entries)
+        return ExecuTorchSession(path.name, methods, entries, memory_bytes=growth_since(before))
 
 
-class ExecuTorchSession:
+class ExecuTorchSession(FileSession):
     """One loaded `.pte`."""
 
     def __init__(
-        self,
-        file: str,
-        methods: Mapping[str, Any],
-        entries: Mapping[str, tuple[Sequence[TensorSpec], Sequence[TensorSpec]]],
+        self, file: str, methods: Mapping[str, Any], entries: Entries, *, memory_bytes: int | None
     ) -> None:
-        self._file = file
         self._methods = dict(methods)
-        self._entries = entries
-        self._closed = False
-        for name in entries.keys() & self._methods.keys():
-            found = self._methods[name].metadata
-            numbers = range(found.num_inputs()), range(found.num_outputs())
-            check_counts(f"{file}, {name}", numbers, entries[name])
+        found = {name: method.metadata for name, method in methods.items()}
+        held = {name: (range(m.num_inputs()), range(m.num_outputs())) for name, m in found.items()}
+        super().__init__(file, held, entries, memory_bytes=memory_bytes)
 
-    def entry_points(self) -> list[str]:
-        """Method names, `forward` first."""
-        return sorted(self._methods, key=lambda name: (name != "forward", name))
-
-    def run(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
-        """See `Session.run`."""
+    def _compute(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
         import torch
 
-        if self._closed:
-            raise closed_session(self._file)
-        if entry not in self._methods or entry not in self._entries:
-            raise UnknownName(f"entry point of {self._file}", entry, self._methods)
-        wanted, given = self._entries[entry]
-        check_arrays(inputs, wanted)
         # a writable copy where numpy's array is read-only, which torch cannot express
         tensors = [torch.from_numpy(np.require(a, requirements=["C", "W"])) for a in inputs]
-        results = [np.array(tensor.numpy()) for tensor in self._methods[entry].execute(tensors)]
-        check_arrays(results, given)
-        return results
+        return [np.array(tensor.numpy()) for tensor in self._methods[entry].execute(tensors)]
 
-    def close(self) -> None:
-        """Free the methods."""
+    def _release(self) -> None:
         self._methods.clear()
-        self._closed = True

@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from headtail.errors import IntegrityFault, RuntimeUnavailable, UnknownName
-from headtail.runtimes.base import Capability, check_counts, closed_session
-from headtail.tensors import Array, TensorSpec, check_array, check_arrays
+from headtail.errors import IntegrityFault, RuntimeUnavailable
+from headtail.runtimes.base import CPU, Capability, Entries, check_accelerator
+from headtail.runtimes.memory import growth_since, resident_bytes
+from headtail.runtimes.session import FileSession
+from headtail.tensors import Array, TensorSpec
 
 __all__ = ["LiteRTDesk"]
 
@@ -32,6 +34,7 @@ class LiteRTDesk:
     name = "litert"
     format = "litert"
     timing_kind = "host"
+    accelerators = (CPU,)
 
     def probe(self) -> Capability:
         """Is `ai_edge_litert` installed?"""
@@ -43,10 +46,12 @@ class LiteRTDesk:
         self,
         path: Path,
         *,
-        entries: Mapping[str, tuple[Sequence[TensorSpec], Sequence[TensorSpec]]],
+        entries: Entries,
         threads: int = 1,
+        accelerator: str = CPU,
     ) -> LiteRTSession:
         """Load a `.tflite`; raises `IntegrityFault` if the interpreter refuses it."""
+        check_accelerator(self, accelerator)
         capability = self.probe()
         if not capability.available:
             raise RuntimeUnavailable(
@@ -54,6 +59,7 @@ class LiteRTDesk:
             )
         from ai_edge_litert.interpreter import Interpreter
 
+        before = resident_bytes()
         try:
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
             runners = {
@@ -67,10 +73,12 @@ class LiteRTDesk:
                 expected="A complete .tflite file with signatures.",
                 remedy="Export the model again.",
             ) from error
-        return LiteRTSession(path.name, interpreter, runners, entries)
+        return LiteRTSession(
+            path.name, interpreter, runners, entries, memory_bytes=growth_since(before)
+        )
 
 
-class LiteRTSession:
+class LiteRTSession(FileSession):
     """One loaded `.tflite`."""
 
     def __init__(
@@ -78,31 +86,19 @@ class LiteRTSession:
         file: str,
         interpreter: Any,
         runners: Mapping[str, Any],
-        entries: Mapping[str, tuple[Sequence[TensorSpec], Sequence[TensorSpec]]],
+        entries: Entries,
+        *,
+        memory_bytes: int | None,
     ) -> None:
-        self._file = file
         self._interpreter: Any = interpreter  # owns the memory the runners point into
         self._runners = dict(runners)
-        self._entries = entries
         self._details = {
             name: (_in_order(runner.get_input_details()), _in_order(runner.get_output_details()))
             for name, runner in self._runners.items()
         }
-        for name in entries.keys() & self._details.keys():
-            check_counts(f"{file}, {name}", self._details[name], entries[name])
+        super().__init__(file, self._details, entries, memory_bytes=memory_bytes)
 
-    def entry_points(self) -> list[str]:
-        """Signature names, `forward` first."""
-        return sorted(self._runners, key=lambda name: (name != "forward", name))
-
-    def run(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
-        """See `Session.run`."""
-        if self._interpreter is None:
-            raise closed_session(self._file)
-        if entry not in self._runners or entry not in self._entries:
-            raise UnknownName(f"entry point of {self._file}", entry, self._runners)
-        wanted, given = self._entries[entry]
-        check_arrays(inputs, wanted)
+    def _compute(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
         details, outputs = self._details[entry]
         feed = {
             name: _quantized(array, detail)
@@ -111,11 +107,10 @@ class LiteRTSession:
         results = self._runners[entry](**feed)
         return [
             _real(results[name], detail, spec)
-            for (name, detail), spec in zip(outputs, given, strict=True)
+            for (name, detail), spec in zip(outputs, self.outputs(entry), strict=True)
         ]
 
-    def close(self) -> None:
-        """Free the interpreter."""
+    def _release(self) -> None:
         self._runners.clear()
         self._interpreter = None
 
@@ -142,7 +137,4 @@ def _real(array: Array, detail: Mapping[str, Any], spec: TensorSpec) -> Array:
     scale, zero = detail["quantization"]
     if array.dtype != spec.numpy_dtype and scale:
         array = ((array.astype(np.float32) - zero) * np.float32(scale)).astype(spec.numpy_dtype)
-    if array.size == 1 and {array.shape, spec.shape} == {(), (1,)}:
-        array = array.reshape(spec.shape)  # some files hold a scalar as one element
-    check_array(array, spec)
     return array

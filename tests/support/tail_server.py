@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from headtail.manifest import Manifest
-from headtail.tensors import Array
+from headtail.tensors import Array, TensorSpec
 from headtail.wire.boundary import decode_boundary
 from headtail.wire.oip import (
     InferResponse,
@@ -296,6 +296,16 @@ class ToySession:
 
     def entry_points(self) -> Sequence[str]:
         return ["forward", "head_early"]
+
+    def inputs(self, entry: str) -> tuple[TensorSpec, ...]:
+        return (TensorSpec("image", "f32", (1, 3, 8, 8)),)
+
+    def outputs(self, entry: str) -> tuple[TensorSpec, ...]:
+        early = TensorSpec("early", "f32", (1, 4, 4, 4))
+        return (early if entry == "head_early" else TensorSpec("logits", "f32", (1, 3)),)
+
+    def memory_bytes(self) -> None:
+        pass
 
     def run(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
         assert threading.get_ident() == self._owner, "a session belongs to one thread"

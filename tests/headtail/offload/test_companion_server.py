@@ -12,6 +12,7 @@ from headtail.offload.engine import SplitEngine
 from headtail.offload.link import Request
 from headtail.offload.refusals import DeadlineMissed, refusal
 from headtail.offload.sockets import Deadline
+from headtail.tensors import TensorSpec
 from headtail.wire.boundary import INPUT_NAME, encode_boundary
 from headtail.wire.oip import InferRequest, NamedArray, encode_request
 from headtail.wire.split import SplitParameters
@@ -26,6 +27,22 @@ class TorchSession:
 
     def entry_points(self):
         return ["forward", "head_c1", "head_c2"]
+
+    def inputs(self, entry):
+        return (TensorSpec("x", "f32", (1, 3, 8, 8)),)
+
+    def outputs(self, entry):
+        early = TensorSpec("early", "f32", (1, 4, 8, 8))
+        late = TensorSpec("late", "f32", (1, 4, 8, 8))
+        if entry == "forward":
+            return (
+                TensorSpec("output_0", "f32", (1, 5)),
+                TensorSpec("output_1", "f32", (1, 1, 8, 8)),
+            )
+        return (early,) if entry == "head_c1" else (early, late)
+
+    def memory_bytes(self):
+        return None
 
     def run(self, entry, inputs):
         import torch

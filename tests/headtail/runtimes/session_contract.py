@@ -1,4 +1,7 @@
-"""What every desk session must do, whatever its format; one test module per runtime calls these."""
+"""What every session must do, whatever its format and runtime; one module per adapter calls these.
+
+`CHECKS` take a runtime and an artifact of its format, made of `tests.exporters.converted.Ordered`.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,51 @@ import numpy as np
 import pytest
 
 from headtail.errors import IntegrityFault, TensorMismatch, UnknownName, UsageFault
-from headtail.runtimes import runtime_of
+from headtail.metrics import snr_db
+from headtail.runtimes import Runtime, Session
 from headtail.tensors import TensorSpec
 from tests.exporters.converted import Converted
 
 
-def check_wrong_inputs(made: Converted) -> None:
+def load(runtime: Runtime, made: Converted) -> Session:
+    """The whole artifact, on the CPU."""
+    return runtime.load(made.path, entries=made.entries)
+
+
+def check_what_it_says_of_itself(runtime: Runtime, made: Converted) -> None:
+    session = load(runtime, made)
+    assert list(session.entry_points()) == ["forward", "head_conv", "head_mean"]
+    for entry, (inputs, outputs) in made.entries.items():
+        assert session.inputs(entry) == tuple(inputs)
+        assert session.outputs(entry) == tuple(outputs)
+    for ask in (session.inputs, session.outputs):
+        with pytest.raises(UnknownName, match=r"head_cnv.*Did you mean 'head_conv'"):
+            ask("head_cnv")
+    memory = session.memory_bytes()
+    assert memory is None or memory >= 0
+    session.close()
+
+
+def check_right_results(runtime: Runtime, made: Converted) -> None:
+    """Every entry point says what PyTorch says, and says it again."""
+    session = load(runtime, made)
+    for entry in [*made.entries, *made.entries]:
+        for right, seen in zip(made.expected(entry), session.run(entry, made.inputs), strict=True):
+            assert seen.dtype == right.dtype
+            assert snr_db(reference=right, candidate=seen) > 100, entry
+    session.close()
+
+
+def check_unknown_accelerator(runtime: Runtime, made: Converted) -> None:
+    assert runtime.accelerators[0] == "cpu"
+    assert set(runtime.accelerators) <= {"cpu", "gpu", "npu"}
+    with pytest.raises(UnknownName, match=r"accelerator of .*'tpu'.*Known: .*cpu"):
+        runtime.load(made.path, entries=made.entries, accelerator="tpu")
+
+
+def check_wrong_inputs(runtime: Runtime, made: Converted) -> None:
     """Another number, dtype or shape is a `TensorMismatch`, and the session still works."""
-    session = made.load()
+    session = load(runtime, made)
     zeta, alpha, middle = made.inputs
     for wrong, words in (
         ([zeta, alpha], "2 tensors were given"),
@@ -32,9 +72,9 @@ def check_wrong_inputs(made: Converted) -> None:
     session.close()
 
 
-def check_inputs_are_left_alone(made: Converted) -> None:
+def check_inputs_are_left_alone(runtime: Runtime, made: Converted) -> None:
     """Read-only and strided inputs are taken, and none is written to."""
-    session = made.load()
+    session = load(runtime, made)
     expected = session.run("forward", made.inputs)
     strided = [np.repeat(array, 2, axis=-1)[..., ::2] for array in made.inputs]
     assert not strided[0].flags.c_contiguous
@@ -48,9 +88,9 @@ def check_inputs_are_left_alone(made: Converted) -> None:
     session.close()
 
 
-def check_results_are_the_callers(made: Converted) -> None:
+def check_results_are_the_callers(runtime: Runtime, made: Converted) -> None:
     """A result is not overwritten by the next run, nor by another entry point's."""
-    session = made.load()
+    session = load(runtime, made)
     first = session.run("forward", made.inputs)
     kept = [array.copy() for array in first]
     session.run("forward", [array * 3 for array in made.inputs])
@@ -61,34 +101,33 @@ def check_results_are_the_callers(made: Converted) -> None:
     session.close()
 
 
-def check_unknown_entry(made: Converted) -> None:
-    session = made.load()
+def check_unknown_entry(runtime: Runtime, made: Converted) -> None:
+    session = load(runtime, made)
     with pytest.raises(UnknownName, match=r"head_cnv.*Did you mean 'head_conv'"):
         session.run("head_cnv", made.inputs)
     session.close()
 
 
-def check_entry_the_manifest_lacks(made: Converted) -> None:
+def check_entry_the_manifest_lacks(runtime: Runtime, made: Converted) -> None:
     """A method of the file that nobody described cannot be run."""
     known = {"forward": made.entries["forward"]}
-    session = runtime_of(made.format).load(made.path, entries=known)
+    session = runtime.load(made.path, entries=known)
     with pytest.raises(UnknownName):
         session.run("head_conv", made.inputs)
     session.close()
 
 
-def check_closed(made: Converted) -> None:
-    session = made.load()
+def check_closed(runtime: Runtime, made: Converted) -> None:
+    session = load(runtime, made)
     session.close()
     session.close()
     with pytest.raises(UsageFault, match="is closed"):
         session.run("forward", made.inputs)
 
 
-def check_another_manifest(made: Converted) -> None:
+def check_another_manifest(runtime: Runtime, made: Converted) -> None:
     """Counts that do not fit are told when the file is loaded; shapes when it is run."""
     inputs, outputs = made.entries["forward"]
-    runtime = runtime_of(made.format)
     for entry in ((inputs[:2], outputs), (inputs, outputs[:1])):
         with pytest.raises(TensorMismatch, match="do not belong together"):
             runtime.load(made.path, entries={"forward": entry})
@@ -103,7 +142,7 @@ def check_another_manifest(made: Converted) -> None:
     session.close()
 
 
-def check_broken_files(made: Converted, folder: Path) -> None:
+def check_broken_files(runtime: Runtime, made: Converted, folder: Path) -> None:
     data = made.path.read_bytes()
     cases = {
         "empty": b"",
@@ -115,7 +154,33 @@ def check_broken_files(made: Converted, folder: Path) -> None:
         path = folder / f"{name}{made.path.suffix}"
         path.write_bytes(content)
         with pytest.raises(IntegrityFault, match=path.name) as caught:
-            runtime_of(made.format).load(path, entries=made.entries)
+            runtime.load(path, entries=made.entries)
         assert caught.value.file == path.name
     with pytest.raises(IntegrityFault, match="absent"):
-        runtime_of(made.format).load(folder / f"absent{made.path.suffix}", entries={})
+        runtime.load(folder / f"absent{made.path.suffix}", entries={})
+
+
+def check_two_sessions(runtime: Runtime, made: Converted) -> None:
+    """Neither the results nor the end of one session disturb another."""
+    first, second = load(runtime, made), load(runtime, made)
+    before = first.run("forward", made.inputs)
+    second.run("forward", [array * 3 for array in made.inputs])
+    second.close()
+    for right, seen in zip(before, first.run("forward", made.inputs), strict=True):
+        np.testing.assert_array_equal(right, seen)
+    first.close()
+
+
+CHECKS = (
+    check_what_it_says_of_itself,
+    check_right_results,
+    check_unknown_accelerator,
+    check_wrong_inputs,
+    check_inputs_are_left_alone,
+    check_results_are_the_callers,
+    check_unknown_entry,
+    check_entry_the_manifest_lacks,
+    check_closed,
+    check_another_manifest,
+    check_two_sessions,
+)

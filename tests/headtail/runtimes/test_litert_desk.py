@@ -20,24 +20,13 @@ def made(tmp_path_factory):
     return converted(tmp_path_factory.getbasetemp(), "litert", "Ordered")
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        contract.check_wrong_inputs,
-        contract.check_inputs_are_left_alone,
-        contract.check_results_are_the_callers,
-        contract.check_unknown_entry,
-        contract.check_entry_the_manifest_lacks,
-        contract.check_closed,
-        contract.check_another_manifest,
-    ],
-)
+@pytest.mark.parametrize("check", contract.CHECKS)
 def test_the_session_keeps_the_contract(made, check):
-    check(made)
+    check(LiteRTDesk(), made)
 
 
 def test_broken_files_are_named(made, tmp_path):
-    contract.check_broken_files(made, tmp_path)
+    contract.check_broken_files(LiteRTDesk(), made, tmp_path)
 
 
 def test_a_missing_package_is_told_with_its_remedy(made, monkeypatch):
