@@ -17,6 +17,7 @@ from kivy.uix.widget import Widget
 __all__ = ["ICONS", "Icon", "IconButton"]
 
 GRID = 24
+THIN = 1.15  # dp; half the width of a stroke. Up to 1 the GPU draws it, broken up on some
 CIRCLE = 3  # numbers that make one
 ICONS: dict[str, tuple[tuple[float, ...], ...]] = {
     "Live": ((12, 12, 9), (12, 12, 3.5)),
@@ -88,19 +89,24 @@ class Icon(Widget):  # type: ignore[misc]  # kivy has no types
     def _draw(self, *_: object) -> None:
         self.canvas.clear()
         scale = min(self.width, self.height) / GRID
-        left, bottom = self.center_x - GRID / 2 * scale, self.center_y - GRID / 2 * scale
+        # not center_x: it may still be that of before the move that is told here
+        left = self.x + (self.width - GRID * scale) / 2
+        bottom = self.y + (self.height - GRID * scale) / 2
         with self.canvas:
             Color(*self.color)
             for stroke in ICONS.get(self.name, ()):
                 if len(stroke) == CIRCLE:
                     x, y, radius = stroke
-                    Line(circle=(left + x * scale, bottom + y * scale, radius * scale), width=dp(1))
+                    Line(
+                        circle=(left + x * scale, bottom + y * scale, radius * scale),
+                        width=dp(THIN),
+                    )
                     continue
                 points = [
                     (left if i % 2 == 0 else bottom) + value * scale
                     for i, value in enumerate(stroke)
                 ]
-                Line(points=points, width=dp(1), joint="round", cap="round")
+                Line(points=points, width=dp(THIN), joint="round", cap="round")
 
 
 class IconButton(ButtonBehavior, Icon):  # type: ignore[misc]  # kivy has no types
