@@ -5,9 +5,10 @@
 #   qemu-user-static       the arm64 targets of device_tests
 #   openssl                the certificate of the TLS tests
 #   chromium               the report's page and the server's status page, drawn at several widths
+#   aapt ...               the Android manifest, linked and read back
 #   systemd                systemd-analyze, which checks deploy/headtail.service
 set -euo pipefail
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
   libgl1 libgl1-mesa-dri libegl1 libgles2 libmtdev1 \
-  qemu-user-static openssl chromium systemd
+  qemu-user-static openssl chromium systemd aapt android-framework-res

@@ -32,6 +32,15 @@ DESK_ONLY = (
 )
 ENTRY = b'''"""The entry that python-for-android and kivy-ios start."""
 
+import importlib.util
+import os
+
+# OpenSSL finds no certificate authorities on a phone, where the platform keeps them its own way
+if importlib.util.find_spec("certifi"):
+    import certifi
+
+    os.environ.setdefault("SSL_CERT_FILE", certifi.where())
+
 from app.main import main
 
 if __name__ == "__main__":
