@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.controller import Controller
+from app.live.presenter import LivePresenter
 from app.pages import Navigation, PageName
 from app.platforms import Platform
 from app.presenter import HandOver
@@ -24,7 +24,7 @@ class Application:
         self.platform = platform
         self.navigation = Navigation()
         self.preferences = PreferenceStore(folder / "preferences.json")
-        self.live = Controller(
+        self.live = LivePresenter(
             platform.runtimes(),
             device=platform.device,
             paired=folder / "servers.json",

@@ -14,11 +14,11 @@ from kivy.uix.floatlayout import FloatLayout
 from kivy.utils import platform
 
 from app.application import Application
-from app.photos import folder_photos
+from app.sources.photo import folder_photos
 from app.platforms import find_platform
 from app.screens.shell import Shell
 from app.settings.preferences import Preferences
-from app.state import Mode
+from app.live.state import Mode
 from app.theme import DARK, LIGHT
 from headtail.errors import HeadtailError
 

@@ -22,9 +22,9 @@ __all__ = ["PAGES", "Place", "Shell"]
 
 
 def _live(application: Application) -> Any:
-    from app.screens.classify import ClassifyScreen
+    from app.screens.live import LiveScreen
 
-    return ClassifyScreen(application.live)
+    return LiveScreen(application.live)
 
 
 PAGES: dict[PageName, Callable[[Application], Any]] = {  # how each page is built, when first shown

@@ -16,8 +16,8 @@ from kivy.uix.behaviors import ButtonBehavior
 from kivy.uix.floatlayout import FloatLayout
 from kivy.uix.widget import Widget
 
-from app.photos import Photo
-from app.state import Picture
+from app.live.state import Picture
+from app.sources.photo import Photo
 
 __all__ = ["PhotoFrame", "Thumbnail"]
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from app.state import ScreenState
+from app.live.state import LiveState
 from tests.support.capabilities import require
 
 EXPORT_LIMIT_S = 180
@@ -121,7 +121,7 @@ class UiThread:
 
     def __init__(self) -> None:
         self.calls: queue.Queue[Any] = queue.Queue()
-        self.states: list[ScreenState] = []
+        self.states: list[LiveState] = []
 
     def hand_over(self, call) -> None:
         self.calls.put(call)

@@ -130,7 +130,7 @@ def main() -> None:
     from kivy.clock import Clock
 
     from app.kivy_app import HeadtailApp
-    from app.photos import photo_file
+    from app.sources.photo import photo_file
 
     bundle = Path(job["bundle"]) if job["bundle"] else None
     app = HeadtailApp(

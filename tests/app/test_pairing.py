@@ -2,10 +2,10 @@
 
 import pytest
 
-from app.controller import Controller
-from app.photos import photo_file
+from app.live.presenter import LivePresenter
+from app.live.state import Mode, Place
 from app.platforms import find_platform
-from app.state import Mode, Place
+from app.sources.photo import photo_file
 from companion_server.security.keys import KeyRing
 from tests.companion_server.security.test_whole import keys, served
 
@@ -25,7 +25,9 @@ def started(ui, tmp_path):
         desk = find_platform("linux")
         paired = tmp_path / "servers.json"
         running.append(
-            Controller(desk.runtimes(), device=desk.device, paired=paired, hand_over=ui.hand_over)
+            LivePresenter(
+                desk.runtimes(), device=desk.device, paired=paired, hand_over=ui.hand_over
+            )
         )
         running[-1].subscribe(ui.listen)
         return running[-1]

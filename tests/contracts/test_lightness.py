@@ -33,8 +33,8 @@ PHONE = [
     "headtail.runtimes",
     "headtail.wire.boundary",
     "headtail.wire.oip",
-    "app.controller",
-    "app.worker",
+    "app.live.presenter",
+    "app.live.pipeline",
 ]
 
 

@@ -95,7 +95,7 @@ def test_the_payload_has_what_the_phone_needs_and_nothing_else(payload):
     assert report.files == len(files)
     assert report.bytes == sum(map(len, files.values())) < SIZE_LIMIT
     assert {path.name for path in folder.iterdir()} == {"main.py", "app", "headtail"}
-    assert {"app/main.py", "app/screens/classify.kv", "headtail/manifest.py"} <= set(files)
+    assert {"app/main.py", "app/screens/live.kv", "headtail/manifest.py"} <= set(files)
     assert {Path(name).suffix for name in files} <= {".py", ".kv", ".png"}
     assert not [name for name in modules_of(folder) if name.startswith(DESK_ONLY)]
 

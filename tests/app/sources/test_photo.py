@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.photos import bundled_photos, folder_photos, photo_file, shrunk, square
+from app.sources.photo import bundled_photos, folder_photos, photo_file, shrunk, square
 from headtail.errors import ImageFault, UsageFault
 
 

@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from app.controller import Controller
-from app.photos import folder_photos, photo_file
+from app.live.presenter import LivePresenter
+from app.live.state import Mode, Place
 from app.platforms import find_platform
-from app.state import Mode, Place
+from app.sources.photo import folder_photos, photo_file
 from headtail.preprocess import load_image
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ SAMPLES = ["black", "blue", "green", "grey"]  # what the photos in the bundle sh
 @pytest.fixture
 def controller(ui):
     desk = find_platform("linux")
-    controller = Controller(desk.runtimes(), device=desk.device, hand_over=ui.hand_over)
+    controller = LivePresenter(desk.runtimes(), device=desk.device, hand_over=ui.hand_over)
     controller.subscribe(ui.listen)
     yield controller
     assert controller.close()
@@ -158,7 +158,7 @@ def test_dropping_a_bundle_opens_it_and_a_folder_of_photos_keeps_its_order(
 
 
 def test_a_phone_without_runtimes_says_so(ui, colour_bundle):
-    controller = Controller({}, device="this phone", hand_over=ui.hand_over)
+    controller = LivePresenter({}, device="this phone", hand_over=ui.hand_over)
     controller.subscribe(ui.listen)
     controller.open_bundle(colour_bundle)
     state = ui.until(failed)

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from app import figures, wording
+from app import figures
+from app.live import wording
+from app.live.state import BundleCard, LiveState, Mode, Place, Result
 from app.problems import problem_of
-from app.state import BundleCard, Mode, Place, Result, ScreenState
 from headtail.errors import UsageFault
 
 LOCAL = Result(
@@ -73,7 +74,7 @@ def test_subtitle_claims_no_agreement_that_was_not_measured():
 
 
 def test_route_of_a_split_answer():
-    state = ScreenState(mode=Mode.OFFLOAD, server="http://h:1")
+    state = LiveState(mode=Mode.OFFLOAD, server="http://h:1")
     assert wording.route_ends(state, SPLIT) == (
         "This computer  5.0 ms",
         "Server + network  15.0 ms",
@@ -83,36 +84,36 @@ def test_route_of_a_split_answer():
 
 
 def test_route_of_a_local_answer():
-    assert wording.route_ends(ScreenState(device="this phone"), LOCAL) == (
+    assert wording.route_ends(LiveState(device="this phone"), LOCAL) == (
         "This phone  20.0 ms",
         "",
     )
     assert wording.device_share(LOCAL) == 1.0
-    assert wording.route_note(ScreenState(), LOCAL).startswith("Nothing left this device.")
+    assert wording.route_note(LiveState(), LOCAL).startswith("Nothing left this device.")
 
 
 def test_a_lost_server_is_said_with_its_reason():
     lost = replace(
         LOCAL, place=Place.FALLBACK, badge="local (server lost)", reason="It stopped answering."
     )
-    assert wording.route_note(ScreenState(mode=Mode.OFFLOAD), lost) == "It stopped answering."
+    assert wording.route_note(LiveState(mode=Mode.OFFLOAD), lost) == "It stopped answering."
 
 
 def test_offload_without_an_address_is_said():
-    note = wording.route_note(ScreenState(mode=Mode.OFFLOAD), LOCAL)
+    note = wording.route_note(LiveState(mode=Mode.OFFLOAD), LOCAL)
     assert note == "No server address yet, so nothing left this device."
 
 
 def test_the_empty_screen_says_what_to_do_and_promises_a_phone_nothing():
-    assert wording.headline(ScreenState()) == "No bundle yet"
-    assert wording.hint(ScreenState()).startswith("Drop a .bundle folder or .zip here")
-    assert wording.hint(ScreenState(device="this phone")) == (
+    assert wording.headline(LiveState()) == "No bundle yet"
+    assert wording.hint(LiveState()).startswith("Drop a .bundle folder or .zip here")
+    assert wording.hint(LiveState(device="this phone")) == (
         "This version opens bundles on a computer"
     )
 
 
 def test_the_empty_screen_follows_the_bundle():
-    opening = ScreenState(bundle_path=Path("x")).asking()
+    opening = LiveState(bundle_path=Path("x")).asking()
     assert wording.headline(opening) == "Opening the bundle"
     assert wording.headline(replace(opening, busy=False)) == "The bundle could not be opened"
     card = BundleCard("net", "litert", "fp32", 1, None, 0)

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from app.selection import check_classifier, choose_artifact, choose_cut, usable_formats
+from app.live.selection import check_classifier, choose_artifact, choose_cut, usable_formats
 from headtail.errors import RuntimeUnavailable, UsageFault
 from headtail.manifest import head_entry
 from headtail.runtimes.base import Capability

@@ -7,7 +7,7 @@ the screen never rounds them up to something nicer.
 from __future__ import annotations
 
 from app.figures import RUNTIME_NAMES, byte_size, milliseconds
-from app.state import BundleCard, Mode, Place, Result, ScreenState
+from app.live.state import BundleCard, LiveState, Mode, Place, Result
 
 __all__ = [
     "device_share",
@@ -30,7 +30,7 @@ def subtitle(card: BundleCard | None) -> str:
     return "  \u00b7  ".join(parts)
 
 
-def headline(state: ScreenState) -> str:
+def headline(state: LiveState) -> str:
     """The large line over the photo while there is no answer."""
     if state.bundle_path is None:
         return "No bundle yet"
@@ -41,7 +41,7 @@ def headline(state: ScreenState) -> str:
     return ""
 
 
-def hint(state: ScreenState) -> str:
+def hint(state: LiveState) -> str:
     """The small line under `headline`: what to do next."""
     if state.bundle_path is None and "phone" in state.device:
         return "This version opens bundles on a computer"
@@ -54,7 +54,7 @@ def hint(state: ScreenState) -> str:
     return ""
 
 
-def route_ends(state: ScreenState, result: Result) -> tuple[str, str]:
+def route_ends(state: LiveState, result: Result) -> tuple[str, str]:
     """Captions of the two ends of the route: this device, and server with network."""
     device = state.device.capitalize()
     if result.place is Place.SPLIT:
@@ -70,7 +70,7 @@ def device_share(result: Result) -> float:
     return result.head_ms / max(result.head_ms + result.tail_ms, 1e-9)
 
 
-def route_note(state: ScreenState, result: Result) -> str:
+def route_note(state: LiveState, result: Result) -> str:
     """The line under the route: what travelled, or why nothing did."""
     if result.reason:
         return result.reason

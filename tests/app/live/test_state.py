@@ -3,12 +3,11 @@ from pathlib import Path
 
 import numpy as np
 
-from app.photos import Photo
-from app.problems import Problem
-from app.state import (
+from app.live.state import (
     Answered,
     BundleCard,
     Failed,
+    LiveState,
     Mode,
     Opened,
     PhotoCard,
@@ -16,10 +15,11 @@ from app.state import (
     Pictured,
     Place,
     Result,
-    ScreenState,
     Thumbnailed,
     after,
 )
+from app.problems import Problem
+from app.sources.photo import Photo
 
 CARD = BundleCard("net", "litert", "fp32", 1000, 1.0, 8)
 RESULT = Result((), Place.DEVICE, "local", "", 1.0, 2.0, 0.0, 2.0, 0, 0)
@@ -35,12 +35,12 @@ def picture():
 
 
 def test_asking_takes_a_new_ticket_and_puts_the_old_error_away():
-    state = ScreenState(problem=PROBLEM).asking(mode=Mode.OFFLOAD)
+    state = LiveState(problem=PROBLEM).asking(mode=Mode.OFFLOAD)
     assert (state.ticket, state.busy, state.problem, state.mode) == (1, True, None, Mode.OFFLOAD)
 
 
 def test_an_answer_to_an_older_ticket_changes_nothing():
-    state = ScreenState().asking().asking()
+    state = LiveState().asking().asking()
     for stale in (
         Answered(1, RESULT),
         Failed(1, PROBLEM),
@@ -53,7 +53,7 @@ def test_an_answer_to_an_older_ticket_changes_nothing():
 def test_another_photo_takes_the_answer_of_the_first_with_it():
     a, b = photo("a"), photo("b")
     shown = picture()
-    state = ScreenState(samples=(PhotoCard(a), PhotoCard(b, shown))).choosing(a)
+    state = LiveState(samples=(PhotoCard(a), PhotoCard(b, shown))).choosing(a)
     state = after(after(state, Pictured(1, picture())), Answered(1, RESULT))
     assert (state.result, state.busy) == (RESULT, False)
     state = state.choosing(b)
@@ -62,20 +62,20 @@ def test_another_photo_takes_the_answer_of_the_first_with_it():
 
 def test_the_same_photo_again_keeps_its_answer_until_the_new_one():
     a = photo("a")
-    state = ScreenState(samples=(PhotoCard(a),)).choosing(a)
+    state = LiveState(samples=(PhotoCard(a),)).choosing(a)
     state = after(state, Answered(1, RESULT)).choosing(a)
     assert (state.result, state.busy, state.ticket) == (RESULT, True, 2)
 
 
 def test_an_error_may_be_followed_by_the_local_answer_and_both_are_shown():
-    state = ScreenState(chosen=photo("a")).asking()
+    state = LiveState(chosen=photo("a")).asking()
     state = after(after(state, Failed(1, PROBLEM)), Answered(1, RESULT))
     assert (state.problem, state.result, state.busy) == (PROBLEM, RESULT, False)
 
 
 def test_opening_fills_the_strip_once_and_keeps_the_thumbnails():
     a = photo("a")
-    state = after(ScreenState(bundle_path=Path("x")).asking(), Opened(1, CARD, (a,)))
+    state = after(LiveState(bundle_path=Path("x")).asking(), Opened(1, CARD, (a,)))
     assert (state.bundle, state.busy) == (CARD, False)  # no photo is chosen: nothing more to come
     shown = picture()
     state = after(state, Thumbnailed(a, shown)).choosing(a)
@@ -86,14 +86,14 @@ def test_opening_fills_the_strip_once_and_keeps_the_thumbnails():
 
 def test_own_photos_come_first_and_get_their_thumbnails_whatever_the_ticket():
     mine, sample, shown = photo("mine"), photo("sample"), picture()
-    state = ScreenState(own=(PhotoCard(mine),), samples=(PhotoCard(sample),), ticket=7)
+    state = LiveState(own=(PhotoCard(mine),), samples=(PhotoCard(sample),), ticket=7)
     state = after(state, Thumbnailed(mine, shown))
     assert state.photos == (PhotoCard(mine, shown), PhotoCard(sample))
 
 
 def test_the_request_says_what_the_screen_wants():
     a = photo("a")
-    state = ScreenState(bundle_path=Path("x"), mode=Mode.OFFLOAD, server="http://h:1").choosing(a)
+    state = LiveState(bundle_path=Path("x"), mode=Mode.OFFLOAD, server="http://h:1").choosing(a)
     request = state.request()
     assert dataclasses.astuple(request)[:2] == (1, Path("x"))
     assert (request.photo, request.mode, request.server) == (a, Mode.OFFLOAD, "http://h:1")

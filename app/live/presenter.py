@@ -11,31 +11,31 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from app.classifier import Classifier
-from app.photos import Photo, photo_file, square
-from app.presenter import HandOver, Presenter
-from app.problems import problem_of
-from app.servers import Servers
-from app.state import (
+from app.live.inference import Inference
+from app.live.pipeline import Worker
+from app.live.state import (
     Event,
     Failed,
+    LiveState,
     Mode,
     Opened,
     PhotoCard,
     Picture,
     Request,
-    ScreenState,
     Thumbnailed,
     after,
 )
-from app.worker import Worker
+from app.presenter import HandOver, Presenter
+from app.problems import problem_of
+from app.servers import Servers
+from app.sources.photo import Photo, photo_file, square
 from headtail.errors import ImageFault
 from headtail.runtimes.base import Runtime
 
-__all__ = ["Controller"]
+__all__ = ["LivePresenter"]
 
 
-class Controller(Presenter[ScreenState]):
+class LivePresenter(Presenter[LiveState]):
     """Holds the current state and the two threads behind it.
 
     `paired` is the file of the servers that this device was paired with; without it they are
@@ -50,9 +50,9 @@ class Controller(Presenter[ScreenState]):
         paired: Path | None = None,
         hand_over: HandOver,
     ) -> None:
-        super().__init__(ScreenState(device=device))
+        super().__init__(LiveState(device=device))
         self._hand_over = hand_over
-        classifier = Classifier(runtimes, servers=Servers(paired))
+        classifier = Inference(runtimes, servers=Servers(paired))
         self._worker: Worker[Request, Event] = Worker(
             classifier.answer, deliver=self._deliver, failed=_failed, finish=classifier.close
         )
@@ -112,7 +112,7 @@ class Controller(Presenter[ScreenState]):
         self._thumbnails.shutdown(wait=True, cancel_futures=True)
         return self._worker.stop()
 
-    def _ask(self, state: ScreenState) -> None:
+    def _ask(self, state: LiveState) -> None:
         waits = state.bundle_path is not None
         self._show(state if waits else dataclasses.replace(state, busy=False))
         if waits:

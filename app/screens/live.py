@@ -1,6 +1,6 @@
 """The one screen of this version: photo, where it ran, top five, milliseconds.
 
-`show(state)` draws a `ScreenState`; gestures go to the controller. Nothing is decided here.
+`show(state)` draws a `LiveState`; gestures go to the controller. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from kivy.properties import BooleanProperty, ListProperty, ObjectProperty, Strin
 from kivy.uix.floatlayout import FloatLayout
 from kivy.utils import get_color_from_hex
 
-from app import wording
-from app.controller import Controller
 from app.figures import milliseconds
+from app.live import wording
+from app.live.presenter import LivePresenter
+from app.live.state import LiveState, Mode, PhotoCard, Place, Result
 from app.problems import Problem
-from app.state import Mode, PhotoCard, Place, Result, ScreenState
 from app.theme import LIGHT
 from app.widgets import bars, controls, photo, route  # noqa: F401  # their names are used in the .kv
 
-__all__ = ["ClassifyScreen"]
+__all__ = ["LiveScreen"]
 
 WIDE_FROM = 720  # window width in dp from which two columns are used
 
 
-class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
+class LiveScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
     """See the module docstring; the properties are what `classify.kv` draws."""
 
     theme = ObjectProperty(LIGHT, rebind=True)  # set in the .kv
@@ -46,7 +46,7 @@ class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
     hue = ListProperty([0, 0, 0, 1])
     tint = ListProperty([1, 1, 1, 1])
 
-    def __init__(self, controller: Controller, **properties: Any) -> None:
+    def __init__(self, controller: LivePresenter, **properties: Any) -> None:
         self._controller = controller
         self._state = controller.state
         super().__init__(**properties)
@@ -60,7 +60,7 @@ class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
     def leave(self) -> None:
         """Another page takes its place."""
 
-    def show(self, state: ScreenState) -> None:
+    def show(self, state: LiveState) -> None:
         """Draw `state`."""
         if state.server != self._state.server:  # a pairing code gives way to its server's address
             self.ids.server.text = state.server
@@ -100,7 +100,7 @@ class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
     def _fold(self) -> None:
         self.wide = self.width >= dp(WIDE_FROM)
 
-    def _show_result(self, state: ScreenState, result: Result | None) -> None:
+    def _show_result(self, state: LiveState, result: Result | None) -> None:
         place = result.place if result else Place.DEVICE
         hue, tint = {
             Place.DEVICE: (self.theme.device, self.theme.tint_device),
@@ -115,7 +115,7 @@ class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
             self.latency = "running"
         self._show_route(state, result)
 
-    def _show_route(self, state: ScreenState, result: Result | None) -> None:
+    def _show_route(self, state: LiveState, result: Result | None) -> None:
         line = self.ids.route
         line.left_hue = get_color_from_hex(
             self.theme.warning if result and result.place is Place.FALLBACK else self.theme.device
@@ -125,7 +125,7 @@ class ClassifyScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
         line.note = wording.route_note(state, result) if result else ""
         line.share = wording.device_share(result) if result else 1.0
 
-    def _show_photos(self, state: ScreenState) -> None:
+    def _show_photos(self, state: LiveState) -> None:
         self.ids.photo.picture = state.preview
         strip = self.ids.strip
         shown = list(reversed(strip.children))

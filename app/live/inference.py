@@ -11,11 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.photos import Photo, bundled_photos, shrunk
-from app.problems import problem_of
-from app.selection import check_classifier, choose_artifact, choose_cut, usable_formats
-from app.servers import Servers, is_code
-from app.state import (
+from app.live.selection import check_classifier, choose_artifact, choose_cut, usable_formats
+from app.live.state import (
     Answered,
     BundleCard,
     Event,
@@ -29,6 +26,9 @@ from app.state import (
     Request,
     Result,
 )
+from app.problems import problem_of
+from app.servers import Servers, is_code
+from app.sources.photo import Photo, bundled_photos, shrunk
 from headtail.bundle import Bundle, open_bundle
 from headtail.errors import HeadtailError
 from headtail.manifest import Artifact
@@ -39,7 +39,7 @@ from headtail.preprocess import Preprocess
 from headtail.runtimes.base import Runtime, Session
 from headtail.tensors import Array
 
-__all__ = ["CODEC", "Classifier"]
+__all__ = ["CODEC", "Inference"]
 
 CODEC = "aq8t+deflate"
 NO_CUT = "No cut of this bundle sends less than the photo itself."
@@ -79,7 +79,7 @@ class _Link:
     why_local: str
 
 
-class Classifier:
+class Inference:
     """Answers requests, one after the other, on one thread."""
 
     def __init__(

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.worker import Worker
+from app.live.pipeline import Worker
 
 SOON_S = 5.0
 

@@ -1,6 +1,6 @@
 """What the screen shows, as one frozen value, and how each event changes it.
 
-The UI thread holds the only current `ScreenState`. A request carries a ticket; the answer to an
+The UI thread holds the only current `LiveState`. A request carries a ticket; the answer to an
 older ticket is dropped, so that no result is ever shown under another photo or mode than its own.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.photos import Photo
 from app.problems import Problem
+from app.sources.photo import Photo
 from headtail.postprocess import Ranked
 from headtail.preprocess import Frame
 
@@ -22,6 +22,7 @@ __all__ = [
     "BundleCard",
     "Event",
     "Failed",
+    "LiveState",
     "Mode",
     "Opened",
     "Paired",
@@ -31,7 +32,6 @@ __all__ = [
     "Place",
     "Request",
     "Result",
-    "ScreenState",
     "Thumbnailed",
     "after",
 ]
@@ -103,7 +103,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class ScreenState:
+class LiveState:
     """Everything the screen shows. `device` is the words for the machine this runs on.
 
     `own` photos are the person's, `samples` came with the bundle.
@@ -128,12 +128,12 @@ class ScreenState:
         """The strip: the person's own photos first."""
         return self.own + self.samples
 
-    def asking(self, **changes: object) -> ScreenState:
+    def asking(self, **changes: object) -> LiveState:
         """The state after the person asked for something else: a new ticket, no old error."""
         asked = dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # checked at run time
         return dataclasses.replace(asked, ticket=self.ticket + 1, busy=True, problem=None)
 
-    def choosing(self, photo: Photo) -> ScreenState:
+    def choosing(self, photo: Photo) -> LiveState:
         """The state after the person chose `photo`; the old answer goes with the old photo."""
         if photo is self.chosen:
             return self.asking()
@@ -208,7 +208,7 @@ class Thumbnailed:
 Event = Opened | Paired | Pictured | Answered | Failed | Thumbnailed
 
 
-def after(state: ScreenState, event: Event) -> ScreenState:
+def after(state: LiveState, event: Event) -> LiveState:
     """The state after `event`; events of an older ticket change nothing."""
     if isinstance(event, Thumbnailed):
         return _thumbnailed(state, event)
@@ -229,7 +229,7 @@ def _changes(event: Paired | Pictured | Answered | Failed) -> dict[str, Any]:
     return {"problem": event.problem, "busy": False}
 
 
-def _opened(state: ScreenState, event: Opened) -> ScreenState:
+def _opened(state: LiveState, event: Opened) -> LiveState:
     busy = state.busy and state.chosen is not None
     if tuple(card.photo for card in state.samples) == event.samples:
         return dataclasses.replace(state, bundle=event.card, busy=busy)
@@ -237,7 +237,7 @@ def _opened(state: ScreenState, event: Opened) -> ScreenState:
     return dataclasses.replace(state, bundle=event.card, samples=samples, busy=busy)
 
 
-def _thumbnailed(state: ScreenState, event: Thumbnailed) -> ScreenState:
+def _thumbnailed(state: LiveState, event: Thumbnailed) -> LiveState:
     def drawn(cards: tuple[PhotoCard, ...]) -> tuple[PhotoCard, ...]:
         return tuple(
             PhotoCard(card.photo, event.picture) if card.photo is event.photo else card

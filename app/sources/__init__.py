@@ -1,0 +1,1 @@
+"""Where frames come from: photos, replays, a moving pattern, cameras."""
