@@ -11,5 +11,10 @@ websocket.py  a WebSocket client over a connected socket
 stream.py     StreamCompanion: the same over a WebSocket, where a late request is cancelled
 download.py   a bundle, resumed and checked
 breaker.py    when to leave a failing server alone; pure
-engine.py     SplitEngine: every frame answered within its deadline, by the server or here
+policy.py     what a person allows, and what was decided
+options.py    where a loaded model can be cut, and what a frame then weighs
+learning.py   what both ends' times are; pure
+planner.py    from a situation to a decision; pure
+courier.py    one message at a time, on its own thread
+engine.py     OffloadEngine: every frame answered within its deadline, by the server or here
 """

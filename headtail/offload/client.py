@@ -32,10 +32,12 @@ from headtail.tensors import Array
 from headtail.wire import oip, split, traceparent
 from headtail.wire.traceparent import TraceParent
 
-__all__ = ["Companion", "TailReply", "authorization", "pair"]
+__all__ = ["PING_BYTES", "Companion", "PingReply", "TailReply", "authorization", "pair"]
 
 MAX_REPLY_BYTES = 64 << 20
 MAX_ANSWER_BYTES = 4 << 20
+PING_BYTES = 1200  # a request that fills one packet, so that its time also tells a slow uplink
+_PADDING = {"Headtail-Padding": "0" * (PING_BYTES - 200)}  # line and other headers: about 200
 _KEY = re.compile(r"ht_[0-9a-f]+_[A-Za-z0-9_-]+")
 
 
@@ -45,7 +47,8 @@ class TailReply:
 
     `bytes_up` and `bytes_down` count the HTTP messages as they crossed the socket, request or
     status line, headers and body, without TLS, TCP and IP. `round_trip_ms` is from the first byte
-    sent to the last received; encoding before and decoding after it are not in it. `server` has the
+    sent to the last received, of a connection that stands; `encode_ms` went before it, and decoding
+    after it is in neither. `server` has the
     server's own `decode_ms`, `queue_ms` and `compute_ms`, as far as it told them. `trace_id` is
     what the server's log lines and traces call this request.
     """
@@ -57,6 +60,16 @@ class TailReply:
     round_trip_ms: float
     server: dict[str, float]
     trace_id: str = ""
+    encode_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class PingReply:
+    """What a ping took; the fields are those of `TailReply`."""
+
+    bytes_up: int
+    bytes_down: int
+    round_trip_ms: float
 
 
 class Companion:
@@ -144,16 +157,19 @@ class Companion:
         before anything is sent; `ServerUnreachable`; the errors of `headtail.offload.refusals`;
         `WireFault` for a reply that cannot be understood.
         """
-        headers, body = encode_call(bundle_id, cut, codec_id, arrays, deadline_ms=deadline_ms)
         trace = TraceParent.new()
+        started = time.perf_counter()
+        headers, body = encode_call(
+            bundle_id, cut, codec_id, arrays, deadline_ms=deadline_ms, call_id=trace.trace_id
+        )
+        encode_ms = (time.perf_counter() - started) * 1e3
         headers[traceparent.HEADER] = str(trace)
         # the bundle stands in the parameters alone: in Triton's paths a version is a number
         path = f"/v2/models/{urllib.parse.quote(manifest_name, safe='')}/infer"
         deadline = Deadline(min(self._timeout_s, deadline_ms / 1e3))
-        started = time.perf_counter()
         with self._link.exchange(Request("POST", path, headers, body), deadline) as reply:
             data = reply.read(limit=MAX_REPLY_BYTES)
-        round_trip_ms = (time.perf_counter() - started) * 1e3
+            round_trip_ms = reply.age_ms
         if reply.status != 200:  # OK, the one status of an answered inference
             raise refusal(reply.status, reply.headers, data)
         if reply.headers.get("content-encoding", "identity") != "identity":
@@ -161,13 +177,29 @@ class Companion:
         answer = oip.decode_response(reply.headers, data)
         return TailReply(
             tuple(tensor.name for tensor in answer.outputs),
-            check_answer(answer, bundle_id),
+            check_answer(answer, bundle_id, trace.trace_id),
             reply.bytes_up,
             reply.bytes_down,
             round_trip_ms,
             split.server_times(answer.parameters),
             trace.trace_id,
+            encode_ms,
         )
+
+    def ping(self, manifest_name: str, *, timeout_s: float) -> PingReply:
+        """Ask whether the server is ready, in a message of about `PING_BYTES`.
+
+        `manifest_name` is what a stream would be opened for; here it says nothing. Raises as
+        `infer_tail`, of which `ServerNotReady` says that it is not.
+        """
+        deadline = Deadline(min(self._timeout_s, timeout_s))
+        request = Request("GET", "/v2/health/ready", _PADDING)
+        with self._link.exchange(request, deadline) as reply:
+            data = reply.read(limit=MAX_ANSWER_BYTES)
+            round_trip_ms = reply.age_ms
+        if reply.status != 200:
+            raise refusal(reply.status, reply.headers, data)
+        return PingReply(reply.bytes_up, reply.bytes_down, round_trip_ms)
 
     def abort(self) -> None:
         """End a request in progress, from any thread; it raises `ServerUnreachable` there."""

@@ -1,9 +1,10 @@
 """Every frame answered within its deadline: by head, wire and tail, or here.
 
 The head runs on the caller's thread, which alone touches the session; a worker thread encodes,
-sends and waits. If the reply is not there when the device must begin to make the deadline by itself
-(deadline - 1.5 x its usual time), the whole model runs here while the reply may still come: the
-first good answer counts, the connection of a late one is closed.
+sends and waits. If the reply is later than it was predicted to be, or not there when the device
+must begin to make the deadline by itself (deadline - 1.5 x its usual time), the whole model runs
+here while the reply may still come: the first good answer counts, a late request is cancelled (over
+HTTP with its connection, on a stream by a message).
 
 A device that is slower than the deadline cannot make it alone: then the reply is waited for until
 the deadline, and a lost frame is late by the local time.
@@ -18,44 +19,48 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from headtail.bundle import Bundle
-from headtail.errors import ServerUnreachable, TensorMismatch, UnknownName
-from headtail.manifest import FORWARD, Cut, head_entry
+from headtail.errors import ServerUnreachable
+from headtail.manifest import FORWARD, Artifact, Cut, head_entry
 from headtail.offload.breaker import Breaker, State
-from headtail.offload.client import Companion, TailReply
+from headtail.offload.client import PingReply, TailReply
+from headtail.offload.courier import Courier
+from headtail.offload.learning import DeviceLearner, ServerLearner
+from headtail.offload.options import check_policy, cuts_with_heads, frame_sizes
+from headtail.offload.planner import Situation, decide
+from headtail.offload.policy import FRAME, LOCAL, Decision, Policy, Probe
 from headtail.offload.refusals import Shed, obstacle_name
+from headtail.plan import Candidate
 from headtail.runtimes.base import Session
 from headtail.tensors import Array, check_arrays
-from headtail.wire.codecs import codec as find_codec
 
 if TYPE_CHECKING:
-    from headtail.offload.stream import StreamCompanion
+    from headtail.offload.courier import AnyCompanion
 
-    AnyCompanion = Companion | StreamCompanion
-
-__all__ = ["Answer", "SplitEngine"]
+__all__ = ["Answer", "OffloadEngine", "OffloadStatus", "SplitEngine"]
 
 log = logging.getLogger(__name__)
 MARGIN = 1.5  # the device is given so many times its usual time
-EWMA_WEIGHT = 0.25  # of the newest local time
+Reply = TypeVar("Reply", TailReply, PingReply)
 
 
 @dataclass(frozen=True)
 class Answer:
     """One frame's answer and how it was come by; times in ms, wall clock.
 
-    `where` is `split`; `local` if that was asked for; or `local (server lost)`, `local (bundle
-    mismatch)` and the like, of which `reason` is the long form. `cut` and `codec` are what the
-    answer went through, empty if it is local. `head_ms` is the head on the device, 0 if it was not
-    run; `tail_ms` is encoding, network and server until the reply was decoded, 0 if the answer is
-    local; `local_ms` is the whole model on the device, 0 if it was not run. `server` has the
-    server's own times. Bytes are those of `TailReply`, 0 if the answer is local.
+    `where` is `split`; `local` if that was decided; or `local (server lost)`, `local (bundle
+    mismatch)` and the like, of which `reason` is the long form. `decision` is what was decided
+    before the frame, with the reason for that. `cut` and `codec` are what the answer went through,
+    empty if it is local. `head_ms` is the head on the device, 0 if it was not run; `tail_ms` is
+    encoding, network and server until the reply was decoded, 0 if the answer is local; `local_ms`
+    is the whole model on the device, 0 if it was not run. `server` has the server's own times.
+    Bytes are those of `TailReply`, 0 if the answer is local; `trace_id` is its.
     """
 
     outputs: list[Array]
@@ -68,17 +73,290 @@ class Answer:
     total_ms: float
     bytes_up: int
     bytes_down: int
+    decision: Decision
     server: dict[str, float] = field(default_factory=dict)
     local_ms: float = 0.0
+    trace_id: str = ""
 
 
-class SplitEngine:
-    """Answers frames, one at a time, on the caller's thread.
+@dataclass(frozen=True)
+class OffloadStatus:
+    """What the engine knows and last decided, for a screen. None is what nobody has measured.
 
-    `companion` or `cut` None means: always local. The constructor runs `forward` once to learn the
-    device's time, and the head once so that the first frame does not pay for its kernels. Raises
-    `UnknownName` for a cut, codec or head that does not exist. The companion and the session stay
-    the caller's; `close` ends the engine's thread only.
+    `remote_ms` is a whole frame's by the best split, predicted. `breaker` is `closed`, `open` or
+    `half open`; `wait_s` is when the server is tried again. `candidates` are what the last decision
+    was made between, fastest first.
+    """
+
+    rtt_ms: float | None
+    uplink_mbit_s: float | None
+    downlink_mbit_s: float | None
+    local_ms: float
+    remote_ms: float | None
+    breaker: str
+    wait_s: float
+    decision: Decision
+    candidates: tuple[Candidate, ...]
+
+
+class OffloadEngine:
+    """Answers frames, one at a time, on the thread that made it.
+
+    `companion` None means: always local. `artifact` is what `session` has loaded of `bundle`. The
+    constructor runs every head and `forward` once, to learn the device's times and so that the
+    first frame does not pay for kernels. Raises `UnknownName` for a cut, codec or head that does
+    not exist. The companion and the session stay the caller's; `close` ends the engine's thread
+    only. `set_policy` and `status` may be called from other threads.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        artifact: Artifact | None,
+        session: Session,
+        *,
+        companion: AnyCompanion | None,
+        policy: Policy | None = None,
+    ) -> None:
+        self._manifest = bundle.manifest
+        self._artifact = artifact
+        self._session = session
+        self._courier = None if companion is None else Courier(companion, bundle.manifest)
+        self._breaker = Breaker()
+        self._obstacle: Exception | None = None
+        self._probe: tuple[Probe, Future[Any]] | None = None
+        heads = cuts_with_heads(bundle.manifest, session.entry_points())
+        self._cuts = heads if companion is not None else {}
+        self._boundaries: dict[str, list[Array]] = {}  # the newest at each cut: for probes
+        self.set_policy(policy or Policy())
+        self._device = DeviceLearner(list(self._cuts.values()))
+        self._warm_up()
+        self._server = ServerLearner(list(self._cuts.values()), guess_ms=self._device.local_ms)
+        self._decision = decide(self._situation())
+
+    def set_policy(self, policy: Policy) -> None:
+        """From the next frame on. Raises `UnknownName` for a cut or head that does not exist."""
+        check_policy(policy, self._manifest, self._session.entry_points())
+        self._policy = policy
+
+    def answer(self, inputs: Sequence[Array]) -> Answer:
+        """The model's outputs for `inputs`, in the manifest's order.
+
+        Whatever the network does, there is an answer. Raises `TensorMismatch` for other inputs than
+        the model's, and what the session raises.
+        """
+        started = time.perf_counter()
+        check_arrays(inputs, self._manifest.inputs)
+        self._settle_probe()
+        self._decision = decision = decide(self._situation())
+        frame = _Frame(inputs, started, self._policy.deadline_ms, decision)
+        if decision.probe is not None and self._courier is not None:
+            self._send_probe(decision.probe, self._courier)
+        if decision.where == LOCAL or self._courier is None:
+            run = self._forward(inputs)
+            blocked = self._breaker.state is not State.CLOSED and self._policy.mode != "off"
+            return self._fallen_back(frame, run) if blocked else frame.here(run, where=LOCAL)
+        return self._split(frame, self._cuts[decision.cut], self._courier)
+
+    def status(self) -> OffloadStatus:
+        """What is known now."""
+        return OffloadStatus(
+            rtt_ms=None,
+            uplink_mbit_s=None,
+            downlink_mbit_s=None,
+            local_ms=self._device.local_ms,
+            remote_ms=None,
+            breaker=self._breaker.state.value,
+            wait_s=self._breaker.wait_s,
+            decision=self._decision,
+            candidates=(),
+        )
+
+    def close(self) -> None:
+        """End the worker thread; a request in progress is dropped."""
+        if self._courier is not None:
+            self._courier.close()
+
+    def _warm_up(self) -> None:
+        draw = np.random.default_rng(0)
+        noise = [draw.random(spec.shape).astype(spec.numpy_dtype) for spec in self._manifest.inputs]
+        for cut in self._cuts:
+            self._boundaries[cut] = self._session.run(head_entry(cut), noise)
+        self._forward(noise)
+
+    def _situation(self) -> Situation:
+        policy, breaker = self._policy, self._breaker
+        return Situation(
+            now_s=time.monotonic(),
+            policy=policy,
+            barred=self._barred(),
+            breaker=breaker.state.value,
+            wait_s=breaker.wait_s,
+            failure=str(self._obstacle or ""),
+            busy=self._courier is not None and self._courier.busy,
+            wire_bytes=frame_sizes(self._cuts.values(), policy),
+        )
+
+    def _barred(self) -> str:
+        if self._courier is None:
+            return "No companion server was named."
+        if not self._cuts:
+            return f"The loaded {self._manifest.name} has no head that a server could continue."
+        return ""
+
+    def _split(self, frame: _Frame, cut: Cut, courier: Courier) -> Answer:
+        boundary = self._session.run(head_entry(cut.id), frame.inputs)
+        frame.head_ms = frame.age_ms
+        self._device.ran_head(cut.id, frame.head_ms)
+        if not all(np.isfinite(array).all() for array in boundary):
+            why = f"The head's output at {cut.id!r} is not finite; no codec can carry it."
+            return frame.here(
+                self._forward(frame.inputs), where="local (head not finite)", reason=why
+            )
+        self._boundaries[cut.id] = boundary
+        budget_ms = frame.deadline_ms - frame.head_ms
+        sent = courier.send(cut, frame.decision.codec, boundary, budget_ms=budget_ms)
+        wait([sent], self._patience_ms(frame) / 1e3)
+        if not sent.done():
+            return self._hedged(frame, sent, courier)
+        reply = self._taken(sent)
+        if reply is None:
+            return self._fallen_back(frame, self._forward(frame.inputs))
+        return frame.split(reply)
+
+    def _hedged(self, frame: _Frame, sent: Future[TailReply], courier: Courier) -> Answer:
+        """Run here while the reply may still come."""
+        try:
+            run = self._forward(frame.inputs)
+            if sent.done():  # one look: at a second one it may just have come
+                reply = self._taken(sent)
+                if reply is not None:
+                    return frame.split(reply, local_ms=run[1])
+            else:
+                self._failed(_too_late(frame))
+        finally:
+            if not sent.done():
+                courier.drop()
+        return self._fallen_back(frame, run)
+
+    def _patience_ms(self, frame: _Frame) -> float:
+        """How long the reply may be waited for before the device has to begin by itself."""
+        left_ms = max(0.0, frame.deadline_ms - frame.head_ms)
+        usual_ms = self._device.local_ms
+        if usual_ms >= frame.deadline_ms:
+            return left_ms
+        return max(0.0, left_ms - usual_ms * MARGIN)
+
+    def _taken(self, sent: Future[Reply]) -> Reply | None:
+        """The reply if it is a good one, else None; the breaker is told either way."""
+        try:
+            reply = sent.result()
+        except Exception as error:  # whatever a server makes of a frame, the frame is answered
+            self._failed(error)
+            return None
+        self._breaker.succeeded()
+        return reply
+
+    def _failed(self, error: Exception) -> None:
+        if obstacle_name(error) is None:
+            log.error("the offload client failed", exc_info=error)
+        self._obstacle = error
+        self._breaker.failed(at_least_s=error.retry_after_s if isinstance(error, Shed) else 0.0)
+
+    def _send_probe(self, probe: Probe, courier: Courier) -> None:
+        if self._breaker.state is State.OPEN:
+            self._breaker.probe()
+        # longer than a frame would wait, a reply is of no use
+        budget_ms = max(self._policy.deadline_ms - self._device.local_ms * MARGIN, 1.0)
+        if probe.kind == FRAME:
+            boundary = self._boundaries[probe.cut]
+            cut = self._cuts[probe.cut]
+            sent = courier.send(cut, probe.codec, boundary, budget_ms=budget_ms)
+            self._probe = probe, sent
+        else:
+            self._probe = probe, courier.ping(budget_ms=budget_ms)
+
+    def _settle_probe(self) -> None:
+        if self._probe is not None and self._probe[1].done():
+            (_, sent), self._probe = self._probe, None
+            self._taken(sent)
+
+    def _forward(self, inputs: Sequence[Array]) -> tuple[list[Array], float]:
+        """The whole model here: outputs and milliseconds."""
+        started = time.perf_counter()
+        outputs = self._session.run(FORWARD, inputs)
+        took_ms = (time.perf_counter() - started) * 1e3
+        self._device.ran_local(took_ms)
+        return outputs, took_ms
+
+    def _fallen_back(self, frame: _Frame, run: tuple[list[Array], float]) -> Answer:
+        place = obstacle_name(self._obstacle) or "client failed"
+        return frame.here(run, where=f"local ({place})", reason=str(self._obstacle))
+
+
+class _Frame:
+    """One frame on its way to an answer."""
+
+    def __init__(
+        self, inputs: Sequence[Array], started: float, deadline_ms: float, decision: Decision
+    ) -> None:
+        self.inputs, self.deadline_ms, self.decision = inputs, deadline_ms, decision
+        self.head_ms = 0.0
+        self._started = started
+
+    @property
+    def age_ms(self) -> float:
+        return (time.perf_counter() - self._started) * 1e3
+
+    def here(self, run: tuple[list[Array], float], *, where: str, reason: str = "") -> Answer:
+        outputs, local_ms = run
+        return Answer(
+            outputs=outputs,
+            where=where,
+            reason=reason,
+            cut="",
+            codec="",
+            head_ms=self.head_ms,
+            tail_ms=0.0,
+            total_ms=self.age_ms,
+            bytes_up=0,
+            bytes_down=0,
+            decision=self.decision,
+            local_ms=local_ms,
+        )
+
+    def split(self, reply: TailReply, *, local_ms: float = 0.0) -> Answer:
+        total_ms = self.age_ms
+        return Answer(
+            outputs=reply.outputs,
+            where="split",
+            reason="",
+            cut=self.decision.cut,
+            codec=self.decision.codec,
+            head_ms=self.head_ms,
+            tail_ms=total_ms - self.head_ms,
+            total_ms=total_ms,
+            bytes_up=reply.bytes_up,
+            bytes_down=reply.bytes_down,
+            decision=self.decision,
+            server=reply.server,
+            local_ms=local_ms,
+            trace_id=reply.trace_id,
+        )
+
+
+def _too_late(frame: _Frame) -> ServerUnreachable:
+    return ServerUnreachable(
+        f"No reply within {frame.age_ms - frame.head_ms:.0f} ms; the device was done first.",
+        expected=f"A reply in time for the deadline of {frame.deadline_ms:.0f} ms.",
+        remedy="Choose a cut that sends less, or a longer deadline.",
+    )
+
+
+class SplitEngine(OffloadEngine):
+    """An `OffloadEngine` with one cut and codec, always split while the server answers.
+
+    `companion` or `cut` None means: always local.
     """
 
     def __init__(
@@ -91,218 +369,6 @@ class SplitEngine:
         codec: str = "aq8t+deflate",
         deadline_ms: float = 1000.0,
     ) -> None:
-        self._manifest = bundle.manifest
-        self._session = session
-        self._companion = companion
-        self._cut = None if cut is None else self._manifest.cut(cut)
-        self._codec = find_codec(codec).id
-        self._deadline_ms = deadline_ms
-        self._breaker = Breaker()
-        self._worker = ThreadPoolExecutor(1, "offload")
-        self._sent: Future[TailReply] | None = None
-        self._boundary: list[Array] = []
-        self._obstacle: Exception | None = None
-        self._warm_up()
-
-    def answer(self, inputs: Sequence[Array]) -> Answer:
-        """The model's outputs for `inputs`, in the manifest's order.
-
-        Whatever the network does, there is an answer. Raises `TensorMismatch` for other inputs than
-        the model's, and what the session raises.
-        """
-        started = time.perf_counter()
-        check_arrays(inputs, self._manifest.inputs)
-        if self._companion is None or self._cut is None:
-            return self._here(self._forward(inputs), started, where="local")
-        self._settle_probe()
-        if self._breaker.state is not State.CLOSED:
-            self._probe_if_due(self._companion, self._cut)
-            return self._fallen_back(self._forward(inputs), started)
-        return self._split(inputs, started, self._companion, self._cut)
-
-    def close(self) -> None:
-        """End the worker thread; a request in progress is dropped."""
-        if self._sent is not None and not self._sent.done():
-            self._drop_request()
-        self._worker.shutdown(wait=False, cancel_futures=True)
-
-    def _warm_up(self) -> None:
-        zeros = [np.zeros(spec.shape, spec.numpy_dtype) for spec in self._manifest.inputs]
-        if self._cut is not None:
-            head = head_entry(self._cut.id)
-            if head not in self._session.entry_points():
-                raise UnknownName("entry point", head, self._session.entry_points())
-            self._session.run(head, zeros)
-        started = time.perf_counter()
-        self._session.run(FORWARD, zeros)
-        self._usual_ms = _since(started)
-
-    def _split(
-        self, inputs: Sequence[Array], started: float, companion: AnyCompanion, cut: Cut
-    ) -> Answer:
-        self._boundary = self._session.run(head_entry(cut.id), inputs)
-        head_ms = _since(started)
-        if not all(np.isfinite(array).all() for array in self._boundary):
-            return self._here(
-                self._forward(inputs),
-                started,
-                where="local (head not finite)",
-                reason=f"The head's output at {cut.id!r} is not finite; no codec can carry it.",
-                head_ms=head_ms,
-            )
-        sent = self._send(companion, cut, self._deadline_ms - head_ms)
-        wait([sent], self._patience_ms(head_ms) / 1e3)
-        if not sent.done():
-            return self._hedged(inputs, started, sent, head_ms)
-        reply = self._taken(sent)
-        if reply is None:
-            return self._fallen_back(self._forward(inputs), started, head_ms)
-        return self._from(reply, started, head_ms)
-
-    def _hedged(
-        self, inputs: Sequence[Array], started: float, sent: Future[TailReply], head_ms: float
-    ) -> Answer:
-        """Run here while the reply may still come."""
-        try:
-            run = self._forward(inputs)
-            if sent.done():  # one look: at a second one it may just have come
-                reply = self._taken(sent)
-                if reply is not None:
-                    return self._from(reply, started, head_ms, local_ms=run[1])
-            else:
-                self._failed(self._too_late(_since(started) - head_ms))
-        finally:
-            if not sent.done():
-                self._drop_request()
-        return self._fallen_back(run, started, head_ms)
-
-    def _send(self, companion: AnyCompanion, cut: Cut, budget_ms: float) -> Future[TailReply]:
-        self._sent = self._worker.submit(
-            companion.infer_tail,
-            self._manifest.name,
-            self._manifest.bundle_id,
-            cut,
-            self._codec,
-            self._boundary,
-            deadline_ms=max(budget_ms, 1.0),
-        )
-        return self._sent
-
-    def _patience_ms(self, spent_ms: float) -> float:
-        """How long the reply may be waited for before the device has to begin by itself."""
-        left_ms = max(0.0, self._deadline_ms - spent_ms)
-        if self._usual_ms >= self._deadline_ms:
-            return left_ms
-        return max(0.0, left_ms - self._usual_ms * MARGIN)
-
-    def _taken(self, sent: Future[TailReply]) -> TailReply | None:
-        """The reply if it is a good one, else None; the breaker is told either way."""
-        try:
-            reply = sent.result()
-            self._check(reply)
-        except Exception as error:  # whatever a server makes of a frame, the frame is answered
-            self._failed(error)
-            return None
-        self._breaker.succeeded()
-        return reply
-
-    def _check(self, reply: TailReply) -> None:
-        names = tuple(spec.name for spec in self._manifest.outputs)
-        if reply.names != names:
-            raise TensorMismatch(
-                f"The reply has the outputs {reply.names}.",
-                expected=f"The model gives {names}.",
-                remedy="Serve this bundle there.",
-            )
-        check_arrays(reply.outputs, self._manifest.outputs)
-
-    def _failed(self, error: Exception) -> None:
-        if obstacle_name(error) is None:
-            log.error("the offload client failed", exc_info=error)
-        self._obstacle = error
-        self._breaker.failed(at_least_s=error.retry_after_s if isinstance(error, Shed) else 0.0)
-
-    def _too_late(self, waited_ms: float) -> ServerUnreachable:
-        return ServerUnreachable(
-            f"No reply within {waited_ms:.0f} ms; the device was done first.",
-            expected=f"A reply in time for the deadline of {self._deadline_ms:.0f} ms.",
-            remedy="Choose a cut that sends less, or a longer deadline.",
-        )
-
-    def _settle_probe(self) -> None:
-        if self._breaker.state is State.HALF_OPEN and self._sent and self._sent.done():
-            self._taken(self._sent)
-
-    def _probe_if_due(self, companion: AnyCompanion, cut: Cut) -> None:
-        idle = self._sent is None or self._sent.done()
-        if self._breaker.probe_due and idle:
-            self._breaker.probe()
-            # longer than a frame would wait, a reply is of no use
-            self._send(companion, cut, max(self._patience_ms(0.0), self._usual_ms))
-
-    def _drop_request(self) -> None:
-        if self._companion is not None:
-            self._companion.abort()
-
-    def _forward(self, inputs: Sequence[Array]) -> tuple[list[Array], float]:
-        """The whole model here: outputs and milliseconds."""
-        started = time.perf_counter()
-        outputs = self._session.run(FORWARD, inputs)
-        took_ms = _since(started)
-        self._usual_ms += EWMA_WEIGHT * (took_ms - self._usual_ms)
-        return outputs, took_ms
-
-    def _fallen_back(
-        self, run: tuple[list[Array], float], started: float, head_ms: float = 0.0
-    ) -> Answer:
-        place = obstacle_name(self._obstacle) or "client failed"
-        return self._here(
-            run, started, where=f"local ({place})", reason=str(self._obstacle), head_ms=head_ms
-        )
-
-    def _here(
-        self,
-        run: tuple[list[Array], float],
-        started: float,
-        *,
-        where: str,
-        reason: str = "",
-        head_ms: float = 0.0,
-    ) -> Answer:
-        outputs, local_ms = run
-        return Answer(
-            outputs=outputs,
-            where=where,
-            reason=reason,
-            cut="",
-            codec="",
-            head_ms=head_ms,
-            tail_ms=0.0,
-            total_ms=_since(started),
-            bytes_up=0,
-            bytes_down=0,
-            local_ms=local_ms,
-        )
-
-    def _from(
-        self, reply: TailReply, started: float, head_ms: float, local_ms: float = 0.0
-    ) -> Answer:
-        total_ms = _since(started)
-        return Answer(
-            outputs=reply.outputs,
-            where="split",
-            reason="",
-            cut=self._cut.id if self._cut else "",
-            codec=self._codec,
-            head_ms=head_ms,
-            tail_ms=total_ms - head_ms,
-            total_ms=total_ms,
-            bytes_up=reply.bytes_up,
-            bytes_down=reply.bytes_down,
-            server=reply.server,
-            local_ms=local_ms,
-        )
-
-
-def _since(started: float) -> float:
-    return (time.perf_counter() - started) * 1e3
+        mode = "off" if companion is None or cut is None else "force"
+        policy = Policy(mode=mode, cut=cut, codec=codec, deadline_ms=deadline_ms)
+        super().__init__(bundle, None, session, companion=companion, policy=policy)

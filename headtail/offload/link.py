@@ -12,6 +12,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,11 @@ class Reply:
         self.status = response.status
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._link, self._sock, self._response = link, sock, response
+
+    @property
+    def age_ms(self) -> float:
+        """Milliseconds since the first byte of the request was sent."""
+        return (time.perf_counter() - self._sock.asked) * 1e3
 
     @property
     def bytes_up(self) -> int:
@@ -216,6 +222,7 @@ class Link:
         connection.sock = sock
         target = self.origin.path + request.path
         headers = {**self._headers, **request.headers}
+        sock.asked = time.perf_counter()
         with sock.gathering():
             connection.request(request.method, target, request.body, headers)
         return connection.getresponse()

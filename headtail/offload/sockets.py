@@ -44,13 +44,14 @@ class Deadline:
 
 
 class TimedSocket:
-    """What `http.client` needs of a socket. `deadline`, `sent` and `received` (bytes) belong to the
-    exchange in progress; who begins the next one sets them anew."""
+    """What `http.client` needs of a socket. `deadline`, `sent` and `received` (bytes) and `asked`
+    (of `perf_counter`) belong to the exchange in progress; who begins the next sets them anew."""
 
     def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
         self.raw = raw
         self.deadline = deadline
         self.sent = self.received = 0
+        self.asked = time.perf_counter()
         self._gathered: list[bytes] | None = None
 
     @contextlib.contextmanager

@@ -15,11 +15,11 @@ import ssl
 import threading
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from headtail.errors import HeadtailError
 from headtail.manifest import Cut
-from headtail.offload.client import MAX_REPLY_BYTES, TailReply, authorization
+from headtail.offload.client import MAX_REPLY_BYTES, PingReply, TailReply, authorization
 from headtail.offload.link import Link, Origin
 from headtail.offload.pinning import parse_pin
 from headtail.offload.refusals import refusal
@@ -90,25 +90,46 @@ class StreamCompanion:
         """As `Companion.infer_tail`; a request that is given up is cancelled on the server."""
         aborts = self._alarm.count
         name = str(next(self._ids))
+        started = time.perf_counter()
         headers, body = encode_call(
             bundle_id, cut, codec_id, arrays, deadline_ms=deadline_ms, call_id=name
         )
+        encode_ms = (time.perf_counter() - started) * 1e3
         path = f"/v2/models/{urllib.parse.quote(manifest_name, safe='')}/stream"
         call = _Call(name, pack(headers, body), Deadline(min(self._timeout_s, deadline_ms / 1e3)))
-        with self._link.translated(call.deadline):
-            if not self._turn.acquire(timeout=call.deadline.left()):
-                raise TimeoutError
-            try:
-                reply = self._exchange(path, call, aborts)
-            finally:
-                self._turn.release()
+        with self._taking_turns(call.deadline):
+            reply = self._exchange(path, call, aborts)
         answer = call.result()
         return TailReply(
             tuple(tensor.name for tensor in answer.outputs),
-            check_answer(answer, bundle_id),
+            check_answer(answer, bundle_id, name),
             *reply,
             split.server_times(answer.parameters),
+            encode_ms=encode_ms,
         )
+
+    def ping(self, manifest_name: str, *, timeout_s: float) -> PingReply:
+        """A WebSocket ping on the model's stream, of the 125 bytes that one may have.
+
+        Raises as `infer_tail`.
+        """
+        aborts = self._alarm.count
+        path = f"/v2/models/{urllib.parse.quote(manifest_name, safe='')}/stream"
+        deadline = Deadline(min(self._timeout_s, timeout_s))
+        with self._taking_turns(deadline):
+            try:
+                connection = self._kept(path) or self._dial(path, deadline)
+                up, down = connection.sent, connection.received
+                started = time.perf_counter()
+                connection.ping(deadline)
+                while not connection.ponged:
+                    connection.receive(self._alarm, deadline)  # late answers are passed over
+                    self._check_aborted(aborts)
+                ms = (time.perf_counter() - started) * 1e3
+            except OSError:
+                self._drop()
+                raise
+        return PingReply(connection.sent - up, connection.received - down, ms)
 
     def abort(self) -> None:
         """Give up a request in progress, from any thread; it raises `ServerUnreachable` there.
@@ -124,6 +145,16 @@ class StreamCompanion:
         with self._turn:
             self._drop()
             self._alarm.close()
+
+    @contextlib.contextmanager
+    def _taking_turns(self, deadline: Deadline) -> Iterator[None]:
+        with self._link.translated(deadline):
+            if not self._turn.acquire(timeout=deadline.left()):
+                raise TimeoutError
+            try:
+                yield
+            finally:
+                self._turn.release()
 
     def _exchange(self, path: str, call: _Call, aborts: int) -> tuple[int, int, float]:
         """Until `call` is answered; gives bytes up, bytes down and ms, raises `OSError`."""

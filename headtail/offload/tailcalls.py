@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headtail.errors import BundleMismatch
+from headtail.errors import BundleMismatch, WireFault
 from headtail.manifest import Cut
 from headtail.tensors import Array
 from headtail.wire import boundary, oip, split
@@ -39,12 +39,19 @@ def encode_call(
     )
 
 
-def check_answer(answer: oip.InferResponse, bundle_id: str) -> list[Array]:
+def check_answer(answer: oip.InferResponse, bundle_id: str, call_id: str) -> list[Array]:
     """The outputs of an answer, copied out of its body, in the server's order.
 
-    Raises `BundleMismatch` if another bundle than `bundle_id` answered: the answer's version, or
-    where versions can only be numbers, as in Triton, its parameter `split.bundle`.
+    Raises `WireFault` if it answers another request than `call_id`, and `BundleMismatch` if another
+    bundle than `bundle_id` answered: the answer's version, or where versions can only be numbers,
+    as in Triton, its parameter `split.bundle`.
     """
+    if answer.id != call_id:
+        raise WireFault(
+            f"The server answered request {answer.id[:80]!r}.",
+            expected=f"The request was {call_id!r}; a server repeats its id.",
+            remedy="Use one version of Headtail at both ends.",
+        )
     ran = str(answer.parameters.get(split.BUNDLE, answer.model_version))
     if ran != bundle_id:
         raise BundleMismatch(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Alarm", "WebSocket", "check_installed"]
 
 CHUNK = 64 << 10
+MAX_PING_BYTES = 125  # RFC 6455 section 5.5
 _SCHEMES = {"http": "ws", "https": "wss"}
 
 
@@ -94,6 +95,7 @@ class WebSocket:
         self._messages: list[bytes | str] = []
         self.sent = self.received = 0
         self.cut_off = False
+        self.ponged = True
         self._shake_hands(url, headers, deadline)
 
     def send(self, message: bytes | str, deadline: Deadline) -> None:
@@ -108,14 +110,21 @@ class WebSocket:
             self._protocol.send_binary(message)
         self._flush(deadline)
 
+    def ping(self, deadline: Deadline) -> None:
+        """Send a ping as long as one may be; `ponged` says when its pong has come."""
+        self.ponged = False
+        self._protocol.send_ping(bytes(MAX_PING_BYTES))
+        self._flush(deadline)
+
     def receive(self, alarm: Alarm, deadline: Deadline) -> bytes | str | None:
-        """The next message; None if the alarm rang first."""
-        while not self._messages:
+        """The next message; None if the alarm rang first, or the pong of a ping came."""
+        waiting = not self.ponged
+        while not self._messages and not (waiting and self.ponged):
             if not self._readable(alarm, deadline.left()):
                 alarm.quiet()
                 return None
             self._read(deadline)
-        return self._messages.pop(0)
+        return self._messages.pop(0) if self._messages else None
 
     def stale(self) -> bool:
         """Whether it was closed while it lay idle; pings that came meanwhile are answered."""
@@ -193,6 +202,8 @@ class WebSocket:
     def _take(self, event: object) -> None:
         from websockets.frames import Frame, Opcode
 
+        if isinstance(event, Frame) and event.opcode is Opcode.PONG:
+            self.ponged = True
         if not isinstance(event, Frame) or event.opcode not in (
             Opcode.BINARY,
             Opcode.TEXT,

@@ -151,6 +151,7 @@ class TailServer:
                 self.manifest.name,
                 version,
                 (NamedArray(name, logits),),
+                id=request.id,
                 parameters={"split.compute_ms": 0.5, "split.decode_ms": 0.25},
             )
         )

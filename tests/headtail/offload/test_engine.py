@@ -237,7 +237,7 @@ def test_a_reply_that_comes_during_the_local_run_wins(engine_of, server, session
         server.mode = "good"
         server.release.set()
         # white box: nothing outside the engine can tell that the reply was decoded
-        concurrent.futures.wait([engine._sent], 5)
+        concurrent.futures.wait([engine._courier._sent], 5)
 
     session.during_forward = reply_meanwhile
     answer = answered(engine, image)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headtail.errors import BundleMismatch
+from headtail.errors import BundleMismatch, WireFault
 from headtail.offload.tailcalls import check_answer, encode_call
 from headtail.wire import oip
 from headtail.wire.boundary import INPUT_NAME, decode_boundary
@@ -27,10 +27,15 @@ def test_a_call_carries_everything_a_server_needs(bundle):
 def test_an_answer_of_another_bundle_is_refused():
     output = oip.NamedArray("y", np.arange(3))
     with pytest.raises(BundleMismatch, match="'aa'"):
-        check_answer(oip.InferResponse("m", "aa", (output,)), "bb")
+        check_answer(oip.InferResponse("m", "aa", (output,), id="7"), "bb", "7")
 
 
 def test_outputs_are_copies():
     body = np.arange(3)
-    (found,) = check_answer(oip.InferResponse("m", "aa", (oip.NamedArray("y", body),)), "aa")
+    (found,) = check_answer(oip.InferResponse("m", "aa", (oip.NamedArray("y", body),)), "aa", "")
     assert not np.shares_memory(found, body)
+
+
+def test_an_answer_to_another_request_is_refused():
+    with pytest.raises(WireFault, match="answered request '6'"):
+        check_answer(oip.InferResponse("m", "bb", (), id="6"), "bb", "7")

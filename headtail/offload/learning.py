@@ -1,0 +1,126 @@
+"""What the engine has learnt of both ends' times, all in milliseconds. Pure; no clock.
+
+Device: the whole model, each head, each encoding, as they ran here. Server: decoding, queue and
+tail, as its replies told. Times that nobody has measured are predicted from the share of the
+multiply-accumulates that the manifest gives each head (`head_flops`), and `known_*` say which are
+not predictions.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from headtail.manifest import Cut
+
+__all__ = ["DeviceLearner", "ServerLearner"]
+
+KEPT = 9  # newest samples; their median is what is told
+
+
+class _Times:
+    def __init__(self) -> None:
+        self._newest: deque[float] = deque(maxlen=KEPT)
+
+    def add(self, ms: float) -> None:
+        self._newest.append(ms)
+
+    @property
+    def known(self) -> bool:
+        return bool(self._newest)
+
+    @property
+    def ms(self) -> float:
+        return statistics.median(self._newest)
+
+
+class DeviceLearner:
+    """Times of this device, for `cuts`."""
+
+    def __init__(self, cuts: Sequence[Cut]) -> None:
+        self._cuts = {cut.id: cut for cut in cuts}
+        self._local = _Times()
+        self._heads = {cut.id: _Times() for cut in cuts}
+        self._encodings: dict[tuple[str, str], _Times] = {}
+
+    def ran_local(self, ms: float) -> None:
+        """The whole model ran here."""
+        self._local.add(ms)
+
+    def ran_head(self, cut: str, ms: float) -> None:
+        """A head ran."""
+        self._heads[cut].add(ms)
+
+    def encoded(self, cut: str, codec: str, ms: float) -> None:
+        """A boundary was encoded."""
+        self._encodings.setdefault((cut, codec), _Times()).add(ms)
+
+    @property
+    def local_ms(self) -> float:
+        """The whole model; it was run before anything is asked here."""
+        return self._local.ms
+
+    def head_ms(self) -> dict[str, float]:
+        """By cut; those that did not run yet by their share of the whole."""
+        return {
+            cut: times.ms if times.known else self._local.ms * self._cuts[cut].head_flops
+            for cut, times in self._heads.items()
+        }
+
+    def encode_ms(self, frames: Mapping[str, Iterable[str]]) -> dict[str, dict[str, float]]:
+        """By cut and codec of `frames`; a codec that did not run at a cut by the cut's size."""
+        return {
+            cut: {codec: self._encode_ms(cut, codec) for codec in codecs}
+            for cut, codecs in frames.items()
+        }
+
+    def _encode_ms(self, cut: str, codec: str) -> float:
+        times = self._encodings.get((cut, codec))
+        if times is not None:
+            return times.ms
+        per_value = [
+            other.ms / _values(self._cuts[name])
+            for (name, kind), other in self._encodings.items()
+            if kind == codec
+        ]
+        return statistics.median(per_value) * _values(self._cuts[cut]) if per_value else 0.0
+
+
+class ServerLearner:
+    """Times of the server's tails, for `cuts`; `guess_ms` is the whole model's until it told."""
+
+    def __init__(self, cuts: Sequence[Cut], *, guess_ms: float) -> None:
+        self._shares = {cut.id: 1.0 - cut.head_flops for cut in cuts}
+        self._tails = {cut.id: _Times() for cut in cuts}
+        self._guess_ms = guess_ms
+
+    def answered(self, cut: str, ms: float) -> None:
+        """A tail ran: decoding, queue and compute."""
+        self._tails[cut].add(ms)
+
+    @property
+    def known_tails(self) -> tuple[str, ...]:
+        """The cuts of which a reply told the time."""
+        return tuple(cut for cut, times in self._tails.items() if times.known)
+
+    def whole_ms(self) -> float:
+        """The whole model there, by the tails that are known."""
+        scaled = [
+            times.ms / self._shares[cut]
+            for cut, times in self._tails.items()
+            if times.known and self._shares[cut] > 0
+        ]
+        return statistics.median(scaled) if scaled else self._guess_ms
+
+    def tail_ms(self) -> dict[str, float]:
+        """By cut; those of which nothing is known by their share of the whole."""
+        whole_ms = self.whole_ms()
+        return {
+            cut: times.ms if times.known else whole_ms * self._shares[cut]
+            for cut, times in self._tails.items()
+        }
+
+
+def _values(cut: Cut) -> int:
+    return max(1, sum(spec.nbytes for spec in cut.tensors))
