@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from kivy.uix.floatlayout import FloatLayout
 from kivy.utils import platform
 
 from app.application import Application
-from app.sources.photo import folder_photos
+from app.live.state import Mode
 from app.platforms import find_platform
 from app.screens.shell import Shell
 from app.settings.preferences import Preferences
-from app.live.state import Mode
+from app.sources.photo import folder_photos
 from app.theme import DARK, LIGHT
 from headtail.errors import HeadtailError
 
@@ -53,7 +54,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         self._letters = Metrics.fontscale
         self._shell: Shell | None = None
         self.application = Application(
-            folder or Path(self.user_data_dir),
+            folder or self._own_folder(),
             platform=find_platform(platform),
             hand_over=lambda call: Clock.schedule_once(lambda _dt: call()),
         )
@@ -97,6 +98,12 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
     def toggle_theme(self) -> None:
         """Light to dark and back."""
         self.application.preferences.change(theme="dark" if self.theme is LIGHT else "light")
+
+    def _own_folder(self) -> Path:
+        if platform == "linux":  # there kivy makes only the last part of the path
+            config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+            config.mkdir(parents=True, exist_ok=True)
+        return Path(self.user_data_dir)
 
     def _prefer(self, preferences: Preferences) -> None:
         self.theme = DARK if preferences.theme == "dark" else LIGHT
