@@ -19,6 +19,7 @@ from headtail.errors import EnvironmentFault, HeadtailError, UnknownName, UsageF
 __all__ = ["main"]
 
 VERBS: dict[str, str] = {
+    "app": "Run the phone app on this computer.",
     "bench": "Measure the latency of a bundle's artifacts on this machine.",
     "check": "Tell for every operator whether each target takes it.",
     "demo": "Export, verify, pack, serve and run split a real model on real photos.",

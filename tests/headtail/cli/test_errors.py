@@ -38,7 +38,7 @@ def test_every_verb_has_help_and_json(capsys, verb):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["exprot"], 2, "Unknown command 'exprot'. Known: bench.*Did you mean 'export'"),
+        (["exprot"], 2, "Unknown command 'exprot'. Known: app, bench.*Did you mean 'export'"),
         (["export", "nowhere.py"], 2, "no file 'nowhere.py'"),
         (["export", "x.py", "--format", "litret"], 2, "Did you mean 'litert'"),
         (["export", "x.py", "--precision", "w8a9"], 2, "Did you mean 'w8a8'"),
