@@ -57,7 +57,17 @@ class AppWindow:
         (self._home / "kivy").mkdir(parents=True, exist_ok=True)
         read, write = os.pipe()
         self._server = subprocess.Popen(
-            ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x1000x24", "-nolisten", "tcp", "-noreset"],
+            [
+                "Xvfb",
+                "-displayfd",
+                str(write),
+                "-screen",
+                "0",
+                "800x1000x24",
+                "-nolisten",
+                "tcp",
+                "-noreset",
+            ],
             pass_fds=[write],
             stderr=subprocess.DEVNULL,
         )
@@ -152,7 +162,7 @@ class AppWindow:
     def click(self, words: str, *, kind: str = "") -> None:
         """Press what says `words`."""
         x, y = self.find(words, kind=kind).centre
-        self._do("mousemove", str(x), str(y), "click", "1")
+        self._do("mousemove", "--window", self._window(), str(x), str(y), "click", "1")
 
     def enter(self, hint: str, text: str) -> None:
         """Type into the field with that hint or content, replacing what is there; then Enter."""
@@ -169,7 +179,11 @@ class AppWindow:
         """The end of what the app wrote on stderr."""
         return self._log.read_text(errors="replace")[-2000:]
 
-    def _do(self, *arguments: str) -> None:
+    def _window(self) -> str:
+        """The X server's number of the app's window, which SDL put where it liked."""
+        return self._do("search", "--onlyvisible", "--pid", str(self.app.pid)).split()[-1]
+
+    def _do(self, *arguments: str) -> str:
         done = subprocess.run(
             ["xdotool", *arguments],
             env=self._environment,
@@ -179,3 +193,4 @@ class AppWindow:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+        return done.stdout
