@@ -11,7 +11,9 @@ from app.live.presenter import LivePresenter
 from app.pages import Navigation, PageName
 from app.platforms import Platform
 from app.presenter import HandOver
+from app.servers import Servers
 from app.settings.preferences import PreferenceStore
+from app.settings.presenter import SettingsPresenter
 
 __all__ = ["Application"]
 
@@ -24,6 +26,15 @@ class Application:
         self.platform = platform
         self.navigation = Navigation()
         self.preferences = PreferenceStore(folder / "preferences.json")
+        self.servers = Servers(folder / "servers.json")
+        self.settings = SettingsPresenter(
+            self.preferences,
+            self.servers,
+            runtimes=lambda: platform.runtimes().values(),
+            device=platform.device,
+            themes=("light", "dark"),
+            hand_over=hand_over,
+        )
         self.live = LivePresenter(
             platform.runtimes(),
             device=platform.device,
@@ -38,4 +49,5 @@ class Application:
 
     def close(self) -> bool:
         """Stop every thread; False if one was still at work after five seconds."""
+        self.settings.close()
         return self.live.close()

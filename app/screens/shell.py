@@ -17,6 +17,7 @@ from app.application import Application
 from app.pages import PageName, Shown
 from app.screens.page import WIDE_FROM
 from app.widgets import icons  # noqa: F401  # its names are used in the .kv
+from app.widgets.focus import Focusable
 
 __all__ = ["PAGES", "Place", "Shell"]
 
@@ -27,12 +28,19 @@ def _live(application: Application) -> Any:
     return LiveScreen(application.live)
 
 
+def _settings(application: Application) -> Any:
+    from app.screens.settings import SettingsScreen
+
+    return SettingsScreen(application)
+
+
 PAGES: dict[PageName, Callable[[Application], Any]] = {  # how each page is built, when first shown
     PageName.LIVE: _live,
+    PageName.SETTINGS: _settings,
 }
 
 
-class Place(ButtonBehavior, BoxLayout):  # type: ignore[misc]  # kivy has no types
+class Place(Focusable, ButtonBehavior, BoxLayout):  # type: ignore[misc]  # kivy has no types
     """One place of the bar: icon and name; `chosen` is the page on screen."""
 
     name = StringProperty("")

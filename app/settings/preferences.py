@@ -20,7 +20,7 @@ __all__ = ["MODES", "THEMES", "PreferenceStore", "Preferences"]
 
 SCHEMA_VERSION = 1
 MODES = ("off", "auto", "force")
-THEMES = ("light", "dark")
+THEMES = ("light", "dark", "system")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from kivy.uix.label import Label
 from kivy.uix.textinput import TextInput
 from kivy.uix.widget import Widget
 
+from app.widgets.focus import Focusable
+
 __all__ = [
     "AddressField",
     "Banner",
@@ -35,13 +37,13 @@ class Pill(Label):  # type: ignore[misc]  # kivy has no types
     dot = BooleanProperty(False)
 
 
-class FlatButton(ButtonBehavior, Label):  # type: ignore[misc]  # kivy has no types
+class FlatButton(Focusable, ButtonBehavior, Label):  # type: ignore[misc]  # kivy has no types
     """A text that can be pressed."""
 
     ground = ListProperty([0, 0, 0, 0])
 
 
-class SwitchOption(ButtonBehavior, Label):  # type: ignore[misc]  # kivy has no types
+class SwitchOption(Focusable, ButtonBehavior, Label):  # type: ignore[misc]  # kivy has no types
     """One side of the switch; `chosen` is the side that is on."""
 
     chosen = BooleanProperty(False)
@@ -55,7 +57,7 @@ class Logo(Widget):  # type: ignore[misc]  # kivy has no types
     """The mark: a network in two colours, its head here and its tail there."""
 
 
-class ThemeButton(ButtonBehavior, Widget):  # type: ignore[misc]  # kivy has no types
+class ThemeButton(Focusable, ButtonBehavior, Widget):  # type: ignore[misc]  # kivy has no types
     """A disc half dark, half light."""
 
 

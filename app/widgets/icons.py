@@ -14,6 +14,8 @@ from kivy.properties import ListProperty, StringProperty
 from kivy.uix.behaviors import ButtonBehavior
 from kivy.uix.widget import Widget
 
+from app.widgets.focus import Focusable
+
 __all__ = ["ICONS", "Icon", "IconButton"]
 
 GRID = 24
@@ -109,5 +111,5 @@ class Icon(Widget):  # type: ignore[misc]  # kivy has no types
                 Line(points=points, width=dp(THIN), joint="round", cap="round")
 
 
-class IconButton(ButtonBehavior, Icon):  # type: ignore[misc]  # kivy has no types
+class IconButton(Focusable, ButtonBehavior, Icon):  # type: ignore[misc]  # kivy has no types
     """An icon that can be pressed; give it at least 44 dp, the smallest target for a thumb."""

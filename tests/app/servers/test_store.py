@@ -1,4 +1,4 @@
-"""Pairings kept by the app: redeemed once, found again after a start, private, and bad files."""
+"""Servers known to the app: redeemed once, found again after a start, private, and bad files."""
 
 import contextlib
 import json

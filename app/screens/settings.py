@@ -1,0 +1,180 @@
+"""The Settings screen: server, this device, appearance, what leaves it, and what it is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kivy.core.clipboard import Clipboard
+from kivy.lang import Builder
+from kivy.properties import BooleanProperty, StringProperty
+from kivy.uix.boxlayout import BoxLayout
+
+from app.application import Application
+from app.screens.page import Page
+from app.servers import Server
+from app.settings.leaving import sentences
+from app.settings.presenter import ADDING, PAIRING
+from app.settings.state import SettingsState
+from app.widgets import forms  # noqa: F401  # its names are used in the .kv
+from app.widgets.controls import Banner, Card
+from app.widgets.forms import FactRow, Prose
+
+__all__ = ["SettingsScreen"]
+
+THEMES = {"light": "Light", "dark": "Dark", "system": "As the system"}
+ACCELERATORS = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
+
+
+class ServerRow(BoxLayout):  # type: ignore[misc]  # kivy has no types
+    """One known server; below it its details where `opened`."""
+
+    address = StringProperty("")
+    name = StringProperty("")
+    detail = StringProperty("")
+    chosen = BooleanProperty(False)
+    opened = BooleanProperty(False)
+
+
+class ServerDetails(BoxLayout):  # type: ignore[misc]  # kivy has no types
+    """A server's name and key, and what can be done with it."""
+
+    address = StringProperty("")
+    name = StringProperty("")
+    pin = StringProperty("")
+
+
+class LinkQuestion(Card):
+    """A code came by a link: pair with that server?"""
+
+    url = StringProperty("")
+    pin = StringProperty("")
+
+
+class SettingsScreen(Page):
+    """Draws `SettingsState`, sends gestures to `application.settings`."""
+
+    def __init__(self, application: Application, **properties: Any) -> None:
+        self.presenter = application.settings
+        self.application = application
+        self._drawn: dict[str, Any] = {}
+        self._details: ServerDetails | None = None
+        self._adding = False
+        super().__init__(**properties)
+        self._unsubscribe = self.presenter.subscribe(self.show)
+
+    def enter(self) -> None:
+        """The page is shown."""
+        self.presenter.enter()
+
+    def show(self, state: SettingsState) -> None:
+        """Draw `state`."""
+        self._show_servers(state)
+        self._show_device(state)
+        self._show_fields(state)
+        self._show_link(state)
+        leaving = sentences(state.preferences, device=state.device, sent=state.sent)
+        self._fill("leaving", leaving, lambda text: Prose(text=text))
+        problem = state.problem
+        self.ids.banner_place.clear_widgets()
+        if problem is not None:
+            self.ids.banner_place.add_widget(self._banner(problem))
+
+    def copy_problem(self) -> None:
+        """The error's full text to the clipboard."""
+        if self.presenter.state.problem is not None:
+            Clipboard.copy(self.presenter.state.problem.full_text)
+
+    def add_server(self) -> None:
+        """The button beside the field, or Enter in it."""
+        self.presenter.add_server(self.ids.server.typed)
+
+    def _banner(self, problem: Any) -> Any:
+        banner = Banner(what=problem.what, remedy=problem.remedy)
+        banner.bind(on_copy=lambda _b: self.copy_problem())
+        banner.bind(on_dismiss=lambda _b: self.presenter.dismiss())
+        return banner
+
+    def _show_servers(self, state: SettingsState) -> None:
+        chosen, opened = state.preferences.server, state.opened
+        none = Server("", "No server: all is computed here", None, has_key=False)
+        rows = tuple((s, s.address == chosen, s.address == opened) for s in (none, *state.servers))
+        self._fill("servers", rows, lambda row: self._server_row(*row))
+        if not opened:
+            self._details = None
+        if self._details is not None:
+            self._details.ids.key.complaint = state.complaints.key
+        self.ids.note.text = f"{state.busy} ..." if state.busy else state.note
+        if self._adding and not state.busy and state.problem is None:
+            self.ids.server.clear()
+        self._adding = state.busy in (ADDING, PAIRING)
+
+    def _server_row(self, server: Server, chosen: bool, opened: bool) -> Any:
+        row = ServerRow(
+            address=server.address,
+            name=server.name,
+            detail=_detail(server),
+            chosen=chosen,
+            opened=opened,
+        )
+        if opened:
+            own_name = "" if server.name == server.address else server.name
+            self._details = ServerDetails(
+                address=server.address, name=own_name, pin=server.pin or ""
+            )
+            row.add_widget(self._details)
+        return row
+
+    def _show_device(self, state: SettingsState) -> None:
+        chosen, offered = state.preferences, state.accelerators
+        names = offered.names if offered else (chosen.accelerator,)
+        options = [[name, ACCELERATORS.get(name, name)] for name in names]
+        self.ids.accelerator.options, self.ids.accelerator.value = options, chosen.accelerator
+        reasons = offered.reasons if offered else ("Asking the runtimes of this machine ...",)
+        self._fill("reasons", reasons, lambda text: Prose(text=text))
+        self.ids.threads.most = max(state.cores, chosen.threads)
+        self.ids.threads.value = chosen.threads
+        self.ids.theme.options = [[name, THEMES[name]] for name in state.themes]
+        self.ids.theme.value = chosen.theme
+        self.ids.large.on = chosen.large_text
+        facts = [
+            (part.name, f"{part.version}  \u00b7  {part.licence}") for part in state.about or ()
+        ]
+        self._fill("about", tuple(facts), lambda fact: FactRow(name=fact[0], value=fact[1]))
+
+    def _show_fields(self, state: SettingsState) -> None:
+        complaints = state.complaints
+        self.ids.server.complaint = complaints.server
+        self.ids.quota.complaint = complaints.quota
+        self.ids.deadline.complaint = complaints.deadline
+        if not complaints.quota:
+            self.ids.quota.text = str(state.preferences.quota_mb)
+        if not complaints.deadline:
+            self.ids.deadline.text = f"{state.preferences.deadline_ms:.0f}"
+
+    def _show_link(self, state: SettingsState) -> None:
+        offered = state.offered
+        question = () if offered is None else ((offered.url, offered.pin or ""),)
+        self._fill("link", question, lambda code: LinkQuestion(url=code[0], pin=code[1]))
+
+    def _fill(self, place: str, rows: Any, make: Any) -> None:
+        """Make the rows of a place anew if they are others than were drawn."""
+        if self._drawn.get(place) == rows:
+            return
+        self._drawn[place] = rows
+        self.ids[place].clear_widgets()
+        for row in rows:
+            self.ids[place].add_widget(make(row))
+
+
+def _detail(server: Server) -> str:
+    """The line under a server's name."""
+    if not server.address:
+        return ""
+    where = "" if server.name == server.address else f"{server.address}  \u00b7  "
+    if server.pin is not None:
+        return f"{where}paired, known by its certificate"
+    return f"{where}{'with a key' if server.has_key else 'without a key'}"
+
+
+Builder.load_file(str(Path(__file__).with_suffix(".kv")))

@@ -1,0 +1,231 @@
+"""Behind the Settings screen: gestures in, states out; whatever waits is done on its own thread."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from app.figures import milliseconds
+from app.presenter import HandOver, Presenter
+from app.problems import problem_of
+from app.servers import Server, Servers, is_code
+from app.servers.trial import Trial, try_server
+from app.settings import checks
+from app.settings.about import Part, parts
+from app.settings.accelerators import Offered, offered_accelerators
+from app.settings.leaving import Sent
+from app.settings.preferences import PreferenceStore
+from app.settings.state import SettingsState
+from headtail.errors import HeadtailError, UsageFault
+from headtail.offload.pairing import build_uri, parse_uri
+from headtail.runtimes.base import Runtime
+
+__all__ = ["ADDING", "PAIRING", "SettingsPresenter"]
+
+T = TypeVar("T")
+PAIRING, ADDING = "Pairing", "Adding"
+
+
+class SettingsPresenter(Presenter[SettingsState]):
+    """`runtimes()` are those of this machine, asked when the screen is first shown."""
+
+    def __init__(
+        self,
+        preferences: PreferenceStore,
+        servers: Servers,
+        *,
+        runtimes: Callable[[], Iterable[Runtime]],
+        device: str,
+        themes: tuple[str, ...],
+        hand_over: HandOver,
+    ) -> None:
+        state = SettingsState(
+            device=device,
+            cores=os.cpu_count() or 1,
+            preferences=preferences.state,
+            themes=themes,
+        )
+        super().__init__(state)
+        self._preferences = preferences
+        self._servers = servers
+        self._runtimes = runtimes
+        self._hand_over = hand_over
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="settings")
+        self._asked = False
+        preferences.subscribe(lambda chosen: self._change(preferences=chosen))
+
+    def enter(self) -> None:
+        """The screen is shown: read what is known, and once what this machine has."""
+        self._do("", self._known, lambda servers: self._change(servers=servers))
+        if not self._asked:
+            self._asked = True
+            self._do("", self._look_around, self._take_machine)
+
+    # -- servers -----------------------------------------------------------------------------------
+
+    def type_server(self, text: str) -> None:
+        """The text of the field for a code or an address, as it stands."""
+        self._complain(server=checks.check_server(text))
+
+    def add_server(self, text: str) -> None:
+        """Pair by a code, or take an address as it is; either is then the server in use."""
+        text = text.strip()
+        if not text:
+            return
+        code = is_code(text)
+        add = self._servers.pair if code else self._servers.add
+        done = "Paired with {}." if code else "Added {}."
+        self._do(
+            PAIRING if code else ADDING,
+            lambda: (add(text), self._servers.known()),
+            lambda added: self._take_added(added, note=done),
+        )
+
+    def receive_link(self, text: str) -> None:
+        """A link opened the app: a code is shown and waits for a yes, since anyone can make one."""
+        try:
+            code = parse_uri(text)
+        except UsageFault as error:
+            self._change(problem=problem_of(error))
+            return
+        self._change(offered=code, problem=None, note="")
+
+    def accept_link(self) -> None:
+        """Pair with the server whose code the link carried."""
+        if self.state.offered is not None:
+            code = build_uri(self.state.offered)
+            self._change(offered=None)
+            self.add_server(code)
+
+    def refuse_link(self) -> None:
+        """Leave the code alone."""
+        self._change(offered=None)
+
+    def use_server(self, address: str) -> None:
+        """Ask this server from now on, "" for none."""
+        self.change(server=address)
+
+    def open_server(self, address: str) -> None:
+        """Show a server's details, or no longer if they are shown."""
+        opened = "" if address == self.state.opened else address
+        self._change(opened=opened, note="", complaints=replace(self.state.complaints, key=""))
+
+    def rename_server(self, address: str, name: str) -> None:
+        """Call it by a name of one's own, "" by its address."""
+        self._with_servers("", lambda: self._servers.rename(address, name))
+
+    def type_key(self, text: str) -> None:
+        """The text of the field for an API key, as it stands."""
+        self._complain(key=checks.check_key(text))
+
+    def set_key(self, address: str, text: str) -> None:
+        """Send this API key to the server, "" for none."""
+        key = text.strip() or None
+        note = "No key is sent any more." if key is None else "The key is kept on this device."
+        self._with_servers(note, lambda: self._servers.set_key(address, key))
+
+    def forget_server(self, address: str) -> None:
+        """Remove it with its key; it is in use no longer."""
+        if self.state.preferences.server == address:
+            self.change(server="")
+        self._with_servers("Forgotten, and its key with it.", lambda: self._servers.forget(address))
+
+    def try_server(self, address: str) -> None:
+        """Ask whether it answers, how fast, and whether it takes the key."""
+
+        def attempt() -> Trial:
+            with contextlib.closing(self._servers.companion(address)) as companion:
+                return try_server(companion)
+
+        self._do("Asking the server", attempt, self._take_trial)
+
+    # -- everything else ---------------------------------------------------------------------------
+
+    def type_number(self, field: str, text: str) -> None:
+        """The text of the field for `quota_mb` or `deadline_ms`; taken as soon as it is right."""
+        complaint, allowed, unit = "quota", checks.QUOTA_MB, "MB"
+        if field == "deadline_ms":
+            complaint, allowed, unit = "deadline", checks.DEADLINE_MS, "ms"
+        wrong = checks.check_number(text, allowed, unit)
+        self._complain(**{complaint: wrong})
+        if not wrong:
+            self.change(**{field: float(text) if field == "deadline_ms" else int(text)})
+
+    def change(self, **changes: Any) -> None:
+        """Set preferences by name; see `Preferences`."""
+        try:
+            self._preferences.change(**changes)
+        except (HeadtailError, OSError) as error:
+            self._change(problem=problem_of(error))
+
+    def note_sent(self, sent: Sent) -> None:
+        """A frame was split: what the page says of what leaves this device follows it."""
+        if sent != self.state.sent:
+            self._change(sent=sent)
+
+    def dismiss(self) -> None:
+        """Put the error away."""
+        self._change(problem=None)
+
+    def close(self) -> None:
+        """End the thread once it has done what was asked of it."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    # -- what came back from the thread ------------------------------------------------------------
+
+    def _take_trial(self, trial: Trial) -> None:
+        self._change(note=f"{trial.sentence()} {milliseconds(trial.round_trip_ms)} there and back.")
+
+    def _take_added(self, added: tuple[str, tuple[Server, ...]], note: str) -> None:
+        address, servers = added
+        self._change(servers=servers, note=note.format(address), opened="")
+        self.change(server=address)
+
+    def _take_machine(self, found: tuple[Offered, tuple[Part, ...]]) -> None:
+        self._change(accelerators=found[0], about=found[1])
+
+    def _known(self) -> tuple[Server, ...]:
+        if self._preferences.state.server:  # named elsewhere, as on the command line
+            with contextlib.suppress(UsageFault):
+                self._servers.add(self._preferences.state.server)
+        return self._servers.known()
+
+    def _look_around(self) -> tuple[Offered, tuple[Part, ...]]:
+        runtimes = tuple(self._runtimes())
+        return offered_accelerators(runtimes), parts(runtimes)
+
+    def _with_servers(self, note: str, act: Callable[[], None]) -> None:
+        def acted() -> tuple[Server, ...]:
+            act()
+            return self._servers.known()
+
+        self._do("", acted, lambda servers: self._change(servers=servers, note=note))
+
+    def _do(self, busy: str, work: Callable[[], T], take: Callable[[T], None]) -> None:
+        """Have `work` done on the thread and its result taken here; an error is shown."""
+        self._change(busy=busy or self.state.busy, note="", problem=None)
+
+        def finish(done: Future[T]) -> None:
+            def here() -> None:
+                error = done.exception()
+                if error is None:
+                    take(done.result())
+                elif isinstance(error, Exception):
+                    self._change(problem=problem_of(error))
+                if busy:
+                    self._change(busy="")
+
+            if not done.cancelled():
+                self._hand_over(here)
+
+        self._thread.submit(work).add_done_callback(finish)
+
+    def _complain(self, **complaints: str) -> None:
+        self._change(complaints=replace(self.state.complaints, **complaints))
+
+    def _change(self, **changes: Any) -> None:
+        self._show(replace(self.state, **changes))
