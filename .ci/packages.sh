@@ -7,8 +7,10 @@
 #   chromium               the report's page and the server's status page, drawn at several widths
 #   aapt ...               the Android manifest, linked and read back
 #   systemd                systemd-analyze, which checks deploy/headtail.service
+#   gobjc libgnustep-base-dev gnustep-make   ios/*.m, compiled against a stand-in for Core ML
 set -euo pipefail
 apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
   libgl1 libgl1-mesa-dri libegl1 libgles2 libmtdev1 \
-  qemu-user-static openssl chromium systemd aapt android-framework-res
+  qemu-user-static openssl chromium systemd \
+  gobjc libgnustep-base-dev gnustep-make aapt android-framework-res
