@@ -11,25 +11,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from device_tests.golden import GoldenSet
 from device_tests.results import Crossed, Replayed
 from device_tests.targets.base import Call, CallResult, Job, JobResult, Target
 from headtail.bundle import Bundle
 from headtail.errors import HeadtailError
+from headtail.golden import (
+    FP32_GATE_DB,
+    RECORDED_SLACK_DB,
+    GoldenSet,
+    Outputs,
+    snrs_db,
+    worthless,
+)
 from headtail.manifest import FORWARD, Artifact, Entry
-from headtail.metrics import degenerate, finite_db, snr_db
-from headtail.tensors import Array, check_arrays
+from headtail.tensors import check_arrays
 from headtail.timing import summarize
 
 __all__ = ["CROSS_GATE_DB", "FP32_GATE_DB", "Replays"]
 
-FP32_GATE_DB = 90.0  # minimum SNR over the samples; what an fp32 export must reach to be written
 CROSS_GATE_DB = 60.0  # fp32 on this target against fp32 on the host, minimum SNR over the samples
-# What other kernels of the same instruction family move a recorded int8 figure by; rounding of a
-# quantized activation may fall to the other side.
-RECORDED_SLACK_DB = 0.1
-
-Outputs = Sequence[Sequence[Array]]  # [sample][output]
 
 
 class Replays:
@@ -75,7 +75,7 @@ class Replays:
         for arrays in outputs:
             check_arrays(arrays, entry.outputs)
         expected = [self.golden.expected(entry, i) for i in range(len(outputs))]
-        snrs = _snrs(expected, outputs)
+        snrs = snrs_db(expected, outputs)
         gate_db, crossed = self._gate_db(artifact, entry), self._crossed(artifact, entry, outputs)
         timed = [ms for call in calls for ms in call.runs_ms]
         return Replayed(
@@ -107,7 +107,7 @@ class Replays:
         calls = self._calls(self._run(self._host, artifact), artifact, entry)
         reference = [call.outputs for call in calls]
         return Crossed(
-            snr_db_min=min(_snrs(reference, outputs)),
+            snr_db_min=min(snrs_db(reference, outputs)),
             gate_db=CROSS_GATE_DB if artifact.precision == "fp32" else None,
         )
 
@@ -129,17 +129,6 @@ class Replays:
         return result.calls[start : start + self.samples(entry)]
 
 
-def _snrs(reference: Outputs, candidate: Outputs) -> list[float]:
-    """Per sample, the worst output's SNR in dB, clamped for JSON."""
-    return [
-        min(
-            finite_db(snr_db(reference=right, candidate=seen))
-            for right, seen in zip(rights, seens, strict=True)
-        )
-        for rights, seens in zip(reference, candidate, strict=True)
-    ]
-
-
 def _fault(
     expected: Outputs,
     outputs: Outputs,
@@ -147,10 +136,9 @@ def _fault(
     gate_db: float | None,
     crossed: Crossed | None,
 ) -> str:
-    for position in range(len(outputs[0])):
-        reason = degenerate([sample[position] for sample in outputs])
-        if reason and not degenerate([sample[position] for sample in expected]):
-            return f"output {position}: {reason}"
+    reason = worthless(expected, outputs)
+    if reason:
+        return reason
     if gate_db is not None and snr_db_min < gate_db:
         return f"SNR {snr_db_min:.1f} dB against fp32 PyTorch, the gate is {gate_db:.1f}"
     if crossed and crossed.gate_db is not None and crossed.snr_db_min < crossed.gate_db:

@@ -46,11 +46,13 @@ def measure(
     kind: str = "host",
     warmup: int = 3,
     runs: int = 20,
+    before: Callable[[], object] = lambda: None,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> Timing:
     """Call `run` `warmup` + `runs` times and summarize the last `runs`.
 
-    `clock_ns` is a monotonic clock in nanoseconds. What `run` raises is not caught.
+    `before` is called before each of them, outside the time. `clock_ns` is a monotonic clock in
+    nanoseconds. What `run` and `before` raise is not caught.
     """
     if warmup < 0 or runs < 1:
         raise UsageFault(
@@ -59,9 +61,11 @@ def measure(
             remedy="Correct the counts.",
         )
     for _ in range(warmup):
+        before()
         run()
     samples_ms = []
     for _ in range(runs):
+        before()
         start = clock_ns()
         run()
         samples_ms.append((clock_ns() - start) / 1e6)

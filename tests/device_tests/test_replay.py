@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_tests.golden import GoldenSet
 from device_tests.replay import Replays
 from device_tests.targets.base import (
     Call,
@@ -21,6 +20,7 @@ from device_tests.targets.base import (
 )
 from headtail.bundle import Bundle, BundleWriter
 from headtail.errors import SchemaFault, TensorMismatch
+from headtail.golden import GoldenSet
 from headtail.manifest import FORWARD, Agreement, Artifact, Entry
 from headtail.metrics import DB_LIMIT
 from headtail.tensorfile import dump
