@@ -19,7 +19,7 @@ from typing import Any
 from headtail.bundle import Bundle
 from headtail.errors import SchemaFault, UsageFault, WireFault
 from headtail.manifest import Cut
-from headtail.offload.download import download_bundle
+from headtail.offload.download import Transfer, download_bundle
 from headtail.offload.link import Link, Origin, Request
 from headtail.offload.listing import Listing, fetch_listing
 from headtail.offload.pairing import parse_uri
@@ -130,15 +130,23 @@ class Companion:
         """
         return fetch_listing(self._link, timeout_s=self._timeout_s, known=known, wait_s=wait_s)
 
-    def download(self, bundle_id: str, destination: Path) -> Bundle:
+    def download(
+        self, bundle_id: str, destination: Path, *, transfer: Transfer | None = None
+    ) -> Bundle:
         """Fetch a bundle to `destination` (new, `NAME.bundle`), all or nothing.
 
-        What an interrupted call left is continued by the next. Raises `UnknownName` for a bundle
-        that is not held, `ServerUnreachable` when the connection is lost, `IntegrityFault` for
-        other bytes than were promised, and what `headtail.bundle.unpack_zip` raises.
+        What an interrupted call left is continued by the next; `transfer` tells how far it is and
+        stops it, by `DownloadStopped`. Raises `UnknownName` for a bundle that is not held,
+        `ServerUnreachable` when the connection is lost, `IntegrityFault` for other bytes than were
+        promised, `DiskFull`, and what `headtail.bundle.unpack_zip` raises.
         """
         return download_bundle(
-            self._link, self.bundles(), bundle_id, destination, stall_s=self._timeout_s
+            self._link,
+            self.bundles(),
+            bundle_id,
+            destination,
+            stall_s=self._timeout_s,
+            transfer=transfer,
         )
 
     def infer_tail(

@@ -1,17 +1,17 @@
 """Every frame answered within its deadline: by head, wire and tail, or here.
 
 The head runs on the caller's thread, which alone touches the session; a worker thread encodes,
-sends and waits. If the reply is later than it was predicted to be, or not there when the device
-must begin to make the deadline by itself (deadline - 1.5 x its usual time), the whole model runs
-here while the reply may still come: the first good answer counts, a late request is cancelled (over
-HTTP with its connection, on a stream by a message).
+sends and waits. If the reply is later than it was predicted to be (in `auto`), or not there when
+the device must begin to make the deadline by itself (deadline - 1.5 x its usual time), the whole
+model runs here while the reply may still come: the first good answer counts, a late request is
+cancelled (over HTTP with its connection, on a stream by a message).
 
 A device that is slower than the deadline cannot make it alone: then the reply is waited for until
 the deadline, and a lost frame is late by the local time.
 
-After a failure the breaker keeps frames off the network. When it is time to try again the last
-boundary is sent once more in the background, so a probe is exactly what the next frame needs and
-costs no frame anything.
+After a failure the breaker keeps frames off the network. When it is time to try again a boundary
+is sent once more in the background, so a probe is exactly what the next frame needs and costs no
+frame anything.
 """
 
 from __future__ import annotations
@@ -20,23 +20,22 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from headtail.bundle import Bundle
-from headtail.errors import ServerUnreachable
-from headtail.manifest import FORWARD, Artifact, Cut, head_entry
+from headtail.manifest import FORWARD, Artifact, head_entry
+from headtail.offload.answers import Answer, Frame, OffloadStatus
 from headtail.offload.breaker import Breaker, State
-from headtail.offload.client import PingReply, TailReply
+from headtail.offload.client import TailReply
 from headtail.offload.courier import Courier
-from headtail.offload.learning import DeviceLearner, ServerLearner
-from headtail.offload.options import check_policy, cuts_with_heads, frame_sizes
-from headtail.offload.planner import Situation, decide
-from headtail.offload.policy import FRAME, LOCAL, Decision, Policy, Probe
+from headtail.offload.experience import Experience
+from headtail.offload.options import check_policy, cuts_with_heads, encode_times
+from headtail.offload.planner import Situation, decide, priced
+from headtail.offload.policy import FRAME, LOCAL, OFF, SPLIT, Decision, Policy, Probe
 from headtail.offload.refusals import Shed, obstacle_name
-from headtail.plan import Candidate
+from headtail.offload.trace import Record, Trace
 from headtail.runtimes.base import Session
 from headtail.tensors import Array, check_arrays
 
@@ -47,66 +46,16 @@ __all__ = ["Answer", "OffloadEngine", "OffloadStatus", "SplitEngine"]
 
 log = logging.getLogger(__name__)
 MARGIN = 1.5  # the device is given so many times its usual time
-Reply = TypeVar("Reply", TailReply, PingReply)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One frame's answer and how it was come by; times in ms, wall clock.
-
-    `where` is `split`; `local` if that was decided; or `local (server lost)`, `local (bundle
-    mismatch)` and the like, of which `reason` is the long form. `decision` is what was decided
-    before the frame, with the reason for that. `cut` and `codec` are what the answer went through,
-    empty if it is local. `head_ms` is the head on the device, 0 if it was not run; `tail_ms` is
-    encoding, network and server until the reply was decoded, 0 if the answer is local; `local_ms`
-    is the whole model on the device, 0 if it was not run. `server` has the server's own times.
-    Bytes are those of `TailReply`, 0 if the answer is local; `trace_id` is its.
-    """
-
-    outputs: list[Array]
-    where: str
-    reason: str
-    cut: str
-    codec: str
-    head_ms: float
-    tail_ms: float
-    total_ms: float
-    bytes_up: int
-    bytes_down: int
-    decision: Decision
-    server: dict[str, float] = field(default_factory=dict)
-    local_ms: float = 0.0
-    trace_id: str = ""
-
-
-@dataclass(frozen=True)
-class OffloadStatus:
-    """What the engine knows and last decided, for a screen. None is what nobody has measured.
-
-    `remote_ms` is a whole frame's by the best split, predicted. `breaker` is `closed`, `open` or
-    `half open`; `wait_s` is when the server is tried again. `candidates` are what the last decision
-    was made between, fastest first.
-    """
-
-    rtt_ms: float | None
-    uplink_mbit_s: float | None
-    downlink_mbit_s: float | None
-    local_ms: float
-    remote_ms: float | None
-    breaker: str
-    wait_s: float
-    decision: Decision
-    candidates: tuple[Candidate, ...]
 
 
 class OffloadEngine:
     """Answers frames, one at a time, on the thread that made it.
 
     `companion` None means: always local. `artifact` is what `session` has loaded of `bundle`. The
-    constructor runs every head and `forward` once, to learn the device's times and so that the
-    first frame does not pay for kernels. Raises `UnknownName` for a cut, codec or head that does
-    not exist. The companion and the session stay the caller's; `close` ends the engine's thread
-    only. `set_policy` and `status` may be called from other threads.
+    constructor runs every head, and `forward` before and after, to learn the device's times and so
+    that the first frame does not pay for kernels. Raises `UnknownName` for a cut, codec or head
+    that does not exist. The companion and the session stay the caller's; `close` ends the engine's
+    thread only. `set_policy`, `status` and `trace` may be used from other threads.
     """
 
     def __init__(
@@ -119,7 +68,6 @@ class OffloadEngine:
         policy: Policy | None = None,
     ) -> None:
         self._manifest = bundle.manifest
-        self._artifact = artifact
         self._session = session
         self._courier = None if companion is None else Courier(companion, bundle.manifest)
         self._breaker = Breaker()
@@ -129,10 +77,12 @@ class OffloadEngine:
         self._cuts = heads if companion is not None else {}
         self._boundaries: dict[str, list[Array]] = {}  # the newest at each cut: for probes
         self.set_policy(policy or Policy())
-        self._device = DeviceLearner(list(self._cuts.values()))
+        self._experience = Experience(bundle.manifest, artifact, self._cuts.values())
         self._warm_up()
-        self._server = ServerLearner(list(self._cuts.values()), guess_ms=self._device.local_ms)
-        self._decision = decide(self._situation())
+        self._situation = self._look()
+        self._decision = decide(self._situation)
+        self._frames = 0
+        self.trace = Trace()
 
     def set_policy(self, policy: Policy) -> None:
         """From the next frame on. Raises `UnknownName` for a cut or head that does not exist."""
@@ -148,28 +98,34 @@ class OffloadEngine:
         started = time.perf_counter()
         check_arrays(inputs, self._manifest.inputs)
         self._settle_probe()
-        self._decision = decision = decide(self._situation())
-        frame = _Frame(inputs, started, self._policy.deadline_ms, decision)
-        if decision.probe is not None and self._courier is not None:
-            self._send_probe(decision.probe, self._courier)
-        if decision.where == LOCAL or self._courier is None:
-            run = self._forward(inputs)
-            blocked = self._breaker.state is not State.CLOSED and self._policy.mode != "off"
-            return self._fallen_back(frame, run) if blocked else frame.here(run, where=LOCAL)
-        return self._split(frame, self._cuts[decision.cut], self._courier)
+        situation = self._situation = self._look()
+        decision = self._decision = decide(situation)
+        self._experience.decided(decision)
+        frame = Frame(inputs, started, situation.policy.deadline_ms, decision)
+        answer = self._carried_out(frame, situation)
+        self._frames += 1
+        self.trace.add(
+            Record(
+                self._frames, situation, decision, answer.where, answer.total_ms, answer.trace_id
+            )
+        )
+        return answer
 
     def status(self) -> OffloadStatus:
-        """What is known now."""
+        """What was known at the last frame; the breaker as it stands now."""
+        situation, decision = self._situation, self._decision
+        plan = priced(situation)
+        candidates = () if plan is None else plan.candidates
         return OffloadStatus(
-            rtt_ms=None,
-            uplink_mbit_s=None,
-            downlink_mbit_s=None,
-            local_ms=self._device.local_ms,
-            remote_ms=None,
+            rtt_ms=situation.link.rtt_ms,
+            uplink_mbit_s=situation.link.uplink_mbit_s,
+            downlink_mbit_s=situation.link.downlink_mbit_s,
+            local_ms=situation.device.local_ms,
+            remote_ms=next((c.total_ms for c in candidates if c.kind == SPLIT), None),
             breaker=self._breaker.state.value,
             wait_s=self._breaker.wait_s,
-            decision=self._decision,
-            candidates=(),
+            decision=decision,
+            candidates=candidates,
         )
 
     def close(self) -> None:
@@ -179,81 +135,97 @@ class OffloadEngine:
 
     def _warm_up(self) -> None:
         draw = np.random.default_rng(0)
-        noise = [draw.random(spec.shape).astype(spec.numpy_dtype) for spec in self._manifest.inputs]
-        for cut in self._cuts:
-            self._boundaries[cut] = self._session.run(head_entry(cut), noise)
+        specs = self._manifest.inputs
+        noise = [draw.random(spec.shape).astype(spec.numpy_dtype) for spec in specs]
+        if self._cuts:
+            self._session.run(FORWARD, noise)  # what comes first pays for kernels and caches
+        for name, cut in self._cuts.items():
+            started = time.perf_counter()
+            boundary = self._boundaries[name] = self._session.run(head_entry(name), noise)
+            self._experience.device.ran_head(name, (time.perf_counter() - started) * 1e3)
+            for codec, ms in encode_times(cut, boundary).items():
+                self._experience.device.encoded(name, codec, ms)
         self._forward(noise)
 
-    def _situation(self) -> Situation:
-        policy, breaker = self._policy, self._breaker
-        return Situation(
-            now_s=time.monotonic(),
-            policy=policy,
-            barred=self._barred(),
-            breaker=breaker.state.value,
-            wait_s=breaker.wait_s,
+    def _look(self) -> Situation:
+        barred = ""
+        if self._courier is None:
+            barred = "No companion server was named."
+        elif not self._cuts:
+            barred = f"The loaded {self._manifest.name} has no head that a server could continue."
+        return self._experience.situation(
+            self._policy,
+            self._breaker,
+            barred=barred,
             failure=str(self._obstacle or ""),
             busy=self._courier is not None and self._courier.busy,
-            wire_bytes=frame_sizes(self._cuts.values(), policy),
         )
 
-    def _barred(self) -> str:
-        if self._courier is None:
-            return "No companion server was named."
-        if not self._cuts:
-            return f"The loaded {self._manifest.name} has no head that a server could continue."
-        return ""
+    def _carried_out(self, frame: Frame, situation: Situation) -> Answer:
+        decision, courier = frame.decision, self._courier
+        if courier is not None and decision.probe is not None:
+            self._send_probe(decision.probe, courier)
+        if courier is not None and decision.where == SPLIT:
+            return self._split(frame, situation, courier)
+        run = self._forward(frame.inputs)
+        if situation.breaker != State.CLOSED.value and situation.policy.mode != OFF:
+            return self._fallen_back(frame, run)
+        return frame.here(run, where=LOCAL)
 
-    def _split(self, frame: _Frame, cut: Cut, courier: Courier) -> Answer:
+    def _split(self, frame: Frame, situation: Situation, courier: Courier) -> Answer:
+        cut, codec = self._cuts[frame.decision.cut], frame.decision.codec
         boundary = self._session.run(head_entry(cut.id), frame.inputs)
         frame.head_ms = frame.age_ms
-        self._device.ran_head(cut.id, frame.head_ms)
+        self._experience.device.ran_head(cut.id, frame.head_ms)
         if not all(np.isfinite(array).all() for array in boundary):
             why = f"The head's output at {cut.id!r} is not finite; no codec can carry it."
-            return frame.here(
-                self._forward(frame.inputs), where="local (head not finite)", reason=why
-            )
+            run = self._forward(frame.inputs)
+            return frame.here(run, where="local (head not finite)", reason=why)
         self._boundaries[cut.id] = boundary
         budget_ms = frame.deadline_ms - frame.head_ms
-        sent = courier.send(cut, frame.decision.codec, boundary, budget_ms=budget_ms)
+        sent = courier.send(cut, codec, boundary, budget_ms=budget_ms)
         wait([sent], self._patience_ms(frame) / 1e3)
         if not sent.done():
-            return self._hedged(frame, sent, courier)
-        reply = self._taken(sent)
+            return self._hedged(frame, situation, sent)
+        reply = self._taken(sent, cut.id, codec)
         if reply is None:
             return self._fallen_back(frame, self._forward(frame.inputs))
         return frame.split(reply)
 
-    def _hedged(self, frame: _Frame, sent: Future[TailReply], courier: Courier) -> Answer:
+    def _hedged(self, frame: Frame, situation: Situation, sent: Future[TailReply]) -> Answer:
         """Run here while the reply may still come."""
+        cut, codec = frame.decision.cut, frame.decision.codec
         try:
             run = self._forward(frame.inputs)
             if sent.done():  # one look: at a second one it may just have come
-                reply = self._taken(sent)
+                reply = self._taken(sent, cut, codec)
                 if reply is not None:
                     return frame.split(reply, local_ms=run[1])
             else:
-                self._failed(_too_late(frame))
+                self._experience.waited(situation, cut, codec, frame.age_ms - frame.head_ms)
+                self._failed(frame.late())
         finally:
-            if not sent.done():
-                courier.drop()
+            if not sent.done() and self._courier is not None:
+                self._courier.drop()
         return self._fallen_back(frame, run)
 
-    def _patience_ms(self, frame: _Frame) -> float:
+    def _patience_ms(self, frame: Frame) -> float:
         """How long the reply may be waited for before the device has to begin by itself."""
         left_ms = max(0.0, frame.deadline_ms - frame.head_ms)
-        usual_ms = self._device.local_ms
-        if usual_ms >= frame.deadline_ms:
-            return left_ms
-        return max(0.0, left_ms - usual_ms * MARGIN)
+        usual_ms = self._experience.device.local_ms
+        if usual_ms < frame.deadline_ms:
+            left_ms = max(0.0, left_ms - usual_ms * MARGIN)
+        hedge_ms = frame.decision.hedge_ms
+        return left_ms if hedge_ms is None else min(left_ms, hedge_ms)
 
-    def _taken(self, sent: Future[Reply]) -> Reply | None:
+    def _taken(self, sent: Future[TailReply], cut: str, codec: str) -> TailReply | None:
         """The reply if it is a good one, else None; the breaker is told either way."""
         try:
             reply = sent.result()
         except Exception as error:  # whatever a server makes of a frame, the frame is answered
             self._failed(error)
             return None
+        self._experience.replied(cut, codec, reply)
         self._breaker.succeeded()
         return reply
 
@@ -267,90 +239,41 @@ class OffloadEngine:
         if self._breaker.state is State.OPEN:
             self._breaker.probe()
         # longer than a frame would wait, a reply is of no use
-        budget_ms = max(self._policy.deadline_ms - self._device.local_ms * MARGIN, 1.0)
+        budget_ms = max(
+            self._policy.deadline_ms - self._experience.device.local_ms * MARGIN,
+            self._experience.device.local_ms,
+        )
         if probe.kind == FRAME:
-            boundary = self._boundaries[probe.cut]
-            cut = self._cuts[probe.cut]
-            sent = courier.send(cut, probe.codec, boundary, budget_ms=budget_ms)
-            self._probe = probe, sent
+            cut, boundary = self._cuts[probe.cut], self._boundaries[probe.cut]
+            sent: Future[Any] = courier.send(cut, probe.codec, boundary, budget_ms=budget_ms)
         else:
-            self._probe = probe, courier.ping(budget_ms=budget_ms)
+            sent = courier.ping(budget_ms=budget_ms)
+        self._probe = probe, sent
 
     def _settle_probe(self) -> None:
-        if self._probe is not None and self._probe[1].done():
-            (_, sent), self._probe = self._probe, None
-            self._taken(sent)
+        if self._probe is None or not self._probe[1].done():
+            return
+        (probe, sent), self._probe = self._probe, None
+        self._experience.probed(probe)
+        if probe.kind == FRAME:
+            self._taken(sent, probe.cut, probe.codec)
+            return
+        try:
+            self._experience.ponged(sent.result())
+        except Exception as error:  # as in _taken
+            self._failed(error)
 
     def _forward(self, inputs: Sequence[Array]) -> tuple[list[Array], float]:
         """The whole model here: outputs and milliseconds."""
         started = time.perf_counter()
         outputs = self._session.run(FORWARD, inputs)
         took_ms = (time.perf_counter() - started) * 1e3
-        self._device.ran_local(took_ms)
+        self._experience.device.ran_local(took_ms)
         return outputs, took_ms
 
-    def _fallen_back(self, frame: _Frame, run: tuple[list[Array], float]) -> Answer:
+    def _fallen_back(self, frame: Frame, run: tuple[list[Array], float]) -> Answer:
         place = obstacle_name(self._obstacle) or "client failed"
         return frame.here(run, where=f"local ({place})", reason=str(self._obstacle))
-
-
-class _Frame:
-    """One frame on its way to an answer."""
-
-    def __init__(
-        self, inputs: Sequence[Array], started: float, deadline_ms: float, decision: Decision
-    ) -> None:
-        self.inputs, self.deadline_ms, self.decision = inputs, deadline_ms, decision
-        self.head_ms = 0.0
-        self._started = started
-
-    @property
-    def age_ms(self) -> float:
-        return (time.perf_counter() - self._started) * 1e3
-
-    def here(self, run: tuple[list[Array], float], *, where: str, reason: str = "") -> Answer:
-        outputs, local_ms = run
-        return Answer(
-            outputs=outputs,
-            where=where,
-            reason=reason,
-            cut="",
-            codec="",
-            head_ms=self.head_ms,
-            tail_ms=0.0,
-            total_ms=self.age_ms,
-            bytes_up=0,
-            bytes_down=0,
-            decision=self.decision,
-            local_ms=local_ms,
-        )
-
-    def split(self, reply: TailReply, *, local_ms: float = 0.0) -> Answer:
-        total_ms = self.age_ms
-        return Answer(
-            outputs=reply.outputs,
-            where="split",
-            reason="",
-            cut=self.decision.cut,
-            codec=self.decision.codec,
-            head_ms=self.head_ms,
-            tail_ms=total_ms - self.head_ms,
-            total_ms=total_ms,
-            bytes_up=reply.bytes_up,
-            bytes_down=reply.bytes_down,
-            decision=self.decision,
-            server=reply.server,
-            local_ms=local_ms,
-            trace_id=reply.trace_id,
-        )
-
-
-def _too_late(frame: _Frame) -> ServerUnreachable:
-    return ServerUnreachable(
-        f"No reply within {frame.age_ms - frame.head_ms:.0f} ms; the device was done first.",
-        expected=f"A reply in time for the deadline of {frame.deadline_ms:.0f} ms.",
-        remedy="Choose a cut that sends less, or a longer deadline.",
-    )
 
 
 class SplitEngine(OffloadEngine):

@@ -90,10 +90,9 @@ class DeviceLearner:
 class ServerLearner:
     """Times of the server's tails, for `cuts`; `guess_ms` is the whole model's until it told."""
 
-    def __init__(self, cuts: Sequence[Cut], *, guess_ms: float) -> None:
+    def __init__(self, cuts: Sequence[Cut]) -> None:
         self._shares = {cut.id: 1.0 - cut.head_flops for cut in cuts}
         self._tails = {cut.id: _Times() for cut in cuts}
-        self._guess_ms = guess_ms
 
     def answered(self, cut: str, ms: float) -> None:
         """A tail ran: decoding, queue and compute."""
@@ -104,18 +103,18 @@ class ServerLearner:
         """The cuts of which a reply told the time."""
         return tuple(cut for cut, times in self._tails.items() if times.known)
 
-    def whole_ms(self) -> float:
+    def whole_ms(self, *, guess_ms: float) -> float:
         """The whole model there, by the tails that are known."""
         scaled = [
             times.ms / self._shares[cut]
             for cut, times in self._tails.items()
             if times.known and self._shares[cut] > 0
         ]
-        return statistics.median(scaled) if scaled else self._guess_ms
+        return statistics.median(scaled) if scaled else guess_ms
 
-    def tail_ms(self) -> dict[str, float]:
+    def tail_ms(self, *, guess_ms: float) -> dict[str, float]:
         """By cut; those of which nothing is known by their share of the whole."""
-        whole_ms = self.whole_ms()
+        whole_ms = self.whole_ms(guess_ms=guess_ms)
         return {
             cut: times.ms if times.known else whole_ms * self._shares[cut]
             for cut, times in self._tails.items()

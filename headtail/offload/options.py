@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from headtail.errors import UnknownName
 from headtail.manifest import Cut, Manifest, QuantTable, head_entry
 from headtail.offload.policy import Policy
+from headtail.tensors import Array
+from headtail.wire.boundary import encode_boundary
 from headtail.wire.codecs import Codec
 from headtail.wire.codecs import codec as find_codec
 
-__all__ = ["TRUSTED_CODECS", "check_policy", "cuts_with_heads", "frame_sizes"]
+__all__ = ["TRUSTED_CODECS", "check_policy", "cuts_with_heads", "encode_times", "frame_sizes"]
 
 # What the planner takes unasked. Fewer than eight bits can change answers, by how much only a
 # measurement says: they are for those who name them.
@@ -45,6 +50,19 @@ def frame_sizes(cuts: Iterable[Cut], policy: Policy) -> dict[str, dict[str, int]
             fitting = [codec for codec in map(find_codec, codecs) if _fits(codec, cut)]
             found[cut.id] = {codec.id: _frame_bytes(codec, cut) for codec in fitting}
     return {cut: sizes for cut, sizes in found.items() if sizes}
+
+
+def encode_times(cut: Cut, boundary: Sequence[Array]) -> dict[str, float]:
+    """Milliseconds that each trusted codec takes for `boundary` here; none where it is not finite,
+    which no codec can carry."""
+    if not all(np.isfinite(array).all() for array in boundary):
+        return {}
+    found = {}
+    for codec in filter(lambda codec: _fits(codec, cut), map(find_codec, TRUSTED_CODECS)):
+        started = time.perf_counter()
+        encode_boundary(boundary, cut, codec.id)
+        found[codec.id] = (time.perf_counter() - started) * 1e3
+    return found
 
 
 def _fits(codec: Codec, cut: Cut) -> bool:

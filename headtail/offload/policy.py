@@ -12,7 +12,19 @@ from dataclasses import dataclass
 from headtail.errors import UnknownName, UsageFault
 from headtail.wire.codecs import codec as find_codec
 
-__all__ = ["FRAME", "LOCAL", "MODES", "PING", "SPLIT", "Decision", "Policy", "Probe"]
+__all__ = [
+    "AUTO",
+    "FORCE",
+    "FRAME",
+    "LOCAL",
+    "MODES",
+    "OFF",
+    "PING",
+    "SPLIT",
+    "Decision",
+    "Policy",
+    "Probe",
+]
 
 OFF, AUTO, FORCE = MODES = ("off", "auto", "force")
 LOCAL, SPLIT = "local", "split"

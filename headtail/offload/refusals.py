@@ -7,6 +7,8 @@ Refusal                 400, 500 and any other; `.status`
 ├── Shed                429   too much to do; `.retry_after_s`
 ├── ServerNotReady      503   tails are being loaded
 └── DeadlineMissed      504   the budget was spent before compute began
+
+`ReplyLate` is no status: a reply that was not there when it was predicted.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ __all__ = [
     "KeyRefused",
     "NotHeld",
     "Refusal",
+    "ReplyLate",
     "ServerNotReady",
     "Shed",
     "obstacle_name",
@@ -41,6 +44,10 @@ __all__ = [
 MAX_RETRY_AFTER_S = 300.0  # a server cannot silence a phone for longer
 MAX_TEXT = 500
 _EXPECTED = "A request that the server can answer gets a 2xx status."
+
+
+class ReplyLate(ServerUnreachable):
+    """No reply when it was predicted, and the device was done meanwhile."""
 
 
 class Refusal(WireFault):
@@ -88,6 +95,7 @@ _CLASSES: dict[int, tuple[type[Refusal], str]] = {
 # the first kind that fits; from special to general
 _NAMES: tuple[tuple[type[Exception], str], ...] = (
     (CertificateChanged, "certificate changed"),
+    (ReplyLate, "reply late"),
     (ServerUnreachable, "server lost"),
     (BundleMismatch, "bundle mismatch"),
     (Shed, "server busy"),

@@ -82,7 +82,7 @@ def test_split(engine_of, server, session):
         assert answer.total_ms == pytest.approx(answer.head_ms + answer.tail_ms)
         assert answer.local_ms == 0
     assert (server.requests, server.connections) == (5, 1)
-    assert session.runs == ["head_early", "forward", *["head_early"] * 5]
+    assert session.runs == ["forward", "head_early", "forward", *["head_early"] * 5]
 
 
 def test_the_default_codec_is_within_its_error_bound(bundle, session, companion):
