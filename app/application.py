@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.live.presenter import LivePresenter
+from app.models.presenter import ModelsPresenter
 from app.pages import Navigation, PageName
 from app.platforms import Platform
 from app.presenter import HandOver
@@ -41,6 +42,15 @@ class Application:
             paired=folder / "servers.json",
             hand_over=hand_over,
         )
+        self.models = ModelsPresenter(
+            folder,
+            platform=platform,
+            preferences=self.preferences,
+            servers=self.servers,
+            hand_over=hand_over,
+            open_bundle=self.open_bundle,
+        )
+        self.live.subscribe(lambda state: self.models.set_open(state.bundle_path))
 
     def open_bundle(self, path: Path) -> None:
         """Open a bundle and show what it sees."""
@@ -50,4 +60,4 @@ class Application:
     def close(self) -> bool:
         """Stop every thread; False if one was still at work after five seconds."""
         self.settings.close()
-        return self.live.close()
+        return all([self.models.close(), self.live.close()])

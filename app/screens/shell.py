@@ -28,6 +28,12 @@ def _live(application: Application) -> Any:
     return LiveScreen(application.live)
 
 
+def _models(application: Application) -> Any:
+    from app.screens.models import ModelsScreen
+
+    return ModelsScreen(application)
+
+
 def _settings(application: Application) -> Any:
     from app.screens.settings import SettingsScreen
 
@@ -36,6 +42,7 @@ def _settings(application: Application) -> Any:
 
 PAGES: dict[PageName, Callable[[Application], Any]] = {  # how each page is built, when first shown
     PageName.LIVE: _live,
+    PageName.MODELS: _models,
     PageName.SETTINGS: _settings,
 }
 

@@ -3,6 +3,7 @@
     reading.py       Bundle: the manifest and where its files lie
     verifying.py     every file against its promise; which one changed
     opening.py       open_bundle: a folder, or a .zip unpacked for as long as it is used
+    copying.py       copy_bundle: the same bundle elsewhere, checked on the way
     staging.py       write beside the destination, fsync, rename: all or nothing
     writing.py       BundleWriter: files in, sealed bundle out
     transport.py     the same bundle as one stored .zip; unpacking that trusts nothing

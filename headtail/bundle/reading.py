@@ -20,6 +20,7 @@ from headtail.tensors import Array
 __all__ = [
     "Bundle",
     "check_file",
+    "check_size",
     "integrity",
     "load_manifest",
     "open_regular",
@@ -79,15 +80,20 @@ def read_limited(folder: Path, rel: str, *, limit: int) -> bytes:
 
 def check_file(folder: Path, rel: str, record: FileRecord) -> None:
     """Raise `IntegrityFault` unless the file is regular with the promised size and SHA-256."""
-    size = _regular_size(folder, rel)
-    if size != record.size:
-        raise integrity(rel, f"has {size} bytes", f"The manifest promises {record.size}.")
+    check_size(folder, rel, record)
     with open_regular(folder, rel) as file:
         digest = sha256_of(file)
     if digest != record.sha256:
         raise integrity(
             rel, f"has SHA-256 {digest[:16]}...", f"The manifest promises {record.sha256[:16]}..."
         )
+
+
+def check_size(folder: Path, rel: str, record: FileRecord) -> None:
+    """Raise `IntegrityFault` unless the file is regular with the promised size."""
+    size = _regular_size(folder, rel)
+    if size != record.size:
+        raise integrity(rel, f"has {size} bytes", f"The manifest promises {record.size}.")
 
 
 def open_regular(folder: Path, rel: str) -> BinaryIO:

@@ -34,7 +34,7 @@ from headtail.bundle.staging import Staging
 from headtail.errors import HeadtailError, TooLarge, UsageFault
 from headtail.manifest import MANIFEST, MAX_MANIFEST_BYTES, FileRecord, Manifest, is_plain_path
 
-__all__ = ["MAX_BUNDLE_BYTES", "MAX_ENTRIES", "pack_zip", "unpack_zip", "write_zip"]
+__all__ = ["MAX_BUNDLE_BYTES", "MAX_ENTRIES", "copy_checked", "pack_zip", "unpack_zip", "write_zip"]
 
 MAX_BUNDLE_BYTES = 2_000_000_000  # zipfile resorts to ZIP64 near 2 GiB, less a margin of 5 %
 MAX_ENTRIES = 4096
@@ -123,10 +123,10 @@ def _pack(archive: zipfile.ZipFile, bundle: Bundle, rel: str) -> None:
     record = bundle.manifest.files[rel]
     member = _member(rel, record.size)
     with open_regular(bundle.path, rel) as source, archive.open(member, "w") as out:
-        _copy_checked(source, out, rel, record)
+        copy_checked(source, out, rel, record)
 
 
-def _copy_checked(source: IO[bytes], out: IO[bytes], rel: str, record: FileRecord) -> None:
+def copy_checked(source: IO[bytes], out: IO[bytes], rel: str, record: FileRecord) -> None:
     """Copy in chunks, never more than promised; `IntegrityFault` if size or hash differ."""
     digest, copied = hashlib.sha256(), 0
     while chunk := source.read(min(CHUNK, record.size - copied + 1)):
@@ -184,7 +184,7 @@ def _unpack(archive: zipfile.ZipFile, staging: Staging) -> Bundle:
         target = staging.path / rel
         target.parent.mkdir(parents=True, exist_ok=True)
         with archive.open(members[rel]) as source, target.open("xb") as out:
-            _copy_checked(source, out, rel, record)
+            copy_checked(source, out, rel, record)
     return Bundle(staging.destination, manifest)
 
 

@@ -1,0 +1,111 @@
+"""From what lies in the folder to the cards that the page shows of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.models.catalogue import newer
+from app.models.fitness import Suitability, probe_all, suitability
+from app.models.library import Found, Library, Shelf
+from app.models.state import (
+    ArtifactCard,
+    CatalogueCard,
+    Check,
+    Download,
+    InstalledCard,
+    UnfinishedCard,
+)
+from app.problems import Problem, problem_of
+from headtail.manifest import Artifact
+from headtail.runtimes.base import Runtime
+
+__all__ = ["Looked", "installed_cards", "look", "unfinished_of"]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The folder as it was looked at, and for each bundle's path what of it runs here."""
+
+    shelf: Shelf
+    artifacts: Mapping[Path, tuple[ArtifactCard, ...]]
+
+
+def look(library: Library, runtimes: Iterable[Runtime]) -> Looked:
+    """Read the folder and ask the runtimes; blocks."""
+    shelf = library.look()
+    probed = probe_all(runtimes)
+    artifacts = {
+        found.path: tuple(
+            _artifact(artifact, fit)
+            for artifact, fit in zip(
+                found.manifest.artifacts, suitability(found.manifest, probed), strict=True
+            )
+        )
+        for found in shelf.found
+        if found.manifest is not None
+    }
+    return Looked(shelf, artifacts)
+
+
+def installed_cards(
+    looked: Looked,
+    checks: Mapping[Path, tuple[Check, Problem | None]],
+    opened: Path | None,
+    catalogue: CatalogueCard,
+) -> tuple[InstalledCard, ...]:
+    """A card for each bundle, whole or damaged, in the folder's order."""
+    cards = []
+    for found in looked.shelf.found:
+        check, problem = checks.get(found.path, (Check.LISTED, None))
+        if found.fault is not None:
+            check, problem = Check.DAMAGED, problem_of(found.fault)
+        cards.append(_card(found, looked, check, problem))
+    return tuple(
+        dataclasses.replace(card, opened=card.path == opened, update=newer(card, catalogue.offers))
+        for card in cards
+    )
+
+
+def unfinished_of(
+    looked: Looked, catalogue: CatalogueCard, downloads: Mapping[str, Download]
+) -> tuple[UnfinishedCard, ...]:
+    """The unfinished downloads that are not among `downloads`."""
+    shown = {offer.sha256 for offer in catalogue.offers if offer.bundle_id in downloads}
+    return tuple(
+        UnfinishedCard(part.path, part.destination.stem, part.digest, part.held, part.busy)
+        for part in looked.shelf.parts
+        if part.digest not in shown
+    )
+
+
+def _card(found: Found, looked: Looked, check: Check, problem: Problem | None) -> InstalledCard:
+    manifest = found.manifest
+    return InstalledCard(
+        path=found.path,
+        name=manifest.name if manifest else found.path.name,
+        bytes=found.bytes,
+        installed_s=found.installed_s,
+        bundle_id=manifest.bundle_id if manifest else "",
+        task=manifest.task if manifest else "",
+        artifacts=looked.artifacts.get(found.path, ()),
+        check=check,
+        problem=problem,
+    )
+
+
+def _artifact(artifact: Artifact, fit: Suitability) -> ArtifactCard:
+    agreement = artifact.agreement
+    return ArtifactCard(
+        format=artifact.format,
+        precision=artifact.precision,
+        bytes=artifact.bytes,
+        agreement=agreement.top1,
+        low=agreement.low,
+        high=agreement.high,
+        samples=agreement.n,
+        snr_db=agreement.snr_db_mean,
+        suitability=fit,
+    )

@@ -1,0 +1,154 @@
+"""The Models page: what is on this device, and what the server offers; nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kivy.core.clipboard import Clipboard
+from kivy.core.window import Window
+from kivy.lang import Builder
+from kivy.properties import BooleanProperty, NumericProperty, StringProperty
+
+from app.application import Application
+from app.models import wording
+from app.models.state import ModelsState, Reach
+from app.models.wording import Button, CardView
+from app.pages import PageName
+from app.screens.page import Page
+from app.widgets import cards
+
+__all__ = ["ModelsScreen"]
+
+
+class ModelsScreen(Page):
+    """The properties are what `models.kv` draws."""
+
+    storage = StringProperty("")
+    share = NumericProperty(0.0)
+    busy = StringProperty("")
+    failed = BooleanProperty(False)
+    server = StringProperty("")
+
+    def __init__(self, application: Application, **properties: Any) -> None:
+        self._application = application
+        self._models = application.models
+        self._dialog: cards.ConfirmDialog | None = None
+        self._cards: dict[str, cards.ModelCard] = {}
+        self._verbs: dict[str, Callable[[str], None]] = {
+            "open": lambda path: self._models.open(Path(path)),
+            "verify": lambda path: self._models.verify(Path(path)),
+            "ask_delete": lambda path: self._models.ask_delete(Path(path)),
+            "download": self._models.download,
+            "pause": self._models.pause,
+            "discard": self._models.discard,
+            "toggle": self._models.toggle,
+        }
+        super().__init__(**properties)
+        self._models.subscribe(self.show)
+
+    def enter(self) -> None:
+        """The page is shown: what is dropped on the window now is installed."""
+        Window.bind(on_drop_file=self._dropped)
+        self._models.enter()
+
+    def leave(self) -> None:
+        """Another page takes its place."""
+        Window.unbind(on_drop_file=self._dropped)
+        self._models.leave()
+
+    def show(self, state: ModelsState) -> None:
+        """Draw `state`."""
+        self.storage = wording.storage_line(state)
+        self.share = state.used / state.quota if state.quota else 0.0
+        self.busy = state.busy
+        self.server = wording.server_line(state.catalogue, state.now_s)
+        self.failed = state.problem is not None
+        if state.problem is not None:
+            self.ids.banner.what, self.ids.banner.remedy = state.problem.what, state.problem.remedy
+        self._fill(self.ids.device, wording.device_views(state), wording.device_notice(state))
+        offers = wording.catalogue_views(state)
+        self._fill(self.ids.offers, offers, wording.catalogue_notice(state))
+        self.ids.again.lost = state.catalogue.reach is Reach.LOST
+        self._ask(state)
+
+    def refresh(self) -> None:
+        """Look again."""
+        self._models.refresh()
+
+    def copy_problem(self) -> None:
+        """The error's full text to the clipboard."""
+        if self._models.state.problem is not None:
+            Clipboard.copy(self._models.state.problem.full_text)
+
+    def dismiss_problem(self) -> None:
+        """The error was read."""
+        self._models.dismiss()
+
+    def _press(self, button: Button) -> None:
+        self._verbs[button.verb](button.subject)
+
+    def _fill(
+        self, place: Any, views: Sequence[CardView], notice: tuple[str, str, str] | None
+    ) -> None:
+        """Cards are kept by their keys, so that a press is not lost to a card made again."""
+        shown = {card.key: card for card in place.children if isinstance(card, _KeyedCard)}
+        wanted = [view.key for view in views]
+        if [
+            card.key for card in reversed(place.children) if isinstance(card, _KeyedCard)
+        ] != wanted:
+            place.clear_widgets()
+            for view in views:
+                card = shown.get(view.key) or _KeyedCard(view.key, self._press)
+                place.add_widget(card)
+                shown[view.key] = card
+        for view in views:
+            shown[view.key].show(view)
+        self._notice(place, notice)
+
+    def _notice(self, place: Any, notice: tuple[str, str, str] | None) -> None:
+        there = [child for child in place.children if isinstance(child, cards.Notice)]
+        if notice is None:
+            for child in there:
+                place.remove_widget(child)
+            return
+        if not there:
+            made = cards.Notice()
+            made.bind(on_press_button=lambda *_: self._go_to_settings())
+            place.add_widget(made)
+            there = [made]
+        there[0].title, there[0].text, there[0].label = notice
+
+    def _go_to_settings(self) -> None:
+        self._application.navigation.go(PageName.SETTINGS)
+
+    def _ask(self, state: ModelsState) -> None:
+        card = state.card(state.asked) if state.asked else None
+        if card is None or self._dialog is not None:
+            return
+        title, text = wording.question(card)
+        self._dialog = cards.ConfirmDialog(self._answer, title=title, text=text)
+        self._dialog.open(animation=False)
+
+    def _answer(self, yes: bool) -> None:
+        self._dialog = None
+        self._models.answer(delete=yes)
+
+    def _dropped(self, _window: Any, name: bytes, *_place: Any) -> bool:
+        path = Path(name.decode())
+        if not path.is_dir() and path.suffix.lower() != ".zip":
+            return False
+        self._models.install(path)
+        return True  # the app's own answer to a drop would open it instead
+
+
+class _KeyedCard(cards.ModelCard):
+    """A card that knows what it is of."""
+
+    def __init__(self, key: str, pressed: Callable[[Button], None]) -> None:
+        super().__init__(pressed)
+        self.key = key
+
+
+Builder.load_file(str(Path(__file__).with_suffix(".kv")))
