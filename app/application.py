@@ -9,6 +9,7 @@ from pathlib import Path
 
 from app.live.presenter import LivePresenter
 from app.models.presenter import ModelsPresenter
+from app.offloading.presenter import OffloadingPresenter
 from app.pages import Navigation, PageName
 from app.platforms import Platform
 from app.presenter import HandOver
@@ -42,6 +43,13 @@ class Application:
             paired=folder / "servers.json",
             hand_over=hand_over,
         )
+        self.offloading = OffloadingPresenter(
+            self.preferences,
+            trace=lambda: None,
+            folder=folder / "traces",
+            device=platform.device,
+            hand_over=hand_over,
+        )
         self.models = ModelsPresenter(
             folder,
             platform=platform,
@@ -60,4 +68,5 @@ class Application:
     def close(self) -> bool:
         """Stop every thread; False if one was still at work after five seconds."""
         self.settings.close()
+        self.offloading.close()
         return all([self.models.close(), self.live.close()])

@@ -34,6 +34,12 @@ def _models(application: Application) -> Any:
     return ModelsScreen(application)
 
 
+def _offload(application: Application) -> Any:
+    from app.screens.offload import OffloadScreen
+
+    return OffloadScreen(application)
+
+
 def _settings(application: Application) -> Any:
     from app.screens.settings import SettingsScreen
 
@@ -43,6 +49,7 @@ def _settings(application: Application) -> Any:
 PAGES: dict[PageName, Callable[[Application], Any]] = {  # how each page is built, when first shown
     PageName.LIVE: _live,
     PageName.MODELS: _models,
+    PageName.OFFLOAD: _offload,
     PageName.SETTINGS: _settings,
 }
 

@@ -1,0 +1,191 @@
+"""Behind the Offload screen: takes each frame's answer and status, shows them some times a second.
+
+Frames may come sixty times a second and nobody reads that fast: everything is kept, and while the
+screen is seen a state is shown every `SHOWN_EVERY_S` at most, and none while it is not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from app.live.state import Result
+from app.offloading.choices import cut_choices, usable_codecs
+from app.offloading.state import Decided, Moment, OffloadingState
+from app.presenter import HandOver, Presenter
+from app.problems import problem_of
+from app.settings.preferences import Preferences, PreferenceStore
+from headtail.manifest import Artifact, Manifest
+from headtail.offload.engine import OffloadStatus
+from headtail.offload.trace import Trace
+
+__all__ = ["KEPT_DECISIONS", "KEPT_MOMENTS", "OffloadingPresenter"]
+
+SHOWN_EVERY_S = 0.25
+KEPT_MOMENTS = 300
+KEPT_DECISIONS = 12
+
+
+class OffloadingPresenter(Presenter[OffloadingState]):
+    """`trace()` is the engine's, None while there is none; exports are written into `folder`."""
+
+    def __init__(
+        self,
+        preferences: PreferenceStore,
+        *,
+        trace: Callable[[], Trace | None],
+        folder: Path,
+        device: str,
+        hand_over: HandOver,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(OffloadingState(device, preferences.state))
+        self._preferences = preferences
+        self._trace = trace
+        self._folder = folder
+        self._hand_over = hand_over
+        self._clock = clock
+        self._model: tuple[Manifest, Artifact] | None = None
+        self._moments: deque[Moment] = deque(maxlen=KEPT_MOMENTS)
+        self._decided: deque[Decided] = deque(maxlen=KEPT_DECISIONS)
+        self._seen: OffloadStatus | None = None
+        self._retry_s = 0.0
+        self._on_screen = False
+        self._shown_s = float("-inf")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="offloading")
+        preferences.subscribe(self._prefer)
+
+    def enter(self) -> None:
+        """The screen is seen."""
+        self._on_screen = True
+        self._draw()
+
+    def leave(self) -> None:
+        """Another page took its place."""
+        self._on_screen = False
+
+    def tick(self) -> None:
+        """Time went by while no frame came: the countdown goes on."""
+        if self._on_screen and self.state.wait_s > 0:
+            self._draw()
+
+    def open_model(self, manifest: Manifest, artifact: Artifact) -> None:
+        """Another bundle is open; a chosen cut or codec that it lacks is given up."""
+        self._model = (manifest, artifact)
+        self._moments.clear()
+        self._decided.clear()
+        self._seen = None
+        chosen = self.state.preferences
+        codecs = usable_codecs(manifest, artifact)
+        codec = chosen.codec if chosen.codec in codecs else ""
+        cuts = {choice.id for choice in cut_choices(manifest, artifact, codec)}
+        self._change(cut=chosen.cut if chosen.cut in cuts else "", codec=codec)
+        self._prefer(self._preferences.state)
+
+    def observe(self, result: Result) -> None:
+        """A frame was answered."""
+        now = self._clock()
+        seen = self._seen = result.offload
+        self._moments.append(_moment(now, result))
+        self._note(Decided(result.badge, result.reason or seen.decision.reason, 1))
+        self._retry_s = now + seen.wait_s
+        if self._on_screen and now - self._shown_s >= SHOWN_EVERY_S:
+            self._draw()
+
+    def choose_mode(self, mode: str) -> None:
+        """`off`, `auto` or `force`."""
+        self._change(mode=mode)
+
+    def choose_cut(self, cut: str) -> None:
+        """A cut's id, "" if the planner shall choose."""
+        self._change(cut=cut)
+
+    def choose_codec(self, codec: str) -> None:
+        """A codec's id, "" if the planner shall choose."""
+        self._change(codec=codec)
+
+    def export(self) -> None:
+        """Write the trace to a file: what was decided and from what, to be replayed."""
+        trace = self._trace()
+        if trace is not None:
+            self._thread.submit(_write, trace, self._folder).add_done_callback(self._exported)
+
+    def dismiss(self) -> None:
+        """Put the error away."""
+        self._show(replace(self.state, problem=None))
+
+    def close(self) -> None:
+        """End the thread once it has done what was asked of it."""
+        self._thread.shutdown(wait=True)
+
+    def _change(self, **changes: Any) -> None:
+        try:
+            self._preferences.change(**changes)
+        except OSError as error:
+            self._show(replace(self.state, problem=problem_of(error)))
+
+    def _prefer(self, preferences: Preferences) -> None:
+        state = replace(self.state, preferences=preferences)
+        if self._model is not None:
+            cuts, codecs = cut_choices(*self._model, preferences.codec), usable_codecs(*self._model)
+            state = replace(state, bundle=self._model[0].name, cuts=cuts, codecs=codecs)
+        self.state = state
+        self._draw()
+
+    def _note(self, decided: Decided) -> None:
+        if self._decided and self._decided[0].badge == decided.badge:
+            self._decided[0] = replace(decided, frames=self._decided[0].frames + 1)
+        else:
+            self._decided.appendleft(decided)
+
+    def _draw(self) -> None:
+        self._shown_s = self._clock()
+        seen = self._seen
+        state = replace(
+            self.state,
+            moments=tuple(self._moments),
+            decided=tuple(self._decided),
+            decision=seen.decision if seen else None,
+            candidates=tuple(seen.candidates) if seen else (),
+            breaker=seen.breaker if seen else "",
+            wait_s=max(0.0, self._retry_s - self._shown_s) if seen else 0.0,
+        )
+        self._show(state)
+
+    def _exported(self, done: Future[Path]) -> None:
+        def here() -> None:
+            error = done.exception()
+            if error is None:
+                self._show(replace(self.state, saved=done.result()))
+            elif isinstance(error, Exception):
+                self._show(replace(self.state, problem=problem_of(error)))
+
+        self._hand_over(here)
+
+
+def _moment(now: float, result: Result) -> Moment:
+    seen = result.offload
+    return Moment(
+        time_s=now,
+        total_ms=result.total_ms,
+        local_ms=seen.local_ms,
+        remote_ms=seen.remote_ms,
+        rtt_ms=seen.rtt_ms,
+        up_mbit_s=seen.uplink_mbit_s,
+        down_mbit_s=seen.downlink_mbit_s,
+        kilobytes_up=result.bytes_up / 1e3,
+    )
+
+
+def _write(trace: Trace, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / time.strftime("offload-%Y%m%d-%H%M%S.jsonl", time.gmtime())
+    part = path.with_suffix(".part")
+    part.write_text(trace.text(), encoding="utf-8")
+    part.replace(path)
+    return path
