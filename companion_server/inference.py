@@ -113,17 +113,20 @@ class Prepared:
                 held[output.name] = top_classes(
                     held[output.name], output.classification, manifest.labels
                 )
+        parameters: dict[str, str | int | float | bool] = {
+            "split.queue_ms": round(result.queue_ms, 3),
+            "split.decode_ms": round(self.decode_ms, 3),
+            "split.compute_ms": round(result.compute_ms, 3),
+            "split.batch": result.batch,
+        }
+        if self.codec and not any(output.classification for output in self.request.outputs):
+            parameters[split.CHECKSUM] = split.checksum(held[name] for name in self.wanted)
         return oip.InferResponse(
             model_name=manifest.name,
             model_version=manifest.bundle_id,
             outputs=tuple(oip.NamedArray(name, held[name]) for name in self.wanted),
             id=self.request.id,
-            parameters={
-                "split.queue_ms": round(result.queue_ms, 3),
-                "split.decode_ms": round(self.decode_ms, 3),
-                "split.compute_ms": round(result.compute_ms, 3),
-                "split.batch": result.batch,
-            },
+            parameters=parameters,
         )
 
     def encode(self, result: Result) -> tuple[dict[str, str], bytes]:

@@ -33,7 +33,7 @@ from headtail.offload.courier import Courier
 from headtail.offload.experience import Experience
 from headtail.offload.options import check_policy, cuts_with_heads, encode_times
 from headtail.offload.planner import Situation, decide, priced
-from headtail.offload.policy import FRAME, LOCAL, OFF, SPLIT, Decision, Policy, Probe
+from headtail.offload.policy import FRAME, LOCAL, OFF, SPLIT, Policy, Probe
 from headtail.offload.refusals import Shed, obstacle_name
 from headtail.offload.trace import Record, Trace
 from headtail.runtimes.base import Session

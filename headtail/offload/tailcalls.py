@@ -42,9 +42,10 @@ def encode_call(
 def check_answer(answer: oip.InferResponse, bundle_id: str, call_id: str) -> list[Array]:
     """The outputs of an answer, copied out of its body, in the server's order.
 
-    Raises `WireFault` if it answers another request than `call_id`, and `BundleMismatch` if another
-    bundle than `bundle_id` answered: the answer's version, or where versions can only be numbers,
-    as in Triton, its parameter `split.bundle`.
+    Raises `WireFault` if it answers another request than `call_id` or its outputs are not those of
+    its checksum (Triton's answers have none), and `BundleMismatch` if another bundle than
+    `bundle_id` answered: the answer's version, or where versions can only be numbers, as in Triton,
+    its parameter `split.bundle`.
     """
     if answer.id != call_id:
         raise WireFault(
@@ -60,4 +61,12 @@ def check_answer(answer: oip.InferResponse, bundle_id: str, call_id: str) -> lis
             expected=f"The request was for {bundle_id!r}.",
             remedy="Serve this bundle there.",
         )
-    return [np.array(tensor.array) for tensor in answer.outputs]
+    outputs = [np.array(tensor.array) for tensor in answer.outputs]
+    promised = answer.parameters.get(split.CHECKSUM)
+    if promised is not None and promised != split.checksum(outputs):
+        raise WireFault(
+            f"The answer's outputs have the checksum {split.checksum(outputs)}.",
+            expected=f"The server sent them with {promised}.",
+            remedy="Use TLS, or find out what damages messages on the way.",
+        )
+    return outputs

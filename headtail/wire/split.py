@@ -3,22 +3,28 @@
 The Open Inference Protocol lets a request and a response carry parameters; an unmodified client or
 server passes them through. Request: `split.bundle` (bundle id), `split.cut`, `split.codec`,
 `split.deadline_ms` (how long the answer is of use, counted from the request's arrival).
-Response: `split.decode_ms`, `split.queue_ms`, `split.compute_ms`.
+Response: `split.decode_ms`, `split.queue_ms`, `split.compute_ms`, and `split.crc32`: CRC-32 (zlib's)
+of the outputs' bytes, one behind the other, which finds what was damaged on a way without TLS.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from headtail.errors import UnknownName, WireFault
+import numpy as np
 
-__all__ = ["PREFIX", "SplitParameters", "server_times"]
+from headtail.errors import UnknownName, WireFault
+from headtail.tensors import Array
+
+__all__ = ["CHECKSUM", "PREFIX", "SplitParameters", "checksum", "server_times"]
 
 Scalar = str | int | float | bool
 
 PREFIX = "split."
 BUNDLE, CUT, CODEC, DEADLINE = "split.bundle", "split.cut", "split.codec", "split.deadline_ms"
+CHECKSUM = "split.crc32"
 REQUEST_KEYS = (BUNDLE, CUT, CODEC, DEADLINE)
 REPLY_KEYS = ("split.decode_ms", "split.queue_ms", "split.compute_ms")
 MAX_TEXT = 256
@@ -58,6 +64,14 @@ class SplitParameters:
         if isinstance(deadline, int) and deadline < 0:
             raise _wrong(DEADLINE, deadline, "not negative")
         return cls(_text(ours, BUNDLE), _text(ours, CUT), _text(ours, CODEC), deadline)
+
+
+def checksum(outputs: Iterable[Array]) -> int:
+    """What `split.crc32` says of these outputs, in the order of the message."""
+    found = 0
+    for output in outputs:
+        found = zlib.crc32(np.ascontiguousarray(output).view(np.uint8), found)
+    return found
 
 
 def server_times(parameters: Mapping[str, Scalar]) -> dict[str, float]:

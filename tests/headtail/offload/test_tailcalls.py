@@ -3,7 +3,7 @@ import pytest
 
 from headtail.errors import BundleMismatch, WireFault
 from headtail.offload.tailcalls import check_answer, encode_call
-from headtail.wire import oip
+from headtail.wire import oip, split
 from headtail.wire.boundary import INPUT_NAME, decode_boundary
 
 
@@ -39,3 +39,18 @@ def test_outputs_are_copies():
 def test_an_answer_to_another_request_is_refused():
     with pytest.raises(WireFault, match="answered request '6'"):
         check_answer(oip.InferResponse("m", "bb", (), id="6"), "bb", "7")
+
+
+def test_outputs_that_were_damaged_on_the_way_are_refused():
+    array = np.arange(6, dtype=np.float32).reshape(1, 6)
+    parameters = {split.CHECKSUM: split.checksum([array])}
+
+    def answer(values):
+        output = oip.NamedArray("y", values)
+        return oip.InferResponse("m", "aa", (output,), parameters=parameters)
+
+    assert check_answer(answer(array), "aa", "")[0].tolist() == array.tolist()
+    damaged = array.copy()
+    damaged.view(np.uint8)[0, 7] ^= 16
+    with pytest.raises(WireFault, match="checksum"):
+        check_answer(answer(damaged), "aa", "")
