@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from device_tests.cpus import CPUS
 from device_tests.sysroot import Sysroot, cache_folder, ensure_sysroot, recipe_for
@@ -97,24 +98,27 @@ class QemuTarget:
 
     def run(self, job: Job) -> JobResult:
         """One emulated process per job."""
+        return run_job(
+            job,
+            python=self.python(),
+            environment={key: os.environ[key] for key in ("PATH", "TMPDIR") if key in os.environ},
+            timing_kind=self.timing_kind,
+            timeout_s=JOB_TIMEOUT_S,
+        )
+
+    def python(self, *modules: Path) -> list[str]:
+        """The command that starts the arm64 Python, with the folders `modules` on its path too."""
         sysroot, cpu = self._ready(), self._cpu.model
         root = sysroot.root(cpu)
         guest = {
             "PYTHONHOME": root / "usr",
-            "PYTHONPATH": sysroot.site,
+            "PYTHONPATH": os.pathsep.join(map(str, (sysroot.site, *modules))),
             "PYTHONNOUSERSITE": 1,
             # compiling numpy anew in every process takes most of an emulated start
             "PYTHONPYCACHEPREFIX": sysroot.bytecode,
         }
         settings = [word for item in guest.items() for word in ("-E", "{}={}".format(*item))]
-        emulator = [QEMU, "-cpu", cpu, "-L", str(root), *settings]
-        return run_job(
-            job,
-            python=[*emulator, str(sysroot.python(cpu))],
-            environment={key: os.environ[key] for key in ("PATH", "TMPDIR") if key in os.environ},
-            timing_kind=self.timing_kind,
-            timeout_s=JOB_TIMEOUT_S,
-        )
+        return [QEMU, "-cpu", cpu, "-L", str(root), *settings, str(sysroot.python(cpu))]
 
     def close(self) -> None:
         """Nothing runs between jobs; the sysroot stays in the cache."""

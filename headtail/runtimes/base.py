@@ -24,6 +24,7 @@ __all__ = [
     "Session",
     "check_accelerator",
     "check_counts",
+    "check_threads",
     "closed_session",
 ]
 
@@ -124,6 +125,16 @@ def check_accelerator(runtime: Runtime, accelerator: str) -> None:
     """Raise `UnknownName` unless `runtime` lists the accelerator."""
     if accelerator not in runtime.accelerators:
         raise UnknownName(f"accelerator of {runtime.name}", accelerator, runtime.accelerators)
+
+
+def check_threads(threads: int) -> None:
+    """Raise `UsageFault` for fewer than one thread."""
+    if threads < 1:
+        raise UsageFault(
+            f"{threads} threads were asked for.",
+            expected="A model is computed by at least one thread.",
+            remedy="Ask for 1 thread or more.",
+        )
 
 
 def check_counts(where: str, held: tuple[Sized, Sized], described: tuple[Sized, Sized]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from headtail.errors import IntegrityFault, RuntimeUnavailable
-from headtail.runtimes.base import CPU, Capability, Entries, check_accelerator
+from headtail.runtimes.base import CPU, Capability, Entries, check_accelerator, check_threads
 from headtail.runtimes.memory import growth_since, resident_bytes
 from headtail.runtimes.session import FileSession
 from headtail.tensors import Array
@@ -57,6 +57,7 @@ class ExecuTorchDesk:
         `threads` sets ExecuTorch's thread pool, which is one per process: the last load decides.
         """
         check_accelerator(self, accelerator)
+        check_threads(threads)
         capability = self.probe()
         if not capability.available:
             raise RuntimeUnavailable(

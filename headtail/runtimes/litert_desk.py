@@ -1,16 +1,12 @@
 """LiteRT on a desk: `ai_edge_litert`'s interpreter, one signature per entry point.
 
-https://ai.google.dev/edge/litert/inference. XNNPACK is the interpreter's default delegate. Tensors
-are ordered by the number in their signature name (`args_0`, `output_0`), which is how litert-torch
-writes them. Fully int8 files take and give int8; the affine parameters are in the file, so the
-adapter converts at the border and the caller sees the manifest's dtypes.
+https://ai.google.dev/edge/litert/inference. XNNPACK is the interpreter's default delegate.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from headtail.errors import IntegrityFault, RuntimeUnavailable
-from headtail.runtimes.base import CPU, Capability, Entries, check_accelerator
+from headtail.runtimes.base import CPU, Capability, Entries, check_accelerator, check_threads
+from headtail.runtimes.litert_border import Affine, in_order, quantized, real
 from headtail.runtimes.memory import growth_since, resident_bytes
 from headtail.runtimes.session import FileSession
-from headtail.tensors import Array, TensorSpec
+from headtail.tensors import Array
 
 __all__ = ["LiteRTDesk"]
 
@@ -52,6 +49,7 @@ class LiteRTDesk:
     ) -> LiteRTSession:
         """Load a `.tflite`; raises `IntegrityFault` if the interpreter refuses it."""
         check_accelerator(self, accelerator)
+        check_threads(threads)
         capability = self.probe()
         if not capability.available:
             raise RuntimeUnavailable(
@@ -101,13 +99,13 @@ class LiteRTSession(FileSession):
     def _compute(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
         details, outputs = self._details[entry]
         feed = {
-            name: _quantized(array, detail)
-            for (name, detail), array in zip(details, inputs, strict=True)
+            name: quantized(array, affine)
+            for (name, affine), array in zip(details, inputs, strict=True)
         }
         results = self._runners[entry](**feed)
         return [
-            _real(results[name], detail, spec)
-            for (name, detail), spec in zip(outputs, self.outputs(entry), strict=True)
+            real(results[name], affine, spec)
+            for (name, affine), spec in zip(outputs, self.outputs(entry), strict=True)
         ]
 
     def _release(self) -> None:
@@ -115,26 +113,8 @@ class LiteRTSession(FileSession):
         self._interpreter = None
 
 
-def _in_order(details: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    def number(item: tuple[str, Any]) -> tuple[int, str]:
-        digits = re.findall(r"\d+", item[0])
-        return (int(digits[-1]) if digits else 0, item[0])
-
-    return sorted(details.items(), key=number)
-
-
-def _quantized(array: Array, detail: Mapping[str, Any]) -> Array:
-    scale, zero = detail["quantization"]
-    dtype = np.dtype(detail["dtype"])
-    if array.dtype == dtype or not scale:
-        return np.ascontiguousarray(array)
-    limits = np.iinfo(dtype)
-    codes: Array = np.clip(np.round(array / scale) + zero, limits.min, limits.max).astype(dtype)
-    return codes
-
-
-def _real(array: Array, detail: Mapping[str, Any], spec: TensorSpec) -> Array:
-    scale, zero = detail["quantization"]
-    if array.dtype != spec.numpy_dtype and scale:
-        array = ((array.astype(np.float32) - zero) * np.float32(scale)).astype(spec.numpy_dtype)
-    return array
+def _in_order(details: Mapping[str, Any]) -> list[tuple[str, Affine]]:
+    return [
+        (name, Affine(np.dtype(details[name]["dtype"]), *details[name]["quantization"]))
+        for name in in_order(details)
+    ]
