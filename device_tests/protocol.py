@@ -19,7 +19,15 @@ from headtail.errors import SchemaFault
 from headtail.strictjson import from_json, parse
 from headtail.tensors import Array
 
-__all__ = ["Refusal", "Reply", "arguments", "input_files", "read_answer", "result"]
+__all__ = [
+    "Refusal",
+    "Reply",
+    "arguments",
+    "input_files",
+    "input_names",
+    "read_answer",
+    "result",
+]
 
 SCHEMA_VERSION = 1
 MAX_LINE_BYTES = 1 << 20
@@ -66,6 +74,11 @@ def input_files(job: Job) -> dict[str, bytes]:
         np.save(buffer, array, allow_pickle=False)
         files[name] = buffer.getvalue()
     return files
+
+
+def input_names(job: Job) -> dict[int, str]:
+    """`id` of each input array of `job` -> the name of its file in `input_files`."""
+    return {key: name for key, (_, name) in _names(job).items()}
 
 
 def arguments(job: Job, *, model: str, inputs: str, outputs: str, timing_kind: str) -> list[str]:

@@ -61,6 +61,7 @@ class Replays:
             calls=calls,
             warmup=self.target.warmup,
             runs=self.target.runs,
+            entries=artifact.entries,
         )
 
     def result(self, artifact: Artifact) -> JobResult:

@@ -10,25 +10,29 @@ from device_tests.targets.base import Target
 from headtail.manifest import Artifact
 from headtail.strictjson import to_json
 
-# by the part of a target's name before the colon, so that no target can choose for itself
-KINDS = {"host": "host", "qemu": "emulated"}
+# by the target's name or the part of it before the colon, so that no target can choose for itself
+KINDS = {"host": "host", "qemu": "emulated", "app": "host", "app:adb": "device"}
 MACHINES = {"qemu": "aarch64"}
 
 
+def kind_of(target: Target) -> str:
+    return KINDS.get(target.name) or KINDS[target.name.partition(":")[0]]
+
+
 def test_target_admits_what_it_is(target: Target, session: Session) -> None:
-    family = target.name.partition(":")[0]
-    assert target.timing_kind == KINDS[family]
+    assert target.timing_kind == kind_of(target)
     assert session.facts is not None
-    assert session.facts.timing_kind == KINDS[family]
+    assert session.facts.timing_kind == kind_of(target)
 
 
 def test_every_answer_carries_the_kind(session: Session, runnable: Artifact) -> None:
     family = session.target.name.partition(":")[0]
+    kind = kind_of(session.target)
     result = session.replays.result(runnable)
-    assert result.timing_kind == KINDS[family]
+    assert result.timing_kind == kind
     assert result.machine == MACHINES.get(family, result.machine)
     for entry in runnable.entries:
-        assert session.replays.replayed(runnable, entry).timing.kind == KINDS[family]
+        assert session.replays.replayed(runnable, entry).timing.kind == kind
 
 
 def test_report_calls_no_emulated_time_a_latency(session: Session, target: Target) -> None:

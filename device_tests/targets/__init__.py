@@ -12,6 +12,8 @@ __all__ = ["TARGETS", "open_target"]
 
 # name -> (module, its factory's argument)
 TARGETS: dict[str, tuple[str, str]] = {
+    "app": ("device_tests.targets.app_agent", "here"),
+    "app:adb": ("device_tests.targets.app_agent", "adb"),
     "host": ("device_tests.targets.host", "host"),
     "qemu:cortex-a53": ("device_tests.targets.qemu_arm64", "cortex-a53"),
     "qemu:cortex-a76": ("device_tests.targets.qemu_arm64", "cortex-a76"),

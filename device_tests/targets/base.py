@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from headtail.errors import GateFailed
+from headtail.manifest import Entry
 from headtail.tensors import Array
 
 __all__ = [
@@ -48,7 +49,7 @@ class Job:
     """One artifact, loaded once, and the calls to make of it.
 
     `sha256` is what the file must hash to when it has arrived; each call is made `warmup` times
-    untimed, then `runs` times timed.
+    untimed, then `runs` times timed. `entries` is what the manifest says of the file.
     """
 
     format: str
@@ -57,6 +58,7 @@ class Job:
     calls: tuple[Call, ...]
     warmup: int = 0
     runs: int = 1
+    entries: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_an_unknown_target_is_a_usage_error_that_lists_the_known(
 ) -> None:
     done = suite("--bundle", small_bundle, "--target", "qemu:max")
     assert done.returncode == USAGE_ERROR
-    assert "Known: host, qemu:cortex-a53, qemu:cortex-a76." in done.stderr
+    assert "Known: app, app:adb, host, qemu:cortex-a53, qemu:cortex-a76." in done.stderr
 
 
 def test_no_bundle_is_a_usage_error_with_the_command(suite: Suite) -> None:

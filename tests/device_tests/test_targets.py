@@ -15,6 +15,14 @@ from device_tests.targets.process import run_job
 from device_tests.targets.qemu_arm64 import QEMU
 from headtail.errors import MissingDependency, UnknownName
 
+KINDS = {
+    "app": "host",
+    "app:adb": "device",
+    "host": "host",
+    "qemu:cortex-a53": "emulated",
+    "qemu:cortex-a76": "emulated",
+}
+
 
 def job(model: Path) -> Job:
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
@@ -29,7 +37,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_an_unknown_target_lists_what_exists() -> None:
-    with pytest.raises(UnknownName, match=r"Known: host, qemu:cortex-a53, qemu:cortex-a76\."):
+    with pytest.raises(UnknownName, match=r"Known: app, app:adb, host, qemu:cortex-a53"):
         open_target("qemu:max")
 
 
@@ -37,13 +45,13 @@ def test_an_unknown_target_lists_what_exists() -> None:
 def test_every_target_answers_for_every_format_before_it_starts(name: str) -> None:
     target = open_target(name)
     assert target.name == name
-    assert target.timing_kind == ("host" if name == "host" else "emulated")
+    assert target.timing_kind == KINDS[name]
     formats = target.formats()
     assert set(formats) == {"litert", "executorch", "coreml"}
     for support in formats.values():
         said = [support.version, support.missing, support.never]
         assert sum(map(bool, said)) == 1
-    assert "Core ML outside Apple" in formats["coreml"].never
+    assert "no Core ML" in formats["coreml"].never
 
 
 def test_the_emulated_core_says_what_executorch_needs() -> None:
