@@ -39,7 +39,7 @@ __all__ = ["CoreMLBridge"]
 
 # MLComputeUnits: CPUOnly, CPUAndGPU, CPUAndNeuralEngine. Core ML runs on the CPU what the other
 # cannot; there is no way to forbid that.
-_UNITS = {CPU: 0, "gpu": 1, "npu": 3}
+UNITS = {CPU: 0, "gpu": 1, "npu": 3}
 _OTHER_RUNTIMES = "or run the model on the companion server"
 
 
@@ -53,7 +53,7 @@ class CoreMLBridge:
 
     name = "coreml"
     format = "coreml"
-    accelerators = tuple(_UNITS)
+    accelerators = tuple(UNITS)
 
     def __init__(self, library: Path | None = None, *, cache: Path | None = None) -> None:
         self._library = library
@@ -88,7 +88,7 @@ class CoreMLBridge:
         before = bridge.footprint()
         store = _Store(bridge, path, self._cache, f"{content_key(path)}-{_plain(version)}")
         with _told(path.name):
-            opened = store.open([functions[entry] for entry in entries], _UNITS[accelerator])
+            opened = store.open([functions[entry] for entry in entries], UNITS[accelerator])
         bound = dict(zip(entries, opened, strict=True))
         after = bridge.footprint()
         grown = None if before is None or after is None else max(0, after - before)

@@ -29,13 +29,13 @@ _LINKED = (
 )
 
 # MLMultiArrayDataType -> numpy
-_DTYPES: dict[int, np.dtype[np.generic]] = {
+DTYPES: dict[int, np.dtype[np.generic]] = {
     65552: np.dtype(np.float16),
     65568: np.dtype(np.float32),
     65600: np.dtype(np.float64),
     131104: np.dtype(np.int32),
 }
-_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 class Status(IntEnum):
@@ -76,11 +76,15 @@ class Feature:
     shape: tuple[int, ...]
 
 
-class _Text(ctypes.Structure):
+class Text(ctypes.Structure):
+    """`headtail_coreml_text`."""
+
     _fields_ = (("data", ctypes.c_void_p), ("size", ctypes.c_uint64))
 
 
-class _Tensor(ctypes.Structure):
+class Tensor(ctypes.Structure):
+    """`headtail_coreml_tensor`."""
+
     _fields_ = (
         ("name", ctypes.c_char * NAME_BYTES),
         ("shape", ctypes.c_int64 * MAX_RANK),
@@ -93,39 +97,39 @@ class _Tensor(ctypes.Structure):
 
 _SIGNATURES: dict[str, tuple[type, ...]] = {
     "abi": (),
-    "system": (ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(_Text)),
+    "system": (ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(Text)),
     "footprint": (ctypes.POINTER(ctypes.c_uint64),),
     "compile": (
         ctypes.c_char_p,
         ctypes.c_char_p,
         ctypes.c_char_p,
         ctypes.c_int32,
-        ctypes.POINTER(_Text),
-        ctypes.POINTER(_Text),
+        ctypes.POINTER(Text),
+        ctypes.POINTER(Text),
     ),
     "open": (
         ctypes.c_char_p,
         ctypes.c_char_p,
         ctypes.c_int32,
         ctypes.POINTER(ctypes.c_int64),
-        ctypes.POINTER(_Text),
+        ctypes.POINTER(Text),
     ),
     "describe": (
         ctypes.c_int64,
         ctypes.c_int32,
-        ctypes.POINTER(_Tensor),
+        ctypes.POINTER(Tensor),
         ctypes.POINTER(ctypes.c_int32),
-        ctypes.POINTER(_Text),
+        ctypes.POINTER(Text),
     ),
     "predict": (
         ctypes.c_int64,
-        ctypes.POINTER(_Tensor),
+        ctypes.POINTER(Tensor),
         ctypes.c_int32,
-        ctypes.POINTER(_Tensor),
+        ctypes.POINTER(Tensor),
         ctypes.c_int32,
-        ctypes.POINTER(_Text),
+        ctypes.POINTER(Text),
     ),
-    "close": (ctypes.c_int64, ctypes.POINTER(_Text)),
+    "close": (ctypes.c_int64, ctypes.POINTER(Text)),
 }
 
 
@@ -195,7 +199,7 @@ class Bridge:
 
     def describe(self, handle: int, side: Side) -> dict[str, Feature]:
         """Inputs or outputs by name."""
-        tensors = (_Tensor * MAX_FEATURES)()
+        tensors = (Tensor * MAX_FEATURES)()
         count = ctypes.c_int32(MAX_FEATURES)
         self._call("describe", handle, side, tensors, ctypes.byref(count))
         features = (_feature(tensors[i]) for i in range(count.value))
@@ -227,19 +231,19 @@ class Bridge:
             raise BridgeFault(Status(status), raw.value.decode(errors="replace"))
 
 
-def _room() -> tuple[_Text, ctypes.Array[ctypes.c_char]]:
+def _room() -> tuple[Text, ctypes.Array[ctypes.c_char]]:
     """A text to be written, and the buffer that it points into."""
     raw = ctypes.create_string_buffer(_TEXT_BYTES)
     # not ctypes.cast: its result refers to itself, and each frame would leave the collector work
-    return _Text(ctypes.addressof(raw), _TEXT_BYTES), raw
+    return Text(ctypes.addressof(raw), _TEXT_BYTES), raw
 
 
 def _bytes(path: Path) -> bytes:
     return str(path.resolve()).encode()
 
 
-def _tensors(arrays: Mapping[str, Array]) -> ctypes.Array[_Tensor]:
-    tensors = (_Tensor * len(arrays))()
+def _tensors(arrays: Mapping[str, Array]) -> ctypes.Array[Tensor]:
+    tensors = (Tensor * len(arrays))()
     for tensor, (name, array) in zip(tensors, arrays.items(), strict=True):
         tensor.name = name.encode()
         tensor.rank, tensor.dtype = array.ndim, _CODES.get(array.dtype, 0)
@@ -248,15 +252,15 @@ def _tensors(arrays: Mapping[str, Array]) -> ctypes.Array[_Tensor]:
     return tensors
 
 
-def _feature(tensor: _Tensor) -> Feature:
+def _feature(tensor: Tensor) -> Feature:
     name = tensor.name.decode()
-    if tensor.dtype not in _DTYPES:
+    if tensor.dtype not in DTYPES:
         raise BridgeFault(Status.TENSOR, f"{name} has MLMultiArrayDataType {tensor.dtype}.")
-    return Feature(name, _DTYPES[tensor.dtype], tuple(tensor.shape[: tensor.rank]))
+    return Feature(name, DTYPES[tensor.dtype], tuple(tensor.shape[: tensor.rank]))
 
 
-def _result(tensor: _Tensor, room: Array) -> Array:
-    dtype, shape = _DTYPES[tensor.dtype], tuple(tensor.shape[: tensor.rank])
+def _result(tensor: Tensor, room: Array) -> Array:
+    dtype, shape = DTYPES[tensor.dtype], tuple(tensor.shape[: tensor.rank])
     if (dtype, shape) == (room.dtype, room.shape):
         return room
     written = room.reshape(-1).view(np.uint8)[: tensor.bytes]

@@ -12,19 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from headtail.runtimes.coreml_library import _DTYPES  # the stand-in must speak Apple's numbers
+from headtail.runtimes.coreml_library import DTYPES  # the stand-in must speak Apple's numbers
 from tests.support.capabilities import require
 
-__all__ = ["CODES", "FakeCoreML", "build"]
+__all__ = ["CODES", "FakeCoreML", "build", "built", "compiling"]
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-SOURCES = [*sorted((ROOT / "ios").glob("*.m")), HERE / "fake_coreml.m"]
 STRICT = ["-Wall", "-Wextra", "-Werror", "-Wconversion", "-Wshadow"]
 STRICT += ["-Wundeclared-selector", "-Wmissing-prototypes"]
+LIBRARY = "libheadtail_coreml_fake.so"
 MAX_RANK = 16
-CODES = {dtype.name: code for code, dtype in _DTYPES.items()}
+CODES = {dtype.name: code for code, dtype in DTYPES.items()}
 OK, ERROR, EXCEPTION = range(3)
+_KEPT: list[Any] = []
 
 # what a model is, from (path, function): {"inputs": [...], "outputs": [...]}
 Describe = Callable[[Path, str | None], dict[str, Any]]
@@ -32,21 +33,40 @@ Describe = Callable[[Path, str | None], dict[str, Any]]
 Compute = Callable[[Path, str | None, dict[str, Any]], Sequence[Any]]
 
 
+def built(base: Path) -> Path:
+    """The library of this test session, built by whoever asks first.
+
+    One for all: the classes of a second one in the same process would be taken for the first one's.
+    """
+    folder = base / "coreml-fake"
+    library = folder / LIBRARY
+    if not library.is_file():
+        folder.mkdir(exist_ok=True)
+        build(folder)
+    return library
+
+
 def build(folder: Path, *flags: str) -> Path:
     """Compile bridge and stand-in into one library; every warning is an error."""
+    library = folder / LIBRARY
+    sources = [*sorted((ROOT / "ios").glob("*.m")), HERE / "fake_coreml.m"]
+    command = compiling("-shared", "-fPIC", *flags, *map(str, sources), "-o", str(library))
+    done = subprocess.run(
+        [*command, *_config("--base-libs")], capture_output=True, text=True, check=False
+    )
+    require("Foundation/Foundation.h" not in done.stderr, f"no GNUstep: {done.stderr[:200]}")
+    assert not done.returncode, done.stderr
+    return library
+
+
+def compiling(*arguments: str) -> list[str]:
+    """The compiler with GNUstep's flags, the stand-in's headers and ours."""
     missing = [tool for tool in ("gcc", "gnustep-config") if shutil.which(tool) is None]
     require(not missing, f"{missing} not installed: .ci/packages.sh")
-    asked = _config("--objc-flags")
-    system = [flag.replace("-I", "-isystem", 1) for flag in asked if flag not in ("-MMD", "-MP")]
-    library = folder / "libheadtail_coreml_fake.so"
-    command = ["gcc", "-std=gnu11", "-shared", "-fPIC", *system, *STRICT, *flags]
-    command += ["-I", str(ROOT / "ios"), "-I", str(HERE), *map(str, SOURCES)]
-    command += ["-o", str(library), *_config("--base-libs")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    require("gnustep" not in done.stderr.lower(), f"no headers of GNUstep: {done.stderr[:200]}")
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr, done.stderr
-    return library
+    asked = [flag for flag in _config("--objc-flags") if flag not in ("-MMD", "-MP")]
+    system = [flag.replace("-I", "-isystem", 1) for flag in asked]
+    ours = ["-I", str(ROOT / "ios"), "-I", str(HERE)]
+    return ["gcc", "-std=gnu11", *system, *STRICT, *ours, *arguments]
 
 
 def _config(option: str) -> list[str]:
@@ -67,7 +87,7 @@ class _Tensor(ctypes.Structure):
 
     def array(self) -> Any:
         """The memory itself as an array."""
-        dtype = _DTYPES[self.dtype]
+        dtype = DTYPES[self.dtype]
         shape = tuple(self.shape[: self.rank])
         strides = tuple(step * dtype.itemsize for step in self.strides[: self.rank])
         size = sum((n - 1) * step for n, step in zip(shape, strides, strict=True)) + dtype.itemsize
@@ -102,7 +122,6 @@ class FakeCoreML:
     def __init__(self, library: Path) -> None:
         self.library = library
         self._loaded = ctypes.CDLL(str(library))
-        self._callbacks: tuple[Any, ...] = ()
 
     def interpret(self, describe: Describe, compute: Compute) -> None:
         """Use these for every model; an `OSError` they raise is an NSError, a `RuntimeError` an
@@ -129,8 +148,9 @@ class FakeCoreML:
                 call.outputs[i].array()[...] = results[i]
             return OK
 
-        self._callbacks = (_DESCRIBE(described), _COMPUTE(computed))
-        self._loaded.fake_coreml_interpret(*self._callbacks)
+        callbacks = (_DESCRIBE(described), _COMPUTE(computed))
+        _KEPT.append(callbacks)  # the library calls them when nobody here remembers them
+        self._loaded.fake_coreml_interpret(*callbacks)
 
     def set_functions(self, *, there: bool) -> None:
         self._loaded.fake_coreml_set_functions(int(there))

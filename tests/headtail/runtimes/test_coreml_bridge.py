@@ -17,7 +17,7 @@ from headtail.errors import (
 )
 from headtail.runtimes.coreml_bridge import CoreMLBridge
 from headtail.tensors import TensorSpec
-from tests.coreml_fake.framework import FakeCoreML, build
+from tests.coreml_fake.framework import FakeCoreML, built
 from tests.coreml_fake.packages import facts, feature, write_package
 
 # outputs sort as add < scale, and stand the other way round in file and manifest
@@ -59,7 +59,7 @@ def compute(path, function, inputs):
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("bridge"))
+    return built(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

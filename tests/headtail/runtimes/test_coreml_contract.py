@@ -1,0 +1,77 @@
+"""A real Core ML file, as the exporter writes it, through the real bridge.
+
+The framework between them is a stand-in whose sums the reference interpreter does: what is proven
+is the bridge, the names and the order of several functions' tensors; not Apple's framework.
+"""
+
+import gc
+import shutil
+
+import pytest
+
+from headtail.errors import IntegrityFault
+from headtail.metrics import snr_db
+from headtail.runtimes.coreml_bridge import CoreMLBridge
+from headtail.runtimes.coreml_package import read_functions
+from tests.coreml_fake import interpreted
+from tests.coreml_fake.framework import FakeCoreML, built
+from tests.exporters.converted import converted
+from tests.headtail.runtimes import session_contract as contract
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return converted(tmp_path_factory.getbasetemp(), "coreml", "Ordered")
+
+
+@pytest.fixture(scope="module")
+def runtime(tmp_path_factory):
+    fake = FakeCoreML(built(tmp_path_factory.getbasetemp()))
+    fake.interpret(interpreted.describe, interpreted.compute)
+    yield CoreMLBridge(fake.library, cache=tmp_path_factory.mktemp("caches"))
+    gc.collect()
+    assert fake.alive() == 0
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_the_session_keeps_the_contract(runtime, made, check):
+    check(runtime, made)
+
+
+def test_the_file_keeps_the_order_that_core_ml_forgets(made):
+    functions = read_functions(made.path)
+    assert list(functions) == ["forward", "head_conv", "head_mean"]
+    assert functions["forward"].function is None
+    assert functions["forward"].inputs == ("zeta", "alpha", "middle")
+    assert functions["forward"].outputs == ("linear_1", "add", "mean")
+    assert functions["head_conv"].outputs == ("alpha", "middle", "conv2d")
+
+
+def test_broken_packages_are_named(runtime, made, tmp_path):
+    """What the reader does not notice, the framework's own check does."""
+    model = "Data/com.apple.CoreML/model.mlmodel"
+    data = (made.path / model).read_bytes()
+    contents = {"empty": b"", "cut": data[: len(data) // 2], "text": b"not a model at all" * 100}
+    for name, content in contents.items():
+        path = shutil.copytree(made.path, tmp_path / f"{name}.mlpackage")
+        (path / model).write_bytes(content)
+        with pytest.raises(IntegrityFault, match=path.name) as caught:
+            runtime.load(path, entries=made.entries)
+        assert caught.value.file == path.name
+    with pytest.raises(IntegrityFault, match="absent"):
+        runtime.load(tmp_path / "absent.mlpackage", entries={})
+
+
+@pytest.mark.parametrize("name", ["HalfInput", "Tokens"])
+def test_files_of_other_types_answer_as_pytorch_does(runtime, tmp_path_factory, name):
+    other = converted(tmp_path_factory.getbasetemp(), "coreml", name)
+    session = runtime.load(other.path, entries=other.entries)
+    for entry in other.entries:
+        for right, seen in zip(
+            other.expected(entry), session.run(entry, other.inputs), strict=True
+        ):
+            assert seen.dtype == right.dtype
+            assert snr_db(reference=right, candidate=seen) > 50  # float16 has 66 dB at best
+    session.close()
