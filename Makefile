@@ -41,6 +41,8 @@ $(BENCH_BUNDLE): $(STAMP)
 
 bench: $(STAMP) $(BENCH_BUNDLE)
 	$(BIN)/python benchmarks/startup.py
+	PYTHONPATH=. $(BIN)/python benchmarks/payload.py
+	PYTHONPATH=. $(BIN)/python benchmarks/app_start.py
 	$(BIN)/python benchmarks/multi_entry.py
 	PYTHONPATH=. $(BIN)/python benchmarks/peers/install.py
 	PYTHONPATH=. $(BIN)/python benchmarks/server.py $(BENCH_BUNDLE)
@@ -53,7 +55,7 @@ stage: $(STAMP)
 	$(BIN)/headtail stage
 
 app: $(STAMP)
-	$(BIN)/python -m app.main
+	$(BIN)/headtail app
 
 packages:
 	.ci/packages.sh

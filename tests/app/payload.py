@@ -29,9 +29,18 @@ markers =
     device: left out here
 """
 # Code that is on a phone may have functions for desks only; their tests end at what is not there.
-# The app's own tests may not, but for those that ask for a desk's runtimes.
+# The app's own tests may not, but for those that ask for a desk's runtimes. Property tests search with
+# fewer examples: the question here is the Python, not the logic.
 DESK = """
 import pytest
+from hypothesis import settings
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        own = getattr(item.function, "_hypothesis_internal_use_settings", None)
+        if own is not None:
+            fewer = settings(own, max_examples=min(own.max_examples, 10))
+            item.function._hypothesis_internal_use_settings = fewer
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
