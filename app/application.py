@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.guide.presenter import GuidePresenter
 from app.live.presenter import LivePresenter
 from app.models.presenter import ModelsPresenter
 from app.offloading.presenter import OffloadingPresenter
@@ -28,6 +29,7 @@ class Application:
         self.platform = platform
         self.navigation = Navigation()
         self.preferences = PreferenceStore(folder / "preferences.json")
+        self.guide = GuidePresenter(self.preferences, self.navigation, device=platform.device)
         self.servers = Servers(folder / "servers.json")
         self.settings = SettingsPresenter(
             self.preferences,
@@ -64,6 +66,11 @@ class Application:
         """Open a bundle and show what it sees."""
         self.live.open_bundle(path)
         self.navigation.go(PageName.LIVE)
+
+    def open_link(self, link: str) -> None:
+        """A pairing link was opened: the Settings page asks whether to pair."""
+        self.settings.receive_link(link)
+        self.navigation.go(PageName.SETTINGS)
 
     def close(self) -> bool:
         """Stop every thread; False if one was still at work after five seconds."""

@@ -18,14 +18,17 @@ from app.application import Application
 from app.live.state import Mode
 from app.platforms import find_platform
 from app.screens.shell import Shell
+from app.servers import is_code
 from app.settings.preferences import Preferences
 from app.sources.photo import folder_photos
 from app.theme import DARK, LIGHT
+from app.widgets.focus import focus_first
 from headtail.errors import HeadtailError
 
 __all__ = ["HeadtailApp"]
 
 LARGE = 1.3  # times the usual size of letters
+TAB = 9
 ESCAPE = 27  # the key code of Escape, which Android's back button sends as well
 
 
@@ -86,6 +89,12 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
                 live.fail(error)
         if self._bundle is not None:
             self.application.open_bundle(self._bundle)
+        else:
+            self.application.guide.begin()
+        if platform == "android":
+            from app.servers.links_android import follow_links
+
+            follow_links(self._linked)
 
     def on_stop(self) -> None:
         """Stop the threads."""
@@ -122,7 +131,19 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         content.add_widget(self._shell)
 
     def _key(self, _window: Any, key: int, *_rest: Any) -> bool:
-        return key == ESCAPE and self.application.navigation.back()
+        if key == TAB:  # nothing has the focus yet, or this would not have come here
+            return focus_first(self.shell.page)
+        return key == ESCAPE and (
+            self.application.guide.back() or self.application.navigation.back()
+        )
 
     def _dropped(self, _window: Any, name: bytes, *_place: Any) -> None:
-        self.application.live.drop(Path(name.decode()))
+        text = name.decode()
+        if is_code(text):  # SDL hands an opened link over like this on iOS
+            self.application.open_link(text)
+        elif text:  # on Android it drops the path of a link, and a pairing link has none
+            self.application.live.drop(Path(text))
+
+    def _linked(self, link: str) -> None:
+        # Android tells it on a thread of its own
+        Clock.schedule_once(lambda _dt: self.application.open_link(link))

@@ -12,20 +12,22 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from app.live.state import Result
+from app.live.state import LiveState, Result
 from app.offloading.choices import cut_choices, usable_codecs
 from app.offloading.state import Decided, Moment, OffloadingState
 from app.presenter import HandOver, Presenter
 from app.problems import problem_of
 from app.settings.preferences import Preferences, PreferenceStore
+from headtail.bundle import open_bundle
 from headtail.manifest import Artifact, Manifest
 from headtail.offload.engine import OffloadStatus
 from headtail.offload.trace import Trace
 
 __all__ = ["KEPT_DECISIONS", "KEPT_MOMENTS", "OffloadingPresenter"]
 
+T = TypeVar("T")
 SHOWN_EVERY_S = 0.25
 KEPT_MOMENTS = 300
 KEPT_DECISIONS = 12
@@ -53,6 +55,8 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         self._model: tuple[Manifest, Artifact] | None = None
         self._moments: deque[Moment] = deque(maxlen=KEPT_MOMENTS)
         self._decided: deque[Decided] = deque(maxlen=KEPT_DECISIONS)
+        self._opened: tuple[Path, str, str] | None = None
+        self._last: Result | None = None
         self._seen: OffloadStatus | None = None
         self._retry_s = 0.0
         self._on_screen = False
@@ -73,6 +77,19 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         """Time went by while no frame came: the countdown goes on."""
         if self._on_screen and self.state.wait_s > 0:
             self._draw()
+
+    def follow(self, live: LiveState) -> None:
+        """The Live page shows something else: another bundle, or another frame's answer."""
+        path, card = live.bundle_path, live.bundle
+        key = (path, card.format, card.precision) if path and card else None
+        if key != self._opened:
+            self._opened = key
+            if key is not None:
+                done = self._thread.submit(_read_model, *key)
+                done.add_done_callback(lambda done: self._later(done, self._take_model))
+        if live.result is not None and live.result is not self._last:
+            self._last = live.result
+            self.observe(live.result)
 
     def open_model(self, manifest: Manifest, artifact: Artifact) -> None:
         """Another bundle is open; a chosen cut or codec that it lacks is given up."""
@@ -113,7 +130,8 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         """Write the trace to a file: what was decided and from what, to be replayed."""
         trace = self._trace()
         if trace is not None:
-            self._thread.submit(_write, trace, self._folder).add_done_callback(self._exported)
+            done = self._thread.submit(_write, trace, self._folder)
+            done.add_done_callback(lambda done: self._later(done, self._take_file))
 
     def dismiss(self) -> None:
         """Put the error away."""
@@ -157,11 +175,19 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         )
         self._show(state)
 
-    def _exported(self, done: Future[Path]) -> None:
+    def _take_file(self, file: Path) -> None:
+        self._show(replace(self.state, saved=file))
+
+    def _take_model(self, model: tuple[Manifest, Artifact]) -> None:
+        self.open_model(*model)
+
+    def _later(self, done: Future[T], take: Callable[[T], None]) -> None:
+        """Have the result of a thread's work taken on the UI thread; an error is shown."""
+
         def here() -> None:
             error = done.exception()
             if error is None:
-                self._show(replace(self.state, saved=done.result()))
+                take(done.result())
             elif isinstance(error, Exception):
                 self._show(replace(self.state, problem=problem_of(error)))
 
@@ -189,3 +215,10 @@ def _write(trace: Trace, folder: Path) -> Path:
     part.write_text(trace.text(), encoding="utf-8")
     part.replace(path)
     return path
+
+
+def _read_model(path: Path, format_: str, precision: str) -> tuple[Manifest, Artifact]:
+    # the Live page has checked its files; here the manifest is enough
+    manifest = open_bundle(path, check=False).manifest
+    running = (a for a in manifest.artifacts if (a.format, a.precision) == (format_, precision))
+    return manifest, next(running)

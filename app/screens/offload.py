@@ -47,18 +47,20 @@ class OffloadScreen(Page):
         self.application = application
         self.presenter = application.offloading
         self._drawn: dict[str, Any] = {}
-        self._clock: Any = None
+        self._clock = Clock.create_trigger(lambda _dt: self.presenter.tick(), TICK_S, interval=True)
         super().__init__(**properties)
-        self.presenter.subscribe(self.show)
+        self.watch(self.presenter, self.show)
 
     def enter(self) -> None:
-        """The page is shown."""
+        """The page is shown; what the Live page plays goes on, for there to be frames to see."""
         self.presenter.enter()
-        self._clock = Clock.schedule_interval(lambda _dt: self.presenter.tick(), TICK_S)
+        self.application.live.enter()
+        self._clock()
 
     def leave(self) -> None:
         """Another page takes its place."""
         self.presenter.leave()
+        self.application.live.leave()
         self._clock.cancel()
 
     def show(self, state: OffloadingState) -> None:
@@ -145,12 +147,13 @@ class OffloadScreen(Page):
         return candidate.name, milliseconds(candidate.total_ms), detail, chosen
 
     def _show_problem(self, state: OffloadingState) -> None:
-        self.ids.banner_place.clear_widgets()
-        if state.problem is not None:
-            banner = Banner(what=state.problem.what, remedy=state.problem.remedy)
-            banner.bind(on_copy=lambda _banner: self.copy_problem())
-            banner.bind(on_dismiss=lambda _banner: self.presenter.dismiss())
-            self.ids.banner_place.add_widget(banner)
+        if state.problem is None:
+            self.announce()
+            return
+        banner = Banner(what=state.problem.what, remedy=state.problem.remedy)
+        banner.bind(on_copy=lambda _banner: self.copy_problem())
+        banner.bind(on_dismiss=lambda _banner: self.presenter.dismiss())
+        self.announce(banner)
 
 
 PLOTTED = {  # plot -> the fields of a Moment that it draws, in the order of its names

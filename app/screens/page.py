@@ -6,6 +6,7 @@ passes gestures on. `leave` is called when another page takes its place.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from kivy.metrics import dp
 from kivy.properties import BooleanProperty, StringProperty
 from kivy.uix.boxlayout import BoxLayout
 
+from app.presenter import Presenter, State
 from app.widgets import controls, icons  # noqa: F401  # their names are used in the .kv
 
 __all__ = ["WIDE_FROM", "Header", "Page"]
@@ -34,9 +36,30 @@ class Page(BoxLayout):  # type: ignore[misc]  # kivy has no types
     wide = BooleanProperty(False)
 
     def __init__(self, **properties: Any) -> None:
+        self._ends: list[Callable[[], None]] = []
+        self._notices: tuple[Any, ...] = ()
         super().__init__(**properties)
         self.bind(width=self._fold)
         self._fold()
+
+    def watch(self, presenter: Presenter[State], show: Callable[[State], None]) -> None:
+        """Have `show` called with every state until the page is closed."""
+        self._ends.append(presenter.subscribe(show))
+
+    def close(self) -> None:
+        """The page is dropped for another of its kind: listen no more."""
+        for end in self._ends:
+            end()
+
+    def announce(self, *notices: Any) -> None:
+        """Show these widgets under the header instead of those that were announced before."""
+        for notice in self._notices:
+            self.remove_widget(notice)
+        self._notices = notices
+        below_header = len(self.children) - 1  # kivy's last child is the first in the .kv
+        for notice in reversed(notices):
+            self.add_widget(notice, index=below_header)
+            below_header += 1
 
     def enter(self) -> None:
         """The page is shown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class SettingsScreen(Page):
         self._details: ServerDetails | None = None
         self._adding = False
         super().__init__(**properties)
-        self._unsubscribe = self.presenter.subscribe(self.show)
+        self.watch(self.presenter, self.show)
 
     def enter(self) -> None:
         """The page is shown."""
@@ -72,13 +73,11 @@ class SettingsScreen(Page):
         self._show_servers(state)
         self._show_device(state)
         self._show_fields(state)
-        self._show_link(state)
         leaving = sentences(state.preferences, device=state.device, sent=state.sent)
         self._fill("leaving", leaving, lambda text: Prose(text=text))
-        problem = state.problem
-        self.ids.banner_place.clear_widgets()
-        if problem is not None:
-            self.ids.banner_place.add_widget(self._banner(problem))
+        if self._drawn.get("notices") != (state.problem, state.offered):
+            self._drawn["notices"] = (state.problem, state.offered)
+            self.announce(*self._notices_of(state))
 
     def copy_problem(self) -> None:
         """The error's full text to the clipboard."""
@@ -89,16 +88,20 @@ class SettingsScreen(Page):
         """The button beside the field, or Enter in it."""
         self.presenter.add_server(self.ids.server.typed)
 
-    def _banner(self, problem: Any) -> Any:
-        banner = Banner(what=problem.what, remedy=problem.remedy)
-        banner.bind(on_copy=lambda _b: self.copy_problem())
-        banner.bind(on_dismiss=lambda _b: self.presenter.dismiss())
-        return banner
+    def _notices_of(self, state: SettingsState) -> Iterator[Any]:
+        if state.problem is not None:
+            banner = Banner(what=state.problem.what, remedy=state.problem.remedy)
+            banner.bind(on_copy=lambda _banner: self.copy_problem())
+            banner.bind(on_dismiss=lambda _banner: self.presenter.dismiss())
+            yield banner
+        if state.offered is not None:
+            yield LinkQuestion(url=state.offered.url, pin=state.offered.pin or "")
 
     def _show_servers(self, state: SettingsState) -> None:
         chosen, opened = state.preferences.server, state.opened
         none = Server("", "No server: all is computed here", None, has_key=False)
-        rows = tuple((s, s.address == chosen, s.address == opened) for s in (none, *state.servers))
+        servers = (none, *state.servers)
+        rows = tuple((s, s.address == chosen, s.address == opened != "") for s in servers)
         self._fill("servers", rows, lambda row: self._server_row(*row))
         if not opened:
             self._details = None
@@ -151,11 +154,6 @@ class SettingsScreen(Page):
             self.ids.quota.text = str(state.preferences.quota_mb)
         if not complaints.deadline:
             self.ids.deadline.text = f"{state.preferences.deadline_ms:.0f}"
-
-    def _show_link(self, state: SettingsState) -> None:
-        offered = state.offered
-        question = () if offered is None else ((offered.url, offered.pin or ""),)
-        self._fill("link", question, lambda code: LinkQuestion(url=code[0], pin=code[1]))
 
     def _fill(self, place: str, rows: Any, make: Any) -> None:
         """Make the rows of a place anew if they are others than were drawn."""

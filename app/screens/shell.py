@@ -15,6 +15,7 @@ from kivy.uix.floatlayout import FloatLayout
 
 from app.application import Application
 from app.pages import PageName, Shown
+from app.screens.guide import GuideCard
 from app.screens.page import WIDE_FROM
 from app.widgets import icons  # noqa: F401  # its names are used in the .kv
 from app.widgets.focus import Focusable
@@ -75,12 +76,18 @@ class Shell(FloatLayout):  # type: ignore[misc]  # kivy has no types
             place = Place(name=name.value)
             place.bind(on_release=lambda _place, name=name: application.navigation.go(name))
             self.ids.places.add_widget(place)
+        self._guide = GuideCard(application.guide)
+        self.ids.frame.add_widget(self._guide)
         self.bind(width=self._fold)
         self._end = application.navigation.subscribe(self._show)
 
     def close(self) -> None:
         """Take no more part; the pages are dropped."""
         self._end()
+        self._guide.close()
+        self.page.leave()
+        for page in self._pages.values():
+            page.close()
 
     def _fold(self, *_: object) -> None:
         self.wide = self.width >= dp(WIDE_FROM)

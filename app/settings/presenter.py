@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from app.figures import milliseconds
+from app.live.state import Result
 from app.presenter import HandOver, Presenter
 from app.problems import problem_of
 from app.servers import Server, Servers, is_code
@@ -56,10 +57,12 @@ class SettingsPresenter(Presenter[SettingsState]):
         self._hand_over = hand_over
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="settings")
         self._asked = False
+        self._sent: Sent | None = None
         preferences.subscribe(lambda chosen: self._change(preferences=chosen))
 
     def enter(self) -> None:
         """The screen is shown: read what is known, and once what this machine has."""
+        self._change(sent=self._sent)
         self._do("", self._known, lambda servers: self._change(servers=servers))
         if not self._asked:
             self._asked = True
@@ -162,10 +165,11 @@ class SettingsPresenter(Presenter[SettingsState]):
         except (HeadtailError, OSError) as error:
             self._change(problem=problem_of(error))
 
-    def note_sent(self, sent: Sent) -> None:
-        """A frame was split: what the page says of what leaves this device follows it."""
-        if sent != self.state.sent:
-            self._change(sent=sent)
+    def follow(self, result: Result | None) -> None:
+        """A frame was answered: what left this device with it is said when the page is shown."""
+        if result is not None and result.bytes_up:
+            way = result.offload.decision
+            self._sent = Sent(way.cut, way.codec, result.bytes_up, result.bytes_down)
 
     def dismiss(self) -> None:
         """Put the error away."""
