@@ -136,7 +136,9 @@ def main() -> None:
     app = HeadtailApp(
         bundle=bundle, server=job["server"], photos=None, folder=Path(os.environ["KIVY_HOME"])
     )
-    app.application.preferences.change(theme="dark" if job["dark"] else "light")
+    app.application.preferences.change(
+        theme="dark" if job["dark"] else "light", guide_done=True
+    )
     driver = Driver(app, job)
 
     def begin(_dt: float) -> None:
