@@ -11,23 +11,35 @@ from typing import Any
 import click
 
 from headtail.cli.console import Console, json_option
-from headtail.errors import EnvironmentFault, MissingDependency
+from headtail.errors import EnvironmentFault, MissingDependency, UsageFault
 
 __all__ = ["command"]
 
+PATH = click.Path(path_type=Path)
+
 
 @click.command("app")
-@click.argument("bundle", required=False, type=click.Path(path_type=Path))
+@click.argument("bundle", required=False, type=PATH)
 @click.option("--server", help="A companion server: its pairing code, or https://HOST:PORT.")
-@click.option("--photos", type=click.Path(path_type=Path), help="A folder of photos for the strip.")
+@click.option("--photos", type=PATH, help="A folder of photos for the strip.")
+@click.option("--agent", type=PATH, metavar="JOB.json", help="Do a job, without a window.")
+@click.option("--out", type=PATH, metavar="RESULT.json", help="Where the job's result goes.")
 @json_option
 def command(bundle: Path | None, as_json: bool, **given: Any) -> int:
-    """Run the phone app on this computer, until its window is closed.
+    """Run the phone app on this computer, until its window is closed or its job is done.
 
-    BUNDLE is opened at the start. The app is in the source tree, not in the installed package.
+    BUNDLE is opened at the start. The app is in the source tree, not in the installed package. What
+    a job says is in device_tests/README.md.
     """
     console = Console(as_json)
-    run = _app()
+    windowless = given["agent"] is not None
+    if windowless != (given["out"] is not None):
+        raise UsageFault(
+            f"There is {'--agent without --out' if windowless else '--out without --agent'}.",
+            expected="A job is read from --agent JOB.json, its result goes to --out RESULT.json.",
+            remedy="Give both, or neither.",
+        )
+    run = _app(windowless=windowless)
     options = [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
     try:
         code = run([*options, *([] if bundle is None else ["--", str(bundle)])])
@@ -41,7 +53,7 @@ def command(bundle: Path | None, as_json: bool, **given: Any) -> int:
     return int(code)
 
 
-def _app() -> Any:
+def _app(*, windowless: bool) -> Any:
     """`app.main.main` of the source tree that this package runs from."""
     import headtail
 
@@ -52,7 +64,7 @@ def _app() -> Any:
             expected="The installed package holds no app: it is in the source tree.",
             remedy="Clone the repository, run pip install -e '.[app]' in it, and try again.",
         )
-    if importlib.util.find_spec("kivy") is None:
+    if not windowless and importlib.util.find_spec("kivy") is None:
         raise MissingDependency(
             "kivy", needed_for="the app's window", install="pip install 'headtail[app]'"
         )

@@ -61,6 +61,21 @@ def test_an_installed_wheel_says_that_it_has_no_app(tmp_path):
     assert json.loads(done.stdout)["expected"].startswith("The installed package holds no app")
 
 
+@pytest.mark.parametrize("alone", ["--agent", "--out"])
+def test_a_job_needs_a_place_for_its_result(tmp_path, alone):
+    done = headtail(tmp_path, "app", alone, "some.json", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["remedy"] == "Give both, or neither."
+
+
+def test_a_job_needs_no_kivy_and_says_what_is_wrong_with_it(tmp_path):
+    (tmp_path / "job.json").write_text("{}")
+    job = ("--agent", "job.json", "--out", "result.json")
+    done = headtail(tmp_path, "app", *job, "--json", first=NO_KIVY)
+    assert done.returncode not in (0, 3), done.stderr
+    assert json.loads(done.stdout)["good"] is False
+
+
 @pytest.mark.slow
 def test_it_runs_from_any_directory_whatever_else_is_called_app(tmp_path):
     require(not missing_for_screen(), missing_for_screen())
