@@ -34,17 +34,12 @@ class Application:
         self.settings = SettingsPresenter(
             self.preferences,
             self.servers,
-            runtimes=lambda: platform.runtimes().values(),
+            runtimes=platform.runtimes,
             device=platform.device,
             themes=("light", "dark"),
             hand_over=hand_over,
         )
-        self.live = LivePresenter(
-            platform.runtimes(),
-            device=platform.device,
-            paired=folder / "servers.json",
-            hand_over=hand_over,
-        )
+        self.live = LivePresenter(platform, self.preferences, self.servers, hand_over=hand_over)
         self.offloading = OffloadingPresenter(
             self.preferences,
             trace=lambda: None,

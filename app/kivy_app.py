@@ -15,7 +15,6 @@ from kivy.uix.floatlayout import FloatLayout
 from kivy.utils import platform
 
 from app.application import Application
-from app.live.state import Mode
 from app.platforms import find_platform
 from app.screens.shell import Shell
 from app.servers import is_code
@@ -80,8 +79,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         """Open what the command line named."""
         live = self.application.live
         if self._server:
-            live.set_server(self._server)
-            live.set_mode(Mode.OFFLOAD)
+            self.application.preferences.change(server=self._server, mode="force")
         if self._photos is not None:
             try:
                 live.add_photos(folder_photos(self._photos))
@@ -101,8 +99,13 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         self.application.close()
 
     def on_pause(self) -> bool:
-        """Android may take the window away for a while; nothing has to be undone."""
+        """Android may take the window away for a while: the camera is given back until then."""
+        self.application.live.leave()
         return True
+
+    def on_resume(self) -> None:
+        """The window is back."""
+        self.shell.page.enter()
 
     def toggle_theme(self) -> None:
         """Light to dark and back."""

@@ -1,4 +1,4 @@
-"""What this machine is called on screen, and which runtimes it has.
+"""What this machine is called on screen, and which runtimes, camera and photo picker it has.
 
 One table. The phone runtimes are entered here when their adapters exist; until then a phone says
 that it has none, and the app shows that as the reason why a bundle cannot run.
@@ -6,9 +6,10 @@ that it has none, and the app shows that as the reason why a bundle cannot run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.sources.base import FrameSource, PhotoPicker
 from headtail.errors import UnknownName
 from headtail.runtimes.base import Runtime
 
@@ -17,28 +18,59 @@ __all__ = ["PLATFORMS", "Platform", "find_platform"]
 
 @dataclass(frozen=True)
 class Platform:
-    """`device` as it reads in a sentence; `runtimes()` by format."""
+    """`device` as it reads in a sentence; `runtimes()` in order of preference, several may be of
+    one format. `picker` is None where the system shows no photos to choose from.
+    """
 
     device: str
-    runtimes: Callable[[], Mapping[str, Runtime]]
+    runtimes: Callable[[], tuple[Runtime, ...]]
+    camera: Callable[[], FrameSource]
+    picker: Callable[[], PhotoPicker] | None = None
 
 
-def _desk() -> Mapping[str, Runtime]:
+def _desk_runtimes() -> tuple[Runtime, ...]:
     from headtail.runtimes import desk_runtimes
 
-    return desk_runtimes()
+    return tuple(desk_runtimes().values())
 
 
-def _none_yet() -> Mapping[str, Runtime]:
-    return {}
+def _none_yet() -> tuple[Runtime, ...]:
+    return ()
 
 
-_DESK = Platform("this computer", _desk)
-_PHONE = Platform("this phone", _none_yet)
+def _desk_camera() -> FrameSource:
+    from app.sources.camera_opencv import DeskCamera
+
+    return DeskCamera()
+
+
+def _android_camera() -> FrameSource:
+    from app.sources.camera_android import ask_for_camera, back_camera
+    from app.sources.camera_kivy import PhoneCamera
+
+    return PhoneCamera(ask=ask_for_camera, facing=back_camera)
+
+
+def _android_picker() -> PhotoPicker:
+    from app.sources.camera_android import AndroidPicker
+
+    return AndroidPicker()
+
+
+def _ios_camera() -> FrameSource:
+    from app.sources.camera_ios import ask_for_camera, back_camera
+    from app.sources.camera_kivy import PhoneCamera
+
+    return PhoneCamera(ask=ask_for_camera, facing=back_camera)
+
+
+_DESK = Platform("this computer", _desk_runtimes, _desk_camera)
+_ANDROID = Platform("this phone", _none_yet, _android_camera, _android_picker)
+_IOS = Platform("this phone", _none_yet, _ios_camera)
 
 PLATFORMS: dict[str, Platform] = {  # the names of kivy.utils.platform
-    "android": _PHONE,
-    "ios": _PHONE,
+    "android": _ANDROID,
+    "ios": _IOS,
     "linux": _DESK,
     "macosx": _DESK,
     "win": _DESK,

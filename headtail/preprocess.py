@@ -30,6 +30,7 @@ __all__ = ["Frame", "Preprocess", "load_image"]
 
 Frame = npt.NDArray[np.uint8]  # (height, width, 3), RGB, camera bytes
 
+_ORIENTATION = 0x0112  # Exif
 RESIZE_MODES = ("nearest", "bilinear", "bicubic", "lanczos")
 FITS = ("crop", "squash")
 LAYOUTS = ("NCHW", "NHWC")
@@ -106,15 +107,20 @@ class Preprocess:
 
         check_frame(frame)
         image = Image.fromarray(frame)
-        mode = Image.Resampling[self.resize.upper()]
-        if self.fit == "squash":
-            return np.asarray(image.resize((self.width, self.height), mode), np.uint8)
+        mode = getattr(Image, self.resize.upper())  # Pillow 8 of kivy-ios has no Image.Resampling
         # The window of the source that survives the centre crop, resized in one step: the same
         # pixels as resize-then-crop up to rounding, without resampling what is thrown away.
-        box = self._window(image.width, image.height)
+        box = self.window(image.width, image.height)
         return np.asarray(image.resize((self.width, self.height), mode, box=box), np.uint8)
 
-    def _window(self, width: int, height: int) -> tuple[float, float, float, float]:
+    def window(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of what `view` sees of a width x height frame, in its pixels.
+
+        A point (x, y) of the view lies in the frame at (left + x * (right - left) / self.width,
+        top + y * (bottom - top) / self.height).
+        """
+        if self.fit == "squash":
+            return 0.0, 0.0, float(width), float(height)
         ratio = min(width / self.width, height / self.height) * self.crop_fraction
         w, h = min(self.width * ratio, width), min(self.height * ratio, height)
         left, top = (width - w) / 2, (height - h) / 2
@@ -196,8 +202,10 @@ def load_image(source: Path | bytes) -> Frame:
 def _upright_rgb(image: PillowImage, name: str) -> Frame:
     from PIL import Image, ImageOps
 
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+    kind = image.format  # a transposed copy has none
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image) or image  # Pillow 8 cannot do it in place
+    if image.mode == "F" or (image.mode == "I" and kind != "PNG"):
         raise ImageFault(
             f"{name} has 32-bit samples (mode {image.mode}).",
             expected="Samples of 8 or 16 bits, whose range is known.",

@@ -1,69 +1,81 @@
-"""Between screen and inference: gestures in, states out. Every method runs on the UI thread.
+"""Behind the Live page: gestures in, states out. Every method runs on the UI thread.
 
-The inference thread's events come back through `hand_over`, which the screen implements with its
-own event loop (kivy's Clock) and a test with a queue. Nothing here blocks.
+Events of the source and of the inference thread come back through `hand_over`, which the app
+implements with its own event loop (kivy's Clock) and a test with a queue. Nothing here blocks.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
+from app.live.inbox import Inbox
 from app.live.inference import Inference
-from app.live.pipeline import Worker
+from app.live.pipeline import Pipeline
+from app.live.request import Choices
+from app.live.sources import SourceRack
 from app.live.state import (
     Event,
     Failed,
     LiveState,
-    Mode,
     Opened,
+    Paired,
     PhotoCard,
-    Picture,
-    Request,
-    Thumbnailed,
+    SourceKind,
+    Stopped,
     after,
 )
+from app.live.thumbnails import Thumbnails
+from app.platforms import Platform
 from app.presenter import HandOver, Presenter
 from app.problems import problem_of
 from app.servers import Servers
-from app.sources.photo import Photo, photo_file, square
-from headtail.errors import ImageFault
-from headtail.runtimes.base import Runtime
+from app.settings.preferences import Preferences, PreferenceStore
+from app.sources.photo import Photo, photo_file
+from app.sources.replay import is_replay
+from headtail.errors import HeadtailError
 
 __all__ = ["LivePresenter"]
 
+MANIFEST = "manifest.json"
+
 
 class LivePresenter(Presenter[LiveState]):
-    """Holds the current state and the two threads behind it.
-
-    `paired` is the file of the servers that this device was paired with; without it they are
-    forgotten at the end.
-    """
+    """Holds the current state and what is behind it: source, inference thread, thumbnails."""
 
     def __init__(
         self,
-        runtimes: Mapping[str, Runtime],
+        platform: Platform,
+        preferences: PreferenceStore,
+        servers: Servers,
         *,
-        device: str,
-        paired: Path | None = None,
         hand_over: HandOver,
     ) -> None:
-        super().__init__(LiveState(device=device))
-        self._hand_over = hand_over
-        classifier = Inference(runtimes, servers=Servers(paired))
-        self._worker: Worker[Request, Event] = Worker(
-            classifier.answer, deliver=self._deliver, failed=_failed, finish=classifier.close
+        state = LiveState(device=platform.device, choices=Choices.of(preferences.state))
+        super().__init__(dataclasses.replace(state, can_pick=platform.picker is not None))
+        self._platform = platform
+        self._preferences = preferences
+        self._inbox = Inbox(hand_over, self._take)
+        self._pipeline = Pipeline(
+            Inference(platform.runtimes, servers=servers), tell=self._inbox.put
         )
-        self._thumbnails = ThreadPoolExecutor(1, thread_name_prefix="thumbnails")
+        self._thumbnails = Thumbnails(self._inbox.put)
+        self._rack = SourceRack(platform)
+        self._here = True  # whether the page is looked at
+        self._end = preferences.subscribe(self._prefer)
 
     def open_bundle(self, path: Path) -> None:
-        """Open a bundle's folder or .zip; its first photo is classified at once."""
+        """Open a bundle's folder or .zip; what the source shows is answered at once."""
         fresh = dataclasses.replace(self.state, bundle=None, samples=())
         if fresh.chosen not in {card.photo for card in fresh.own}:
-            fresh = dataclasses.replace(fresh, chosen=None, preview=None)
+            fresh = dataclasses.replace(fresh, chosen=None, picture=None)
         self._ask(fresh.asking(bundle_path=path, result=None))
+
+    def close_bundle(self) -> None:
+        """Let go of the open bundle, so that its folder may be deleted."""
+        fresh = dataclasses.replace(self.state, bundle=None, samples=(), chosen=None, picture=None)
+        self._ask(fresh.asking(bundle_path=None, result=None))
 
     def add_photos(self, photos: Sequence[Photo]) -> None:
         """Put photos in front of the strip and choose the first of those that were not there."""
@@ -71,33 +83,73 @@ class LivePresenter(Presenter[LiveState]):
         new = [photo for photo in photos if photo.key not in known]
         own = tuple(PhotoCard(photo) for photo in new) + self.state.own
         self.state = dataclasses.replace(self.state, own=own)
-        self._draw_thumbnails(new)
+        self._thumbnails.draw(new)
         if new:
             self.choose(new[0])
 
     def drop(self, path: Path) -> None:
-        """Something was dropped on the window: a folder or .zip is a bundle, a file is a photo."""
-        if path.is_dir() or path.suffix.lower() == ".zip":
+        """Something was dropped on the window: a bundle, a photo, or what plays by itself."""
+        if (path / MANIFEST).exists() or path.suffix.lower() == ".zip" or not path.exists():
             self.open_bundle(path)
+        elif path.is_dir() or is_replay(path):
+            self.replay(path)
         else:
             self.add_photos([photo_file(path)])
 
     def choose(self, photo: Photo) -> None:
-        """Classify `photo`; the one already chosen is classified again."""
-        self._ask(self.state.choosing(photo))
+        """Show `photo` and answer it; the one already chosen is answered again."""
+        state = self.state
+        same = photo is state.chosen and state.source is SourceKind.PHOTOS
+        thumbnail = next((c.thumbnail for c in state.photos if c.photo is photo), None)
+        changes: dict[str, object] = {"chosen": photo, "source": SourceKind.PHOTOS}
+        if same:
+            self._start(state.starting(**changes, result=state.result))
+        else:
+            self._start(state.starting(**changes, picture=thumbnail))
 
-    def set_mode(self, mode: Mode) -> None:
-        """Answer here, or split with the server."""
-        if mode is not self.state.mode:
-            self._ask(self.state.asking(mode=mode))
+    def choose_source(self, kind: SourceKind) -> None:
+        """Take frames from there; the source already chosen begins anew."""
+        self._start(self.state.starting(source=kind, picture=None))
 
-    def set_server(self, address: str) -> None:
-        """Use the companion server at `address`, for example `https://192.168.1.20:8707`.
+    def replay(self, path: Path) -> None:
+        """Play a folder of photos, an animated image or a video, over and over."""
+        try:
+            name = self._rack.load_replay(path)
+        except HeadtailError as error:
+            self.fail(error)
+        else:
+            self._start(self.state.starting(source=SourceKind.REPLAY, replay=name, picture=None))
 
-        A pairing code is redeemed when it is needed; its server's address then takes its place.
-        """
-        if address.strip() != self.state.server:
-            self._ask(self.state.asking(server=address.strip()))
+    def pick_photo(self) -> None:
+        """Let the person choose one of their photos; without a picker the page says how else."""
+        if self._platform.picker is not None:
+            self._platform.picker().pick(
+                lambda photo: self._inbox.call(lambda: self.add_photos([photo])),
+                lambda error: self._inbox.call(lambda: self.fail(error)),
+            )
+
+    def play(self, *, playing: bool) -> None:
+        """Go on with the frames, or leave the last one standing."""
+        if playing and not self.state.playing:
+            self._start(self.state.starting(result=self.state.result))
+        elif not playing and self.state.playing:
+            self._rack.stop()
+            self._show(dataclasses.replace(self.state, playing=False, busy=False))
+
+    def set_mode(self, mode: str) -> None:
+        """`off`, `auto` or `force`, as in the preferences, where it is written."""
+        self._preferences.change(mode=mode)
+
+    def enter(self) -> None:
+        """The page is looked at (again): what was left begins anew."""
+        if not self._here:
+            self._here = True
+            self._resume()
+
+    def leave(self) -> None:
+        """Nobody looks: the camera and every other source is given back until `enter`."""
+        self._here = False
+        self._rack.stop()
 
     def fail(self, error: Exception) -> None:
         """Show an error that arose outside the inference thread."""
@@ -108,38 +160,82 @@ class LivePresenter(Presenter[LiveState]):
         self._show(dataclasses.replace(self.state, problem=None))
 
     def close(self) -> bool:
-        """Stop both threads; False if an inference is still running after five seconds."""
-        self._thumbnails.shutdown(wait=True, cancel_futures=True)
-        return self._worker.stop()
+        """Stop every thread; False if an inference is still running after five seconds.
+
+        Closing twice is closing.
+        """
+        self._end()
+        self._end = _nothing
+        self._rack.stop()
+        self._thumbnails.close()
+        return self._pipeline.stop()
+
+    def _prefer(self, preferences: Preferences) -> None:
+        choices = Choices.of(preferences)
+        if choices != self.state.choices:
+            self._ask(self.state.asking(choices=choices))
 
     def _ask(self, state: LiveState) -> None:
+        """What is shown is to be answered otherwise."""
+        if state.source is SourceKind.PHOTOS and state.chosen is not None:
+            self._start(dataclasses.replace(state, run=state.run + 1))
+            return
         waits = state.bundle_path is not None
         self._show(state if waits else dataclasses.replace(state, busy=False))
-        if waits:
-            self._worker.submit(state.request())
+        self._pipeline.ask(state.request())
 
-    def _deliver(self, event: Event) -> None:
-        self._hand_over(lambda: self._take(event))
+    def _start(self, state: LiveState) -> None:
+        """Frames are to come from elsewhere."""
+        self._rack.stop()
+        waits = state.bundle_path is not None
+        self._show(state if waits else dataclasses.replace(state, busy=False))
+        self._pipeline.ask(state.request())
+        self._resume()
 
-    def _take(self, event: Event) -> None:
-        before = self.state
-        self._show(after(before, event))
-        if isinstance(event, Opened) and self.state.samples != before.samples:
-            self._draw_thumbnails(event.samples)
-        if isinstance(event, Opened) and self.state.chosen is None and self.state.photos:
-            self.choose(self.state.photos[0].photo)
+    def _resume(self) -> None:
+        state = self.state
+        if not (self._here and state.playing):
+            return
+        run, ticket = state.run, state.ticket
 
-    def _draw_thumbnails(self, photos: Sequence[Photo]) -> None:
-        for photo in photos:
-            self._thumbnails.submit(self._draw_thumbnail, photo)
+        def failed(error: Exception) -> None:
+            problem = problem_of(error)
+            still = state.source is SourceKind.PHOTOS
+            self._inbox.put(Failed(ticket, problem) if still else Stopped(run, problem))
 
-    def _draw_thumbnail(self, photo: Photo) -> None:
         try:
-            picture = Picture(square(photo.load()))
-        except ImageFault:  # said in full when somebody chooses it
-            picture = None
-        self._deliver(Thumbnailed(photo, picture))
+            source = self._rack.source_for(state)
+        except HeadtailError as error:
+            failed(error)
+            return
+        if source is not None:
+            source.start(lambda frame: self._pipeline.hand_in(run, frame), failed)
+
+    def _take(self, events: list[Event]) -> None:
+        before = self.state
+        state = before
+        for event in events:
+            state = after(state, event)
+        self._show(state)
+        for event in events:
+            self._follow(event, before)
+
+    def _follow(self, event: Event, before: LiveState) -> None:
+        """What an event leads to, beside what it shows."""
+        if isinstance(event, Opened) and event.ticket == self.state.ticket:
+            if self.state.samples != before.samples:
+                self._thumbnails.draw(event.samples)
+            self._preferences.change(bundle=str(self.state.bundle_path))
+            if not self.state.moving and self.state.chosen is None and self.state.photos:
+                self.choose(self.state.photos[0].photo)
+            elif self.state.moving and self.state.playing and before.samples != self.state.samples:
+                self._rack.stop()
+                self._resume()  # a replay of the samples has others now
+        if isinstance(event, Paired):
+            self._preferences.change(server=event.address)
+        if isinstance(event, Failed) and self.state.moving and event.ticket == self.state.ticket:
+            self.play(playing=False)
 
 
-def _failed(request: Request, error: Exception) -> Event:
-    return Failed(request.ticket, problem_of(error))
+def _nothing() -> None:
+    """What ends a subscription that has ended."""

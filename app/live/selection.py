@@ -1,67 +1,75 @@
-"""Which artifact runs here and where the network is cut, from the manifest alone."""
+"""Which artifact runs here, and on which runtime: from the manifest and what this device has."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from headtail.errors import RuntimeUnavailable, UsageFault
-from headtail.manifest import Artifact, Cut, Manifest, head_entry
-from headtail.runtimes.base import Runtime
+from app.figures import RUNTIME_NAMES
+from headtail.errors import RuntimeUnavailable
+from headtail.manifest import Artifact, Manifest
+from headtail.runtimes.base import CPU, Runtime
 
-__all__ = ["check_classifier", "choose_artifact", "choose_cut", "usable_formats"]
-
-
-def check_classifier(manifest: Manifest) -> None:
-    """Raise `UsageFault` unless the model takes one image and gives one row of class scores."""
-    shapes = [spec.shape for spec in manifest.outputs]
-    one_row = [shape[:-1] for shape in shapes] == [(1,)]
-    if manifest.preprocess is None or len(manifest.inputs) != 1 or not one_row:
-        raise UsageFault(
-            f"{manifest.name} is a {manifest.task} model with outputs {[list(s) for s in shapes]}.",
-            expected="This screen shows models that take one image and give [1, classes].",
-            remedy="Run it with headtail run, or open the bundle of an image classifier.",
-        )
+__all__ = ["Usable", "choose_artifact", "usable_runtimes", "ways"]
 
 
-def usable_formats(runtimes: Mapping[str, Runtime]) -> dict[str, str]:
-    """Format -> why its runtime cannot be used here, or an empty string where it can."""
-    probes = {name: runtime.probe() for name, runtime in runtimes.items()}
-    return {name: "" if probe.available else probe.reason for name, probe in probes.items()}
+@dataclass(frozen=True)
+class Usable:
+    """A runtime of this device and whether it can be used: `reason` is why not, "" if it can."""
+
+    runtime: Runtime
+    version: str
+    reason: str
 
 
-def choose_artifact(manifest: Manifest, formats: Mapping[str, str]) -> Artifact:
+def usable_runtimes(runtimes: Sequence[Runtime]) -> tuple[Usable, ...]:
+    """All of them, in the platform's order of preference."""
+    probes = [(runtime, runtime.probe()) for runtime in runtimes]
+    return tuple(
+        Usable(runtime, probe.version, "" if probe.available else probe.reason or "not here")
+        for runtime, probe in probes
+    )
+
+
+def choose_artifact(manifest: Manifest, usable: Sequence[Usable]) -> Artifact:
     """The artifact to run: of the first usable format with one that passed, the smallest.
 
-    `formats` is `usable_formats()`; its order is the platform's preference. An artifact with the
-    verdict `poor` is never chosen unasked. Raises `RuntimeUnavailable` with the
-    reason for each artifact that was passed over.
+    An artifact with the verdict `poor` is never chosen unasked. Raises `RuntimeUnavailable` with
+    the reason for each artifact that was passed over.
     """
-    good = [a for a in manifest.artifacts if a.verdict == "pass" and formats.get(a.format) == ""]
+    formats = [item.runtime.format for item in usable if not item.reason]
+    good = [a for a in manifest.artifacts if a.verdict == "pass" and a.format in formats]
     if good:
-        preference = list(formats)
-        return min(good, key=lambda a: (preference.index(a.format), a.bytes, a.precision))
+        return min(good, key=lambda a: (formats.index(a.format), a.bytes, a.precision))
     raise RuntimeUnavailable(
         f"No artifact of {manifest.name} can run here.",
-        expected="; ".join(_objection(a, formats) for a in manifest.artifacts)
+        expected="; ".join(_objection(a, usable) for a in manifest.artifacts)
         or "The bundle holds no artifact.",
         remedy="Install a runtime named above, or export the bundle for one that is here.",
     )
 
 
-def _objection(artifact: Artifact, formats: Mapping[str, str]) -> str:
-    name = f"{artifact.format} {artifact.precision}"
+def ways(
+    artifact: Artifact, usable: Sequence[Usable], accelerator: str
+) -> Iterator[tuple[Usable, str]]:
+    """How the artifact may be loaded, as (runtime, accelerator), the best first.
+
+    The accelerator that was asked for on every runtime that knows it comes before the processor.
+    """
+    fitting = [u for u in usable if u.runtime.format == artifact.format and not u.reason]
+    for wanted in dict.fromkeys((accelerator, CPU)):
+        for item in fitting:
+            if wanted in item.runtime.accelerators:
+                yield item, wanted
+
+
+def _objection(artifact: Artifact, usable: Sequence[Usable]) -> str:
+    name = f"{RUNTIME_NAMES.get(artifact.format, artifact.format)} {artifact.precision}"
     if artifact.verdict != "pass":
         return f"{name}: verdict {artifact.verdict}"
-    return f"{name}: {formats.get(artifact.format, 'no runtime for this format here')}"
-
-
-def choose_cut(manifest: Manifest, entries: Collection[str], codec: str) -> Cut | None:
-    """The cut that puts the fewest bytes on the wire, among those with a head in the artifact.
-
-    None if there is none, or if its tensors cost more than the model's own input would as float32:
-    then splitting there saves nothing that a bundle could promise.
-    """
-    cuts = [c for c in manifest.cuts if head_entry(c.id) in entries and codec in c.wire_bytes]
-    whole = sum(spec.nbytes for spec in manifest.inputs)
-    cheap = [c for c in cuts if c.wire_bytes[codec] < whole]
-    return min(cheap, key=lambda c: (c.wire_bytes[codec], c.head_flops, c.id), default=None)
+    reasons = [
+        f"{item.runtime.name}: {item.reason}"
+        for item in usable
+        if item.runtime.format == artifact.format
+    ]
+    return f"{name}: {', '.join(reasons) or 'no runtime for this format here'}"

@@ -1,19 +1,24 @@
-"""What the screen shows, as one frozen value, and how each event changes it.
+"""What the Live page shows, as one frozen value, and how each event changes it.
 
-The UI thread holds the only current `LiveState`. A request carries a ticket; the answer to an
-older ticket is dropped, so that no result is ever shown under another photo or mode than its own.
+The UI thread holds the only current `LiveState`. What is asked for carries two numbers: `ticket`
+counts everything the person asked for, `run` the starts of a source. An event of an older ticket or
+run changes nothing, so that no answer is shown under another photo, source or setting than its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.live.readings import Readings
+from app.live.request import Choices, Request
 from app.problems import Problem
 from app.sources.photo import Photo
+from headtail.offload.engine import OffloadStatus
+from headtail.postprocess import Answered as Seen
 from headtail.postprocess import Ranked
 from headtail.preprocess import Frame
 
@@ -23,38 +28,42 @@ __all__ = [
     "Event",
     "Failed",
     "LiveState",
-    "Mode",
     "Opened",
     "Paired",
     "PhotoCard",
     "Picture",
     "Pictured",
     "Place",
-    "Request",
     "Result",
+    "SourceKind",
+    "Stopped",
     "Thumbnailed",
     "after",
 ]
 
-
-class Mode(enum.Enum):
-    """What the person asked for."""
-
-    LOCAL = "local"
-    OFFLOAD = "offload"
+Window = tuple[float, float, float, float]
 
 
 class Place(enum.Enum):
-    """Where an answer was computed. `FALLBACK`: here, although a server was asked for."""
+    """Where an answer was computed. `FALLBACK`: here, although the server was tried or wanted."""
 
     DEVICE = "device"
     SPLIT = "split"
     FALLBACK = "fallback"
 
 
+class SourceKind(enum.Enum):
+    """Where frames come from; the value is what a person reads."""
+
+    CAMERA = "Camera"
+    PHOTOS = "Photos"
+    REPLAY = "Replay"
+    DEMO = "Demo"
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Pixels to draw, (H, W, 3) uint8 RGB, top row first; compared by identity."""
+    """Pixels to draw, (H, W, 3) uint8 RGB, upright, top row first; compared by identity."""
 
     pixels: Frame
 
@@ -69,9 +78,11 @@ class PhotoCard:
 
 @dataclass(frozen=True)
 class BundleCard:
-    """The open bundle. `format` and `precision` are those of the artifact that runs here.
+    """The open bundle. `format` and `precision` are those of the artifact that runs here, `runtime`
+    with `version` what runs it on `accelerator` with so many `threads`.
 
-    `agreement` is top-1 agreement with the fp32 model over `samples` photos, or None.
+    `agreement` is top-1 agreement with the fp32 model over `samples` photos, or None. `notes` say
+    why runtimes that come first on this device were passed over, and which choice does not fit.
     """
 
     name: str
@@ -80,17 +91,29 @@ class BundleCard:
     bytes: int
     agreement: float | None
     samples: int
+    runtime: str
+    version: str
+    accelerator: str
+    threads: int
+    task: str
+    cuts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """One answer. `badge` says where it was computed, `reason` why.
 
-    All times in milliseconds: `prepare_ms` photo to tensor, `head_ms` on this device, `tail_ms`
-    network and server together (0 without a server), `total_ms` tensor to answer.
+    `window` is the part of the frame that the model saw: left, top, right, bottom as fractions of
+    its width and height. `paint` is a mask over it, (height, width, 4) uint8 RGBA.
+
+    All times in milliseconds: `prepare_ms` frame to tensor, `head_ms` on this device, `tail_ms`
+    network and server together (0 without a server), `total_ms` tensor to outputs, `frame_ms` frame
+    to result with everything.
     """
 
-    ranked: tuple[Ranked, ...]
+    seen: Seen
+    window: Window
     place: Place
     badge: str
     reason: str
@@ -98,29 +121,45 @@ class Result:
     head_ms: float
     tail_ms: float
     total_ms: float
+    frame_ms: float
     bytes_up: int
     bytes_down: int
+    offload: OffloadStatus
+    paint: Frame | None = None
+
+    @property
+    def ranked(self) -> tuple[Ranked, ...]:
+        """The bars: classes, things found, or parts of the picture."""
+        return self.seen.ranked
 
 
 @dataclass(frozen=True)
 class LiveState:
-    """Everything the screen shows. `device` is the words for the machine this runs on.
+    """Everything the page shows. `device` is the words for the machine this runs on.
 
-    `own` photos are the person's, `samples` came with the bundle.
+    `own` photos are the person's, `samples` came with the bundle. `replay` is the name of what
+    plays, "" for the photos of the strip. `playing` is whether frames are wanted; a photo that was
+    answered plays on. `obstacle` says why the source gives none.
     """
 
     device: str = "this computer"
     bundle_path: Path | None = None
     bundle: BundleCard | None = None
+    source: SourceKind = SourceKind.PHOTOS
     own: tuple[PhotoCard, ...] = ()
     samples: tuple[PhotoCard, ...] = ()
     chosen: Photo | None = None
-    preview: Picture | None = None
-    mode: Mode = Mode.LOCAL
-    server: str = ""
+    replay: str = ""
+    can_pick: bool = False
+    playing: bool = True
+    obstacle: Problem | None = None
+    picture: Picture | None = None
+    choices: Choices = field(default_factory=Choices)
     ticket: int = 0
+    run: int = 0
     busy: bool = False
     result: Result | None = None
+    readings: Readings = field(default_factory=Readings)
     problem: Problem | None = None
 
     @property
@@ -128,32 +167,24 @@ class LiveState:
         """The strip: the person's own photos first."""
         return self.own + self.samples
 
+    @property
+    def moving(self) -> bool:
+        """Whether frames come by themselves."""
+        return self.source is not SourceKind.PHOTOS
+
     def asking(self, **changes: object) -> LiveState:
         """The state after the person asked for something else: a new ticket, no old error."""
         asked = dataclasses.replace(self, **changes)  # type: ignore[arg-type]  # checked at run time
         return dataclasses.replace(asked, ticket=self.ticket + 1, busy=True, problem=None)
 
-    def choosing(self, photo: Photo) -> LiveState:
-        """The state after the person chose `photo`; the old answer goes with the old photo."""
-        if photo is self.chosen:
-            return self.asking()
-        thumbnail = next((c.thumbnail for c in self.photos if c.photo is photo), None)
-        return self.asking(chosen=photo, preview=thumbnail, result=None)
+    def starting(self, **changes: object) -> LiveState:
+        """The same for frames from elsewhere: a new run, too, and the old answer goes."""
+        fresh: dict[str, object] = {"result": None, "obstacle": None, "playing": True}
+        return self.asking(**fresh | changes, run=self.run + 1)
 
     def request(self) -> Request:
         """What the inference thread has to do for this state."""
-        return Request(self.ticket, self.bundle_path, self.chosen, self.mode, self.server)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One job: the bundle, photo, mode and server that the screen wants to show."""
-
-    ticket: int
-    bundle: Path | None
-    photo: Photo | None
-    mode: Mode
-    server: str
+        return Request(self.ticket, self.run, self.bundle_path, self.choices)
 
 
 @dataclass(frozen=True)
@@ -173,20 +204,22 @@ class Paired:
     address: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pictured:
-    """The chosen photo was decoded."""
+    """A frame came."""
 
-    ticket: int
+    run: int
     picture: Picture
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Answered:
-    """The chosen photo was classified."""
+    """A frame was answered."""
 
     ticket: int
+    run: int
     result: Result
+    readings: Readings
 
 
 @dataclass(frozen=True)
@@ -198,6 +231,14 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Stopped:
+    """The source gives no frame, and why."""
+
+    run: int
+    problem: Problem
+
+
+@dataclass(frozen=True)
 class Thumbnailed:
     """A photo of the strip was decoded; `picture` is None if it is not an image."""
 
@@ -205,32 +246,37 @@ class Thumbnailed:
     picture: Picture | None
 
 
-Event = Opened | Paired | Pictured | Answered | Failed | Thumbnailed
+Event = Opened | Paired | Pictured | Answered | Failed | Stopped | Thumbnailed
 
 
 def after(state: LiveState, event: Event) -> LiveState:
-    """The state after `event`; events of an older ticket change nothing."""
+    """The state after `event`; events of an older ticket or run change nothing."""
     if isinstance(event, Thumbnailed):
         return _thumbnailed(state, event)
-    if event.ticket != state.ticket:
+    if getattr(event, "ticket", state.ticket) != state.ticket:
+        return state
+    if getattr(event, "run", state.run) != state.run:
         return state
     if isinstance(event, Opened):
         return _opened(state, event)
     return dataclasses.replace(state, **_changes(event))
 
 
-def _changes(event: Paired | Pictured | Answered | Failed) -> dict[str, Any]:
+def _changes(event: Paired | Pictured | Answered | Failed | Stopped) -> dict[str, Any]:
     if isinstance(event, Paired):
-        return {"server": event.address}
+        return {}  # the preferences change, and then the choices
     if isinstance(event, Pictured):
-        return {"preview": event.picture}
+        return {"picture": event.picture}
     if isinstance(event, Answered):
-        return {"result": event.result, "busy": False}
+        return {"result": event.result, "readings": event.readings, "busy": False}
+    if isinstance(event, Stopped):
+        return {"obstacle": event.problem, "busy": False, "playing": False}
     return {"problem": event.problem, "busy": False}
 
 
 def _opened(state: LiveState, event: Opened) -> LiveState:
-    busy = state.busy and state.chosen is not None
+    waits = state.moving or state.chosen is not None
+    busy = state.busy and waits and state.playing
     if tuple(card.photo for card in state.samples) == event.samples:
         return dataclasses.replace(state, bundle=event.card, busy=busy)
     samples = tuple(PhotoCard(photo) for photo in event.samples)

@@ -181,7 +181,7 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     def _look(self) -> None:
         def work() -> None:
-            looked = look(self._library, self._platform.runtimes().values())
+            looked = look(self._library, self._platform.runtimes())
             self._hand_over(lambda: self._saw(looked))
 
         self._submit(work)

@@ -1,6 +1,6 @@
-"""The one screen of this version: photo, where it ran, top five, milliseconds.
+"""The Live page: the frame with what was found in it, where it ran, the best five, how fast.
 
-`show(state)` draws a `LiveState`; gestures go to the controller. Nothing is decided here.
+`show(state)` draws a `LiveState`; gestures go to the presenter. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -10,83 +10,126 @@ from typing import Any
 
 from kivy.core.clipboard import Clipboard
 from kivy.lang import Builder
-from kivy.metrics import dp
 from kivy.properties import BooleanProperty, ListProperty, ObjectProperty, StringProperty
-from kivy.uix.floatlayout import FloatLayout
+from kivy.uix.behaviors import ButtonBehavior
+from kivy.uix.boxlayout import BoxLayout
 from kivy.utils import get_color_from_hex
 
-from app.figures import milliseconds
+from app.application import Application
 from app.live import wording
-from app.live.presenter import LivePresenter
-from app.live.state import LiveState, Mode, PhotoCard, Place, Result
+from app.live.palette import class_colour
+from app.live.state import LiveState, PhotoCard, Place, Result, SourceKind
+from app.pages import PageName
 from app.problems import Problem
+from app.screens.page import Page
 from app.theme import LIGHT
-from app.widgets import bars, controls, photo, route  # noqa: F401  # their names are used in the .kv
+from app.widgets import bars, controls, overlay, photo, route  # noqa: F401  # used in the .kv
+from app.widgets.focus import Focusable
+from headtail.postprocess import Ranking
 
-__all__ = ["LiveScreen"]
+__all__ = ["LiveScreen", "SourceOption"]
 
-WIDE_FROM = 720  # window width in dp from which two columns are used
+ICON_OF = {
+    SourceKind.CAMERA: "camera",
+    SourceKind.PHOTOS: "photo",
+    SourceKind.REPLAY: "folder",
+    SourceKind.DEMO: "demo",
+}
 
 
-class LiveScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
-    """See the module docstring; the properties are what `classify.kv` draws."""
+class SourceOption(Focusable, ButtonBehavior, BoxLayout):  # type: ignore[misc]  # kivy has no types
+    """One place where frames come from; `chosen` is the one in use."""
+
+    name = StringProperty("")
+    icon = StringProperty("")
+    chosen = BooleanProperty(False)
+
+
+class LiveScreen(Page):
+    """See the module docstring; the properties are what `live.kv` draws."""
 
     theme = ObjectProperty(LIGHT, rebind=True)  # set in the .kv
-    wide = BooleanProperty(False)
     title = StringProperty("")
     subtitle = StringProperty("")
     headline = StringProperty("")
     hint = StringProperty("")
     badge = StringProperty("")
-    latency = StringProperty("")
+    pace = StringProperty("")
+    how = StringProperty("")
     device = StringProperty("")
-    offload = BooleanProperty(False)
+    mode = StringProperty("off")
     asked = BooleanProperty(False)
     failed = BooleanProperty(False)
+    blocked = BooleanProperty(False)
+    moving = BooleanProperty(False)
+    playing = BooleanProperty(True)
+    can_pick = BooleanProperty(False)
+    needs_server = BooleanProperty(False)
+    fills = BooleanProperty(True)
     hue = ListProperty([0, 0, 0, 1])
     tint = ListProperty([1, 1, 1, 1])
 
-    def __init__(self, controller: LivePresenter, **properties: Any) -> None:
-        self._controller = controller
-        self._state = controller.state
+    def __init__(self, application: Application, **properties: Any) -> None:
+        self._application = application
+        self._live = application.live
+        self._state = application.live.state
         super().__init__(**properties)
-        self.bind(width=lambda *_: self._fold())
+        self._options = {kind: self._option(kind) for kind in SourceKind}
         self.bind(theme=lambda *_: self.show(self._state))
-        controller.subscribe(self.show)
+        self._live.subscribe(self.show)
 
     def enter(self) -> None:
         """The page is shown."""
+        self._live.enter()
 
     def leave(self) -> None:
         """Another page takes its place."""
+        self._live.leave()
 
     def show(self, state: LiveState) -> None:
         """Draw `state`."""
-        if state.server != self._state.server:  # a pairing code gives way to its server's address
-            self.ids.server.text = state.server
         self._state = state
-        self.title = state.bundle.name if state.bundle else "Headtail"
-        self.subtitle = wording.subtitle(state.bundle)
+        card, result = state.bundle, state.result
+        self.title = card.name if card else "Headtail"
+        self.subtitle, self.how = wording.subtitle(card), wording.how(card)
         self.headline, self.hint = wording.headline(state), wording.hint(state)
-        self.device = state.device
+        self.device, self.mode = state.device, state.choices.mode
         self.asked = state.bundle_path is not None
-        self.offload = state.mode is Mode.OFFLOAD
-        self._show_result(state, state.result)
+        self.blocked = state.obstacle is not None
+        self.moving, self.playing = state.moving, state.playing
+        self.can_pick = state.can_pick
+        self.needs_server = state.choices.mode != "off" and not state.choices.server
+        self.fills = card is None or card.task == "classification"
+        for kind, option in self._options.items():
+            option.chosen = kind is state.source
+        self._show_result(state, result)
         self._show_photos(state)
         self._show_problem(state.problem)
 
-    def choose_mode(self, *, offload: bool) -> None:
-        """The switch was pressed."""
-        self._controller.set_mode(Mode.OFFLOAD if offload else Mode.LOCAL)
+    def set_mode(self, mode: str) -> None:
+        """A side of the switch was pressed."""
+        self._live.set_mode(mode)
 
-    def use_server(self, address: str) -> None:
-        """An address was entered."""
-        self._controller.set_server(address)
+    def press_frame(self) -> None:
+        """The frame was pressed: the photo is answered again."""
+        if not self._state.moving and self._state.chosen is not None:
+            self._live.choose(self._state.chosen)
 
-    def run_again(self) -> None:
-        """The photo was pressed."""
-        if self._state.chosen is not None:
-            self._controller.choose(self._state.chosen)
+    def toggle_play(self) -> None:
+        """Pause or go on."""
+        self._live.play(playing=not self._state.playing)
+
+    def retry(self) -> None:
+        """Try the source again."""
+        self._live.choose_source(self._state.source)
+
+    def pick_photo(self) -> None:
+        """The system's photos are wanted."""
+        self._live.pick_photo()
+
+    def set_up_server(self) -> None:
+        """Servers are entered on the settings page."""
+        self._application.navigation.go(PageName.SETTINGS)
 
     def copy_problem(self) -> None:
         """The error's full text to the clipboard."""
@@ -95,10 +138,13 @@ class LiveScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
 
     def dismiss_problem(self) -> None:
         """The error was read."""
-        self._controller.dismiss()
+        self._live.dismiss()
 
-    def _fold(self) -> None:
-        self.wide = self.width >= dp(WIDE_FROM)
+    def _option(self, kind: SourceKind) -> SourceOption:
+        option = SourceOption(name=kind.value, icon=ICON_OF[kind])
+        option.bind(on_release=lambda *_: self._live.choose_source(kind))
+        self.ids.sources.add_widget(option)
+        return option
 
     def _show_result(self, state: LiveState, result: Result | None) -> None:
         place = result.place if result else Place.DEVICE
@@ -109,11 +155,18 @@ class LiveScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
         }[place]
         self.hue, self.tint = get_color_from_hex(hue), get_color_from_hex(tint)
         self.badge = result.badge if result else ""
-        self.ids.bars.show(result.ranked if result else ())
-        self.latency = milliseconds(result.total_ms) if result else ""
-        if state.busy and state.chosen is not None:
-            self.latency = "running"
+        self.pace = wording.pace(state)
+        self._show_bars(state, result)
         self._show_route(state, result)
+        self.ids.overlay.show(result)
+
+    def _show_bars(self, state: LiveState, result: Result | None) -> None:
+        ranked = result.ranked if result else ()
+        if result is None or isinstance(result.seen, Ranking):
+            hues = [self.hue] * len(ranked)
+        else:  # the bars are the legend
+            hues = [[*class_colour(item.index), 1] for item in ranked]
+        self.ids.bars.show(ranked, hues, grow=not state.moving)
 
     def _show_route(self, state: LiveState, result: Result | None) -> None:
         line = self.ids.route
@@ -126,7 +179,7 @@ class LiveScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
         line.share = wording.device_share(result) if result else 1.0
 
     def _show_photos(self, state: LiveState) -> None:
-        self.ids.photo.picture = state.preview
+        self.ids.photo.picture = state.picture
         strip = self.ids.strip
         shown = list(reversed(strip.children))
         if [thumb.photo for thumb in shown] != [card.photo for card in state.photos]:
@@ -140,7 +193,7 @@ class LiveScreen(FloatLayout):  # type: ignore[misc]  # kivy has no types
 
     def _thumbnail(self, card: PhotoCard) -> photo.Thumbnail:
         thumb = photo.Thumbnail(photo=card.photo)
-        thumb.bind(on_release=lambda *_: self._controller.choose(card.photo))
+        thumb.bind(on_release=lambda *_: self._live.choose(card.photo))
         return thumb
 
     def _show_problem(self, problem: Problem | None) -> None:

@@ -26,7 +26,7 @@ __all__ = ["PAGES", "Place", "Shell"]
 def _live(application: Application) -> Any:
     from app.screens.live import LiveScreen
 
-    return LiveScreen(application.live)
+    return LiveScreen(application)
 
 
 def _models(application: Application) -> Any:

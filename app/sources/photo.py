@@ -6,6 +6,9 @@ thread that asks.
 
 from __future__ import annotations
 
+import hashlib
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +16,23 @@ from pathlib import Path
 
 import numpy as np
 
+from app.sources.base import Deliver, Failed, SourceFrame
 from headtail.errors import UsageFault
 from headtail.preprocess import Frame, load_image
 from headtail.tensors import Array
 
-__all__ = ["Photo", "bundled_photos", "folder_photos", "photo_file", "shrunk", "square"]
+__all__ = [
+    "PREVIEW_SIDE",
+    "SUFFIXES",
+    "Photo",
+    "PhotoSource",
+    "bundled_photos",
+    "folder_photos",
+    "photo_bytes",
+    "photo_file",
+    "shrunk",
+    "square",
+]
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 MOST = 200  # photos in the strip; more is a file manager's work
@@ -40,6 +55,45 @@ class Photo:
 def photo_file(path: Path) -> Photo:
     """One image file; it is not opened yet."""
     return Photo(str(path), path.stem, partial(load_image, path))
+
+
+def photo_bytes(data: bytes, name: str) -> Photo:
+    """An image file's content; it is not decoded yet."""
+    return Photo(f"bytes/{hashlib.sha256(data).hexdigest()}", name, partial(load_image, data))
+
+
+class PhotoSource:
+    """One photo: one frame for each start."""
+
+    still = True
+
+    def __init__(self, photo: Photo) -> None:
+        self.name = photo.name
+        self._photo = photo
+        self._wanted = threading.Event()
+
+    def start(self, deliver: Deliver, failed: Failed) -> None:
+        """See `FrameSource.start`."""
+        self.stop()
+        self._wanted = wanted = threading.Event()
+        wanted.set()
+        threading.Thread(
+            target=self._load, args=(deliver, failed, wanted), name="photo", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """See `FrameSource.stop`."""
+        self._wanted.clear()
+
+    def _load(self, deliver: Deliver, failed: Failed, wanted: threading.Event) -> None:
+        try:
+            pixels = self._photo.load()
+        except Exception as error:  # of whatever kind, it is the screen that has to say it
+            if wanted.is_set():
+                failed(error)
+            return
+        if wanted.is_set():
+            deliver(SourceFrame(pixels, time.monotonic(), 0))
 
 
 def folder_photos(folder: Path) -> tuple[Photo, ...]:

@@ -1,7 +1,8 @@
-"""Ranked classes as bars: label, probability, and a bar that grows to its length."""
+"""Ranked classes as bars: label, probability or share, and a bar that is as long as that."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kivy.animation import Animation
@@ -28,22 +29,34 @@ class BarRow(BoxLayout):  # type: ignore[misc]  # kivy has no types
     leading = BooleanProperty(False)
     hue = ListProperty([0, 0, 0, 1])
 
-    def on_fraction(self, _row: BarRow, fraction: float) -> None:
-        """Grow or shrink to the new length."""
+    def go_to(self, fraction: float, *, grow: bool) -> None:
+        """Take the new length, at once or growing."""
+        if self.fraction == fraction and grow:
+            return
         Animation.cancel_all(self, "shown")
-        Animation(shown=fraction, duration=GROW_S, transition="out_cubic").start(self)
+        self.fraction = fraction
+        if grow:
+            Animation(shown=fraction, duration=GROW_S, transition="out_cubic").start(self)
+        else:
+            self.shown = fraction
 
 
 class BarList(BoxLayout):  # type: ignore[misc]  # kivy has no types
     """The top classes, best first; rows without a class are left empty."""
 
-    hue = ListProperty([0, 0, 0, 1])
+    def show(
+        self, ranked: Sequence[Ranked], hues: Sequence[Sequence[float]], *, grow: bool
+    ) -> None:
+        """Draw these classes, as many as there are rows; `hues` are rgba, one for each.
 
-    def show(self, ranked: tuple[Ranked, ...]) -> None:
-        """Draw these classes; as many as there are rows."""
+        Bars `grow` to their length where an answer stands for a while; those of frames that follow
+        each other jump.
+        """
         rows = list(reversed(self.children))  # kivy keeps children last first
         for place, row in enumerate(rows):
             item = ranked[place] if place < len(ranked) else None
             row.label = item.label if item else ""
             row.value = percent(item.probability) if item else ""
-            row.fraction = item.probability if item else 0.0
+            if item:
+                row.hue = hues[place]
+            row.go_to(item.probability if item else 0.0, grow=grow)

@@ -136,9 +136,7 @@ def main() -> None:
     app = HeadtailApp(
         bundle=bundle, server=job["server"], photos=None, folder=Path(os.environ["KIVY_HOME"])
     )
-    app.application.preferences.change(
-        theme="dark" if job["dark"] else "light", guide_done=True
-    )
+    app.application.preferences.change(theme="dark" if job["dark"] else "light", guide_done=True)
     driver = Driver(app, job)
 
     def begin(_dt: float) -> None:

@@ -3,8 +3,10 @@
 import pytest
 
 from app.live.presenter import LivePresenter
-from app.live.state import Mode, Place
+from app.live.state import Place
 from app.platforms import find_platform
+from app.servers import Servers
+from app.settings.preferences import PreferenceStore
 from app.sources.photo import photo_file
 from companion_server.security.keys import KeyRing
 from tests.companion_server.security.test_whole import keys, served
@@ -13,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def answered(state):
-    return not state.busy and state.result is not None and state.mode is Mode.OFFLOAD
+    return not state.busy and state.result is not None and state.choices.mode == "force"
 
 
 @pytest.fixture
@@ -22,34 +24,29 @@ def started(ui, tmp_path):
     running = []
 
     def start():
-        desk = find_platform("linux")
-        paired = tmp_path / "servers.json"
-        running.append(
-            LivePresenter(
-                desk.runtimes(), device=desk.device, paired=paired, hand_over=ui.hand_over
-            )
-        )
-        running[-1].subscribe(ui.listen)
-        return running[-1]
+        preferences = PreferenceStore(tmp_path / "preferences.json")
+        servers = Servers(tmp_path / "servers.json")
+        live = LivePresenter(find_platform("linux"), preferences, servers, hand_over=ui.hand_over)
+        live.subscribe(ui.listen)
+        running.append(live)
+        return live, preferences
 
     yield start
-    assert all(controller.close() for controller in running)
+    assert all(live.close() for live in running)
 
 
 def test_a_code_is_enough(started, ui, colour_bundle, red_photo, tmp_path):
     with served(colour_bundle, tmp_path / "state") as told:
-        controller = started()
-        controller.add_photos([photo_file(red_photo)])
-        controller.set_mode(Mode.OFFLOAD)
-        controller.set_server(told["pairing"])
-        controller.open_bundle(colour_bundle)
-        state = ui.until(answered)
-        assert (state.result.place, state.server) == (Place.SPLIT, told["url"])
+        first, preferences = started()
+        first.add_photos([photo_file(red_photo)])
+        preferences.change(server=told["pairing"], mode="force")
+        first.open_bundle(colour_bundle)
+        state = ui.until(lambda s: answered(s) and s.choices.server == told["url"])
+        assert state.result.place is Place.SPLIT
+        assert preferences.state.server == told["url"]
         assert state.result.ranked[0].label == "red"
-        again = started()
+        again, _ = started()
         again.add_photos([photo_file(red_photo)])
-        again.set_mode(Mode.OFFLOAD)
-        again.set_server(told["url"])
         again.open_bundle(colour_bundle)
         state = ui.until(lambda s: answered(s) and s is again.state)
         assert state.result.place is Place.SPLIT

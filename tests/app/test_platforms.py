@@ -7,7 +7,7 @@ from headtail.errors import UnknownName
 def test_a_desk_has_the_desk_runtimes():
     desk = find_platform("linux")
     assert desk.device == "this computer"
-    assert list(desk.runtimes()) == ["litert", "executorch"]
+    assert [runtime.format for runtime in desk.runtimes()] == ["litert", "executorch"]
 
 
 @pytest.mark.parametrize("phone", ["android", "ios"])

@@ -1,95 +1,169 @@
 import queue
 import threading
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from app.live.pipeline import Worker
+from app.live.pipeline import Pipeline
+from app.live.readings import Counts
+from app.live.request import Choices, Request
+from app.live.state import Answered, Failed, Opened, Pictured
+from app.sources.base import SourceFrame
+from tests.app.live.results import card, result
 
 SOON_S = 5.0
 
 
+def request(ticket=1, run=1):
+    return Request(ticket, run, Path("x"), Choices())
+
+
+def frame(shade, **turned):
+    return SourceFrame(np.full((2, 4, 3), shade, np.uint8), 0.0, shade, **turned)
+
+
 class Bench:
-    """A worker whose jobs can be held back, so that order is decided by the test, not by time."""
+    """A pipeline whose answers can be held back, so that the test decides on order, not time."""
 
     def __init__(self):
-        self.delivered: queue.Queue[Any] = queue.Queue()
-        self.started = threading.Event()
-        self.release = threading.Event()
-        self.finished = threading.Event()
-        self.worker = Worker(
-            self.work, deliver=self.deliver, failed=self.failed, finish=self.finished.set
-        )
+        self.told: queue.Queue[Any] = queue.Queue()
+        self.begun: queue.Queue[int] = queue.Queue()
+        self.release = threading.Semaphore(0)
+        self.held = False
+        self.closed_on: threading.Thread | None = None
+        self.pipeline = Pipeline(self, tell=self.told.put)
 
-    def work(self, job):
-        yield ("begin", job)
-        if job == "hold":
-            self.started.set()
-            assert self.release.wait(SOON_S)
-        if job == "raise":
-            raise ValueError("no such thing")
-        yield ("end", job)
+    def prepare(self, request):
+        if request.bundle == Path("broken"):
+            raise ValueError("no such bundle")
+        yield Opened(request.ticket, card(), ())
 
-    def deliver(self, event):
-        self.delivered.put((event, threading.current_thread()))
+    def answer(self, pixels, *, handed_s):
+        shade = int(pixels[0, 0, 0])
+        self.begun.put(shade)
+        if self.held:
+            assert self.release.acquire(timeout=SOON_S)
+        if shade == 13:
+            raise ValueError("unlucky")
+        return None if shade == 99 else result(frame_ms=float(shade))
 
-    @staticmethod
-    def failed(job, error):
-        return ("failed", job, str(error))
+    def close(self):
+        self.closed_on = threading.current_thread()
 
-    def until(self, last):
-        """Every event up to and with `last`."""
-        events: list[Any] = []
-        while not events or events[-1] != last:
-            events.append(self.delivered.get(timeout=SOON_S)[0])
-        return events
+    def until(self, kind):
+        """The next event of a kind."""
+        while True:
+            event = self.told.get(timeout=SOON_S)
+            if isinstance(event, kind):
+                return event
 
 
 @pytest.fixture
 def bench():
     bench = Bench()
     yield bench
-    bench.release.set()
-    assert bench.worker.stop()
+    bench.release.release(100)
+    assert bench.pipeline.stop()
 
 
-def test_events_come_in_order_on_one_other_thread(bench):
-    bench.worker.submit("job")
-    (begin, one), (end, other) = (bench.delivered.get(timeout=SOON_S) for _ in range(2))
-    assert (begin, end) == (("begin", "job"), ("end", "job"))
-    assert one is other is not threading.current_thread()
+def test_a_frame_is_shown_and_answered_with_its_numbers(bench):
+    bench.pipeline.ask(request(ticket=7, run=3))
+    assert bench.until(Opened).ticket == 7
+    bench.pipeline.hand_in(3, frame(5))
+    assert (bench.until(Pictured).picture.pixels == 5).all()
+    answered = bench.until(Answered)
+    assert (answered.ticket, answered.run, answered.result.frame_ms) == (7, 3, 5.0)
+    assert answered.readings.counts == Counts(handed=1, answered=1)
+    assert (answered.readings.n, answered.readings.p50_ms) == (1, 5.0)
 
 
-def test_the_newest_waiting_job_wins_and_the_running_one_is_finished(bench):
-    bench.worker.submit("hold")
-    assert bench.started.wait(SOON_S)
-    for job in ("first", "second", "last"):
-        bench.worker.submit(job)
-    bench.release.set()
-    events = bench.until(("end", "last"))
-    assert [job for kind, job in events if kind == "end"] == ["hold", "last"]
+def test_the_newest_waiting_frame_wins_and_the_others_count_as_skipped(bench):
+    bench.held = True
+    bench.pipeline.ask(request())
+    bench.pipeline.hand_in(1, frame(1))
+    assert bench.begun.get(timeout=SOON_S) == 1
+    for shade in (2, 3, 4):
+        bench.pipeline.hand_in(1, frame(shade))
+    bench.release.release(2)
+    assert bench.until(Answered).result.frame_ms == 1
+    assert bench.until(Answered).result.frame_ms == 4
+    assert bench.pipeline.counts() == Counts(handed=4, answered=2, skipped=2)
 
 
-def test_a_job_that_raises_is_reported_and_the_next_is_answered(bench):
-    bench.worker.submit("raise")
-    assert bench.until(("failed", "raise", "no such thing"))[0] == ("begin", "raise")
-    bench.worker.submit("last")
-    assert bench.until(("end", "last"))
+def test_a_frame_of_a_source_that_was_left_is_skipped_and_not_shown(bench):
+    bench.held = True
+    bench.pipeline.ask(request(run=1))
+    bench.pipeline.hand_in(1, frame(1))
+    assert bench.begun.get(timeout=SOON_S) == 1
+    bench.pipeline.hand_in(1, frame(2))  # waits
+    bench.pipeline.ask(request(ticket=2, run=2))
+    bench.pipeline.hand_in(1, frame(3))  # late
+    bench.release.release(2)
+    bench.pipeline.hand_in(2, frame(4))
+    shown = [bench.until(Pictured).picture.pixels[0, 0, 0] for _ in range(3)]
+    assert shown == [1, 2, 4]
+    assert bench.begun.get(timeout=SOON_S) == 4
+    while bench.until(Answered).ticket != 2:
+        pass
+    assert bench.pipeline.counts() == Counts(handed=4, answered=2, skipped=2)
 
 
-def test_stop_lets_the_running_job_end_drops_the_waiting_one_and_cleans_up(bench):
-    bench.worker.submit("hold")
-    assert bench.started.wait(SOON_S)
-    bench.worker.submit("last")
-    assert not bench.worker.stop(timeout_s=0.01)
-    bench.release.set()
-    assert bench.worker.stop()
-    assert bench.finished.is_set()
-    assert bench.until(("end", "hold")) == [("begin", "hold"), ("end", "hold")]
-    assert bench.delivered.empty()
+def test_what_was_waiting_is_answered_by_the_newest_request(bench):
+    bench.held = True
+    bench.pipeline.ask(request(ticket=1))
+    bench.pipeline.hand_in(1, frame(1))
+    assert bench.begun.get(timeout=SOON_S) == 1
+    bench.pipeline.hand_in(1, frame(2))
+    bench.pipeline.ask(request(ticket=2))
+    bench.release.release(2)
+    assert bench.until(Answered).ticket == 1
+    assert bench.until(Opened).ticket == 2
+    assert bench.until(Answered).ticket == 2
 
 
-def test_nothing_is_taken_after_stop(bench):
-    assert bench.worker.stop()
-    bench.worker.submit("late")
-    assert bench.delivered.empty()
+def test_a_frame_that_fails_is_counted_and_the_next_is_answered(bench):
+    bench.pipeline.ask(request(ticket=4))
+    bench.pipeline.hand_in(1, frame(13))
+    failed = bench.until(Failed)
+    assert (failed.ticket, "ValueError" in failed.problem.what) == (4, True)
+    bench.pipeline.hand_in(1, frame(1))
+    assert bench.until(Answered).readings.counts == Counts(handed=2, answered=1, failed=1)
+
+
+def test_a_frame_for_which_nothing_is_open_is_skipped(bench):
+    bench.pipeline.ask(request())
+    bench.pipeline.hand_in(1, frame(99))
+    assert bench.begun.get(timeout=SOON_S) == 99
+    bench.pipeline.hand_in(1, frame(1))
+    assert bench.until(Answered).readings.counts == Counts(handed=2, answered=1, skipped=1)
+
+
+def test_a_request_that_fails_says_so_and_the_next_is_answered(bench):
+    bench.pipeline.ask(Request(1, 1, Path("broken"), Choices()))
+    assert "ValueError" in bench.until(Failed).problem.what
+    bench.pipeline.ask(request(ticket=2))
+    assert bench.until(Opened).ticket == 2
+
+
+def test_a_frame_is_turned_upright_before_anybody_sees_it(bench):
+    bench.pipeline.ask(request())
+    bench.pipeline.hand_in(1, frame(1, rotation=90))
+    assert bench.until(Pictured).picture.pixels.shape == (4, 2, 3)
+
+
+def test_stop_drops_what_waits_and_closes_on_the_thread(bench):
+    bench.held = True
+    bench.pipeline.ask(request())
+    bench.pipeline.hand_in(1, frame(1))
+    assert bench.begun.get(timeout=SOON_S) == 1
+    bench.pipeline.hand_in(1, frame(2))
+    assert not bench.pipeline.stop(timeout_s=0.01)
+    bench.release.release(2)
+    assert bench.pipeline.stop()
+    assert bench.closed_on is not threading.current_thread()
+    assert bench.closed_on is not None
+    bench.pipeline.hand_in(1, frame(3))  # nothing is taken any more
+    assert bench.pipeline.counts() == Counts(handed=2, answered=1, skipped=1)
+    assert bench.begun.empty()

@@ -1,13 +1,16 @@
 """The app without a screen: real bundle, real LiteRT, real server; the test is the UI thread."""
 
+import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 
 from app.live.presenter import LivePresenter
-from app.live.state import Mode, Place
+from app.live.state import Place
 from app.platforms import find_platform
+from app.servers import Servers
+from app.settings.preferences import PreferenceStore
 from app.sources.photo import folder_photos, photo_file
 from headtail.preprocess import load_image
 
@@ -18,11 +21,17 @@ SAMPLES = ["black", "blue", "green", "grey"]  # what the photos in the bundle sh
 
 @pytest.fixture
 def controller(ui):
-    desk = find_platform("linux")
-    controller = LivePresenter(desk.runtimes(), device=desk.device, hand_over=ui.hand_over)
-    controller.subscribe(ui.listen)
+    controller = made(find_platform("linux"), ui)
     yield controller
     assert controller.close()
+
+
+def made(platform, ui):
+    preferences = PreferenceStore(None)
+    controller = LivePresenter(platform, preferences, Servers(None), hand_over=ui.hand_over)
+    controller.subscribe(ui.listen)
+    ui.preferences = preferences
+    return controller
 
 
 def settled(state):
@@ -60,7 +69,7 @@ def test_a_photo_file_is_classified_here_and_says_so(controller, ui, colour_bund
     assert (state.result.place, state.result.badge) == (Place.DEVICE, "local")
     assert (state.result.bytes_up, state.result.tail_ms) == (0, 0)
     assert 0 < state.result.total_ms < DEADLINE_MS
-    np.testing.assert_array_equal(state.preview.pixels, load_image(red_photo))
+    np.testing.assert_array_equal(state.picture.pixels, load_image(red_photo))
 
 
 def test_the_newest_choice_is_the_one_that_is_answered(controller, ui, colour_bundle):
@@ -80,9 +89,8 @@ def test_split_with_a_server_and_on_without_it(controller, ui, colour_bundle, re
     controller.add_photos([photo_file(red_photo)])
     controller.open_bundle(colour_bundle)
     local = ui.until(answered).result
-    controller.set_server(server.url)
-    controller.set_mode(Mode.OFFLOAD)
-    split = ui.until(lambda s: answered(s) and s.mode is Mode.OFFLOAD).result
+    ui.preferences.change(server=server.url, mode="force", cut="shrink", codec="aq8t+deflate")
+    split = ui.until(lambda s: answered(s) and s.result is not local).result
     assert (split.place, split.badge) == (Place.SPLIT, "split at shrink, aq8t+deflate")
     assert split.ranked[0].label == local.ranked[0].label == "red"
     assert split.ranked[0].probability == pytest.approx(local.ranked[0].probability, abs=0.01)
@@ -95,8 +103,10 @@ def test_split_with_a_server_and_on_without_it(controller, ui, colour_bundle, re
         assert lost.ranked == local.ranked
         assert lost.reason
         assert lost.total_ms < DEADLINE_MS + 500
-    controller.set_mode(Mode.LOCAL)
-    assert ui.until(lambda s: answered(s) and s.mode is Mode.LOCAL).result.badge == "local"
+    controller.set_mode("off")
+    state = ui.until(lambda s: answered(s) and s.choices.mode == "off")
+    assert state.result.badge == "local"
+    assert ui.preferences.state.mode == "off"
 
 
 def test_an_address_that_is_none_is_refused_and_the_photo_still_answered(
@@ -104,8 +114,7 @@ def test_an_address_that_is_none_is_refused_and_the_photo_still_answered(
 ):
     controller.open_bundle(colour_bundle)
     ui.until(answered)
-    controller.set_server("ftp://example")
-    controller.set_mode(Mode.OFFLOAD)
+    ui.preferences.change(server="ftp://example", mode="force")
     state = ui.until(lambda s: answered(s) and s.problem)
     assert "ftp://example" in state.problem.full_text
     assert state.result.badge == "local"
@@ -158,10 +167,10 @@ def test_dropping_a_bundle_opens_it_and_a_folder_of_photos_keeps_its_order(
 
 
 def test_a_phone_without_runtimes_says_so(ui, colour_bundle):
-    controller = LivePresenter({}, device="this phone", hand_over=ui.hand_over)
-    controller.subscribe(ui.listen)
+    bare = dataclasses.replace(find_platform("linux"), device="this phone", runtimes=tuple)
+    controller = made(bare, ui)
     controller.open_bundle(colour_bundle)
     state = ui.until(failed)
     assert state.problem.what == "No artifact of nearest_colour can run here."
-    assert "litert fp32: no runtime for this format here" in state.problem.remedy
+    assert "LiteRT fp32: no runtime for this format here" in state.problem.remedy
     assert controller.close()

@@ -2,14 +2,10 @@ import dataclasses
 
 import pytest
 
-from app.live.selection import check_classifier, choose_artifact, choose_cut, usable_formats
-from headtail.errors import RuntimeUnavailable, UsageFault
-from headtail.manifest import head_entry
+from app.live.selection import choose_artifact, usable_runtimes, ways
+from headtail.errors import RuntimeUnavailable
 from headtail.runtimes.base import Capability
-from headtail.tensors import TensorSpec
 from tests.support.bundles import golden_tensors, manifest_of
-
-CODEC = "aq8t+deflate"
 
 
 @pytest.fixture(scope="module")
@@ -28,12 +24,11 @@ def with_artifacts(manifest, *artifacts):
 class Probed:
     """A runtime of which only the probe is asked."""
 
-    name = format = "probed"
     timing_kind = "host"
-    accelerators = ("cpu",)
 
-    def __init__(self, capability):
-        self.capability = capability
+    def __init__(self, name, reason="", *, format="", accelerators=("cpu",)):  # noqa: A002
+        self.name, self.format, self.accelerators = name, format or name, accelerators
+        self.capability = Capability(not reason, version="2", reason=reason)
 
     def probe(self):
         return self.capability
@@ -42,14 +37,15 @@ class Probed:
         raise NotImplementedError(path, entries, threads, accelerator)
 
 
-def test_usable_formats_keep_order_and_reasons():
-    runtimes = {
-        "litert": Probed(Capability(True, version="2")),
-        "executorch": Probed(Capability(False, reason="it is not installed")),
-    }
-    assert list(usable_formats(runtimes).items()) == [
-        ("litert", ""),
-        ("executorch", "it is not installed"),
+def usable(*runtimes):
+    return usable_runtimes(runtimes)
+
+
+def test_usable_runtimes_keep_order_and_reasons():
+    found = usable(Probed("litert"), Probed("executorch", "it is not installed"))
+    assert [(item.runtime.name, item.version, item.reason) for item in found] == [
+        ("litert", "2", ""),
+        ("executorch", "2", "it is not installed"),
     ]
 
 
@@ -61,9 +57,20 @@ def test_the_first_format_with_its_smallest_passing_artifact_is_chosen(manifest)
         variant(litert, precision="fp16", bytes=3),
         variant(litert, bytes=4),
     )
-    formats = {"litert": "", "executorch": ""}
-    chosen = choose_artifact(with_artifacts(manifest, *artifacts), formats)
+    chosen = choose_artifact(
+        with_artifacts(manifest, *artifacts), usable(Probed("litert"), Probed("executorch"))
+    )
     assert (chosen.format, chosen.precision) == ("litert", "fp16")
+
+
+def test_a_runtime_of_the_format_that_cannot_be_used_does_not_hide_one_that_can(manifest):
+    found = usable(
+        Probed("litert-ctypes", "no libLiteRt.so", format="litert"),
+        Probed("litert-java", format="litert"),
+    )
+    artifact = choose_artifact(manifest, found)
+    assert artifact.format == "litert"
+    assert [item.runtime.name for item, _ in ways(artifact, found, "cpu")] == ["litert-java"]
 
 
 def test_without_a_runtime_each_artifact_says_why(manifest):
@@ -72,43 +79,25 @@ def test_without_a_runtime_each_artifact_says_why(manifest):
     with pytest.raises(RuntimeUnavailable) as caught:
         choose_artifact(
             with_artifacts(manifest, litert, poor, manifest.artifact("coreml", "fp32")),
-            {"litert": "ai-edge-litert is not installed"},
+            usable(
+                Probed("litert-ctypes", "no library", format="litert"),
+                Probed("litert", "not installed"),
+            ),
         )
     assert caught.value.expected.split("; ") == [
-        "litert fp32: ai-edge-litert is not installed",
-        "litert w8a8: verdict poor",
-        "coreml fp32: no runtime for this format here",
+        "LiteRT fp32: litert-ctypes: no library, litert: not installed",
+        "LiteRT w8a8: verdict poor",
+        "Core ML fp32: no runtime for this format here",
     ]
 
 
-def test_the_cut_with_the_fewest_bytes_among_the_heads_that_are_there(manifest):
-    early, late = (
-        dataclasses.replace(cut, wire_bytes={CODEC: size})
-        for cut, size in zip(manifest.cuts, (50, 100), strict=True)
+def test_the_asked_accelerator_on_any_runtime_comes_before_the_processor(manifest):
+    artifact = manifest.artifact("litert", "fp32")
+    found = usable(
+        Probed("first", format="litert"),
+        Probed("second", format="litert", accelerators=("cpu", "gpu")),
     )
-    both = dataclasses.replace(manifest, cuts=(early, late))
-    heads = [head_entry(early.id), head_entry(late.id)]
-    assert choose_cut(both, heads, CODEC) == early
-    assert choose_cut(both, heads[1:], CODEC) == late
-    assert choose_cut(both, [], CODEC) is None
-    assert choose_cut(both, heads, "raw32") is None
-
-
-def test_a_cut_that_costs_more_than_the_input_is_not_taken(manifest):
-    whole = manifest.inputs[0].nbytes
-    cut = dataclasses.replace(manifest.cuts[0], wire_bytes={CODEC: whole})
-    dear = dataclasses.replace(manifest, cuts=(cut,))
-    assert choose_cut(dear, [head_entry(cut.id)], CODEC) is None
-
-
-def test_other_models_than_classifiers_are_refused(manifest):
-    check_classifier(manifest)
-    mask = TensorSpec("mask", "f32", (1, 2, 8, 8))
-    for wrong in (
-        dataclasses.replace(manifest, preprocess=None),
-        dataclasses.replace(manifest, outputs=(mask,)),
-        dataclasses.replace(manifest, outputs=(*manifest.outputs, mask)),
-        dataclasses.replace(manifest, inputs=manifest.inputs * 2),
-    ):
-        with pytest.raises(UsageFault, match="models that take one image"):
-            check_classifier(wrong)
+    order = [(item.runtime.name, where) for item, where in ways(artifact, found, "gpu")]
+    assert order == [("second", "gpu"), ("first", "cpu"), ("second", "cpu")]
+    order = [(item.runtime.name, where) for item, where in ways(artifact, found, "cpu")]
+    assert order == [("first", "cpu"), ("second", "cpu")]

@@ -1,4 +1,4 @@
-"""Tensor to answer: what a classifier's logits say, as a few ranked labels.
+"""What a classifier's logits say, as a few ranked labels.
 
 `softmax` is the shifted form, exp(x - max) / sum, which cannot overflow (Goodfellow, Bengio and
 Courville, Deep Learning, section 4.1, https://www.deeplearningbook.org/contents/numerical.html).

@@ -1,0 +1,146 @@
+"""What was found, drawn over the frame: labelled boxes, or a mask.
+
+Everything is made once and moved: a frame changes numbers of instructions that are there, and a
+label is drawn again only if its text was never drawn before.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from kivy.core.text import Label as CoreLabel
+from kivy.core.window import Window  # noqa: F401  # a texture made before the window crashes kivy
+from kivy.graphics import Color, InstructionGroup, Line, Rectangle, RoundedRectangle
+from kivy.graphics.texture import Texture
+from kivy.metrics import dp, sp
+from kivy.properties import ListProperty
+from kivy.uix.widget import Widget
+
+from app.figures import percent
+from app.live.palette import INK, class_colour
+from app.live.state import Result
+from headtail.postprocess import Boxes, Detection
+
+__all__ = ["Overlay"]
+
+MOST = 20  # boxes; `headtail.postprocess.find_boxes` gives no more
+KEPT_LABELS = 300
+
+
+class Overlay(Widget):  # type: ignore[misc]  # kivy has no types
+    """`whole` is where all of the frame lies in the window: x, y, width, height."""
+
+    whole = ListProperty([0, 0, 0, 0])
+
+    def __init__(self, **properties: Any) -> None:
+        super().__init__(**properties)
+        self._result: Result | None = None
+        self._labels: OrderedDict[tuple[str, float], Any] = OrderedDict()
+        self._mask_color = Color(1, 1, 1, 0)
+        self._mask = Rectangle(size=(0, 0))
+        self._mask_texture: Any = None
+        self._boxes: list[_BoxMark] = []
+        self.canvas.add(self._mask_color)
+        self.canvas.add(self._mask)
+        self.bind(whole=self._draw)
+
+    def show(self, result: Result | None) -> None:
+        """Draw this answer, or nothing."""
+        if result is not self._result:
+            self._result = result
+            self._load_mask(result)
+            self._draw()
+
+    def marks(self) -> list[dict[str, Any]]:
+        """What is drawn now: label and box in the window, for whoever checks it."""
+        shown = [mark for mark in self._boxes if mark.shown]
+        return [{"label": mark.text, "box": list(mark.box)} for mark in shown]
+
+    def _load_mask(self, result: Result | None) -> None:
+        paint = result.paint if result else None
+        self._mask_color.a = 0 if paint is None else 1
+        if paint is None:
+            return
+        height, width = paint.shape[:2]
+        if self._mask_texture is None or tuple(self._mask_texture.size) != (width, height):
+            self._mask_texture = Texture.create(size=(width, height), colorfmt="rgba")
+            self._mask_texture.mag_filter = "nearest"
+            self._mask_texture.flip_vertical()
+            self._mask.texture = self._mask_texture
+        self._mask_texture.blit_buffer(paint.tobytes(), colorfmt="rgba", bufferfmt="ubyte")
+        self.canvas.ask_update()
+
+    def _draw(self, *_: object) -> None:
+        result = self._result
+        found = result.seen.found if result and isinstance(result.seen, Boxes) else ()
+        while len(self._boxes) < min(len(found), MOST):
+            self._boxes.append(_BoxMark())
+            self.canvas.add(self._boxes[-1])
+        for i, mark in enumerate(self._boxes):
+            if result is not None and i < len(found):
+                box = self._placed(result, found[i].box)
+                mark.show(found[i], box, self._label(found[i]))
+            else:
+                mark.hide()
+        if result is not None and result.paint is not None:
+            left, bottom, width, height = self._placed(result, (0, 0, 1, 1))
+            self._mask.pos, self._mask.size = (left, bottom), (width, height)
+
+    def _placed(
+        self, result: Result, box: tuple[float, float, float, float]
+    ) -> tuple[float, float, float, float]:
+        """A box of what the model saw, as x, y, width, height in the window."""
+        x, y, width, height = self.whole
+        left, top, right, bottom = result.window
+        across, down = right - left, bottom - top
+        x0, x1 = (x + width * (left + across * value) for value in box[::2])
+        y0, y1 = (y + height * (1 - top - down * value) for value in box[1::2])
+        return x0, y1, x1 - x0, y0 - y1
+
+    def _label(self, found: Detection) -> Any:
+        size = sp(13)
+        key = f"{found.label}  {percent(found.probability)}", size
+        texture = self._labels.pop(key, None)
+        if texture is None:
+            label = CoreLabel(text=key[0], font_size=size, bold=True)
+            label.refresh()
+            texture = label.texture
+        self._labels[key] = texture  # the newest last
+        if len(self._labels) > KEPT_LABELS:
+            self._labels.popitem(last=False)
+        return texture
+
+
+class _BoxMark(InstructionGroup):  # type: ignore[misc]  # kivy has no types
+    """The instructions of one box."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown, self.text = False, ""
+        self.box: tuple[float, float, float, float] = (0, 0, 0, 0)
+        self._hue = Color(1, 1, 1, 1)
+        self._line = Line(rectangle=(0, 0, 0, 0), width=dp(1.5))
+        self._ground = RoundedRectangle(radius=[dp(4)])
+        self._ink = Color(*INK)
+        self._text = Rectangle()
+        for part in (self._hue, self._line, self._ground, self._ink, self._text):
+            self.add(part)
+
+    def show(self, found: Detection, box: tuple[float, float, float, float], texture: Any) -> None:
+        x, y, _, height = self.box = box
+        self.shown, self.text = True, found.label
+        self._hue.rgba = (*class_colour(found.index), 1)
+        self._ink.a = 1
+        self._line.rectangle = box
+        across, high = texture.size
+        self._ground.pos = (x - dp(1.5), y + height - high - dp(4))
+        self._ground.size = (across + dp(12), high + dp(5.5))
+        self._text.texture = texture
+        self._text.pos = (x + dp(4.5), y + height - high - dp(1.5))
+        self._text.size = texture.size
+
+    def hide(self) -> None:
+        if self.shown:
+            self.shown = False
+            self._hue.a = self._ink.a = 0
