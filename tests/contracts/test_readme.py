@@ -31,7 +31,7 @@ NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+) -->\s*$")
 INLINE = re.compile(r"`(headtail [^`]+)`")
 LINK = re.compile(r"""\]\((?P<link>[^)#\s]+)|src="(?P<source>[^"]+)\"""")
 LIMIT_S = 300
-NOT_OURS = {"git", "cd", "curl", "export", "ray"}  # nothing to check about these
+NOT_OURS = {".", "adb", "apt-get", "buildozer", "cd", "curl", "export", "git", "ray"}  # nothing to check about these
 
 
 @dataclass(frozen=True)
