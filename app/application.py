@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.benchmark.bench import Bench
+from app.benchmark.presenter import BenchmarkPresenter
+from app.benchmark.records import Records
 from app.guide.presenter import GuidePresenter
 from app.live.presenter import LivePresenter
+from app.machine import find_machine, platform_name
 from app.models.presenter import ModelsPresenter
 from app.offloading.presenter import OffloadingPresenter
 from app.pages import Navigation, PageName
 from app.platforms import Platform
 from app.presenter import HandOver
+from app.report.presenter import ReportPresenter, Seen
+from app.report.sharing import find_sharing
 from app.servers import Servers
 from app.settings.preferences import PreferenceStore
 from app.settings.presenter import SettingsPresenter
@@ -56,6 +62,27 @@ class Application:
             open_bundle=self.open_bundle,
         )
         self.live.subscribe(lambda state: self.models.set_open(state.bundle_path))
+        machine = find_machine(platform_name())
+        self.benchmark = BenchmarkPresenter(
+            Bench(platform.runtimes, machine),
+            Records(folder / "benchmarks"),
+            bundles=self.bundles,
+            hand_over=hand_over,
+        )
+        self.report = ReportPresenter(
+            folder / "reports",
+            (machine, platform.runtimes),
+            seen=self._seen,
+            secrets=self._secrets,
+            sharing=find_sharing(platform_name()),
+            hand_over=hand_over,
+        )
+
+    def bundles(self) -> list[Path]:
+        """What can be measured: the bundle that is open, and those that are installed."""
+        opened = self.live.state.bundle_path
+        installed = [card.path for card in self.models.state.installed or ()]
+        return list(dict.fromkeys([*([] if opened is None else [opened]), *installed]))
 
     def open_bundle(self, path: Path) -> None:
         """Open a bundle and show what it sees."""
@@ -71,4 +98,15 @@ class Application:
         """Stop every thread; False if one was still at work after five seconds."""
         self.settings.close()
         self.offloading.close()
-        return all([self.models.close(), self.live.close()])
+        return all(
+            [self.models.close(), self.benchmark.close(), self.report.close(), self.live.close()]
+        )
+
+    def _seen(self) -> Seen:
+        return Seen(self.live.state, self.offloading.state, self.benchmark.last, trace="")
+
+    def _secrets(self) -> list[str]:
+        """What no report may hold: addresses, names and fingerprints of servers."""
+        known = self.servers.known()
+        told = [text for server in known for text in (server.address, server.name, server.pin)]
+        return [text for text in (self.preferences.state.server, *told) if text]

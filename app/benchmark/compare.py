@@ -1,13 +1,15 @@
 """A cell against the same cell of another run: by how much, and whether that is more than noise.
 
-The noise seen is how far above its median a run's slowest tenth begins, (p90 - p50) / p50, of the
-noisier of both. What differs by less may be the machine's mood; what differs by more still is two
-runs at two times, not the side-by-side measurement that a claim needs.
+The noise seen is the largest of: how far above its median a run's slowest tenth begins, (p90 - p50)
+/ p50, in either; and how far apart the medians of former runs lie. A change counts only if the
+fastest run moved as the median did, since nothing that disturbs a run makes its fastest one faster.
+What differs by less may be the machine's mood; what differs by more still is two runs at two times,
+not the side-by-side measurement that a claim needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.benchmark.matrix import Cell
@@ -20,31 +22,41 @@ __all__ = ["Change", "best", "change_of", "changes"]
 
 @dataclass(frozen=True)
 class Change:
-    """`ratio` is p50 now over p50 then: below 1 is faster. `noise` is a share of p50."""
+    """`ratio` is p50 now over p50 then, `fastest` the same of the fastest runs: below 1 is faster.
+    `noise` is a share of p50."""
 
     ratio: float
+    fastest: float
     noise: float
 
     @property
     def real(self) -> bool:
         """Does it differ by more than the noise seen?"""
-        return max(self.ratio, 1 / self.ratio) > 1 + self.noise
+        least = 1 + self.noise
+        return min(self.ratio, self.fastest) > least or max(self.ratio, self.fastest) < 1 / least
 
 
-def changes(run: Run, former: Run | None) -> dict[Cell, Change]:
-    """For each cell that both runs timed, of the same bundle, how it changed."""
-    if former is None:
-        return {}
-    then = {measured.cell: measured.timing for measured in former.cells}
-    found = ((m.cell, change_of(m.timing, then.get(m.cell))) for m in run.cells)
+def changes(run: Run, formers: Sequence[Run]) -> dict[Cell, Change]:
+    """For each cell that this run and the last of `formers` timed (newest first), its change."""
+    then = [{measured.cell: measured.timing for measured in former.cells} for former in formers]
+    found = (
+        (m.cell, change_of(m.timing, [cells.get(m.cell) for cells in then])) for m in run.cells
+    )
     return {cell: change for cell, change in found if change is not None}
 
 
-def change_of(now: Timing | None, then: Timing | None) -> Change | None:
-    """None unless both were timed, in the same kind of time, and took any time at all."""
-    if now is None or then is None or now.kind != then.kind or min(now.p50_ms, then.p50_ms) <= 0:
+def change_of(now: Timing | None, formers: Sequence[Timing | None]) -> Change | None:
+    """None unless now and the last time were timed, in the same kind of time, and took any time."""
+    same = [t for t in formers if t is not None and now is not None and t.kind == now.kind]
+    if now is None or not same or formers[0] is not same[0]:
         return None
-    return Change(now.p50_ms / then.p50_ms, max(_spread(now), _spread(then)))
+    then = same[0]
+    if min(now.min_ms, then.min_ms) <= 0:
+        return None
+    medians = [timing.p50_ms for timing in same]
+    apart = (max(medians) - min(medians)) / min(medians)
+    noise = max(_spread(now), _spread(then), apart)
+    return Change(now.p50_ms / then.p50_ms, now.min_ms / then.min_ms, noise)
 
 
 def best(cells: Iterable[Measured]) -> Cell | None:

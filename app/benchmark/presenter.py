@@ -157,9 +157,9 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
         self._hand_over(lambda: self._looked(survey))
 
     def _measure(self, survey: Survey, cells: Sequence[Cell], course: Course) -> None:
-        former = self._records.last_of(survey.machine)
+        formers = self._records.of(survey.machine)
         run = self._bench.run(survey, cells, course, tell=self._tell)
-        self._hand_over(lambda: self._measured(run, former))
+        self._hand_over(lambda: self._measured(run, formers))
         if run.cells:
             self._records.add(run)
 
@@ -173,12 +173,12 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
         self._survey = survey
         self._rest(matrix=survey.matrix, machine=survey.machine, condition=survey.condition)
 
-    def _measured(self, run: Run, former: Run | None) -> None:
+    def _measured(self, run: Run, formers: Sequence[Run]) -> None:
         self.last = run if run.cells else self.last
-        changed, fastest = changes(run, former), best(run.cells)
+        changed, fastest = changes(run, formers), best(run.cells)
         self._rest(
             rows=tuple(Row(m, m.cell == fastest, changed.get(m.cell)) for m in run.cells),
             measured_at=run.started_at,
-            compared_with=former.started_at if former is not None and changed else "",
+            compared_with=formers[0].started_at if changed else "",
             notes=notes_of(run),
         )

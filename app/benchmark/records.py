@@ -22,6 +22,7 @@ __all__ = ["SCHEMA_VERSION", "Records", "Run", "now_utc", "write_whole"]
 
 SCHEMA_VERSION = 1
 KEPT = 100  # runs; the oldest go first
+COMPARED = 5  # runs whose scatter is known as noise
 STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -70,13 +71,16 @@ class Records:
             old.unlink(missing_ok=True)
         return path
 
-    def last_of(self, machine: MachineFacts) -> Run | None:
-        """The newest run that was taken on the same machine."""
+    def of(self, machine: MachineFacts) -> list[Run]:
+        """The newest runs that were taken on the same machine, at most `COMPARED`, newest first."""
+        runs: list[Run] = []
         for file in reversed(self._files()):
             run = _read(file)
             if run is not None and run.machine.identity == machine.identity:
-                return run
-        return None
+                runs.append(run)
+            if len(runs) == COMPARED:
+                break
+        return runs
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob("*.json"))

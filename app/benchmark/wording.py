@@ -10,7 +10,7 @@ from app.benchmark.measure import Measured
 from app.benchmark.records import Run
 from app.benchmark.state import BenchmarkState, Phase, Progress
 from app.figures import RUNTIME_NAMES, byte_size, milliseconds
-from app.machine.facts import Condition, heat_note, in_words
+from app.machine.facts import NOT_TOLD, Condition, heat_note, in_words
 
 __all__ = [
     "KINDS",
@@ -19,6 +19,7 @@ __all__ = [
     "choice_name",
     "compared_words",
     "details",
+    "heat_words",
     "hint",
     "left_out_words",
     "notes_of",
@@ -134,7 +135,11 @@ def details(measured: Measured) -> str:
         "first": measured.first_ms,
         "load": measured.load_ms,
     }
-    parts = [f"{name} {milliseconds(ms)}" for name, ms in figures.items() if ms is not None]
+    parts = [
+        f"{name}\u00a0{milliseconds(ms)}".replace(" ", "\u00a0")
+        for name, ms in figures.items()
+        if ms is not None
+    ]
     if measured.memory_bytes is not None:
         parts.append(byte_size(measured.memory_bytes))
     return "  \u00b7  ".join(parts)
@@ -159,6 +164,14 @@ def notes_of(run: Run) -> tuple[str, ...]:
         _battery_note(conditions),
     ]
     return tuple(note for note in notes if note)
+
+
+def heat_words(run: Run) -> str:
+    """How the machine was before the first measurement and after the last."""
+    if not run.cells:
+        return NOT_TOLD
+    before, after = in_words(run.cells[0].before), in_words(run.cells[-1].after)
+    return before if before == after else f"before: {before}; after: {after}"
 
 
 def when(started_at: str) -> str:

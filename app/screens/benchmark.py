@@ -48,7 +48,7 @@ class BenchmarkScreen(Page):
         super().__init__(**properties)
         self._presenter = application.benchmark
         self.ids.table.entitle("", "p50", COLUMNS)
-        self._end = self._presenter.subscribe(self.show)
+        self.watch(self._presenter, self.show)
 
     def enter(self) -> None:
         """See what can be measured, which may have changed meanwhile."""

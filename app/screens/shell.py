@@ -35,6 +35,18 @@ def _models(application: Application) -> Any:
     return ModelsScreen(application)
 
 
+def _benchmark(application: Application) -> Any:
+    from app.screens.benchmark import BenchmarkScreen
+
+    return BenchmarkScreen(application)
+
+
+def _report(application: Application) -> Any:
+    from app.screens.report import ReportScreen
+
+    return ReportScreen(application)
+
+
 def _offload(application: Application) -> Any:
     from app.screens.offload import OffloadScreen
 
@@ -51,6 +63,8 @@ PAGES: dict[PageName, Callable[[Application], Any]] = {  # how each page is buil
     PageName.LIVE: _live,
     PageName.MODELS: _models,
     PageName.OFFLOAD: _offload,
+    PageName.BENCHMARK: _benchmark,
+    PageName.REPORT: _report,
     PageName.SETTINGS: _settings,
 }
 
