@@ -15,7 +15,7 @@ import numpy as np
 from headtail.runtimes.coreml_library import DTYPES  # the stand-in must speak Apple's numbers
 from tests.support.capabilities import require
 
-__all__ = ["CODES", "FakeCoreML", "build", "built", "compiling"]
+__all__ = ["CODES", "FakeCoreML", "build", "built", "built_for_apple", "compiling"]
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -43,6 +43,15 @@ def built(base: Path) -> Path:
     if not library.is_file():
         folder.mkdir(exist_ok=True)
         build(folder)
+    return library
+
+
+def built_for_apple(folder: Path) -> Path:
+    """The bridge alone, against Apple's own framework; on a Mac with Xcode's tools."""
+    library = folder / "libheadtail_coreml.dylib"
+    sources = map(str, sorted((ROOT / "ios").glob("*.m")))
+    command = ["clang", "-dynamiclib", "-fno-objc-arc", "-Wall", *sources, "-o", str(library)]
+    subprocess.run([*command, "-framework", "Foundation", "-framework", "CoreML"], check=True)
     return library
 
 

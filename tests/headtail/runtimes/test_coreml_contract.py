@@ -1,11 +1,13 @@
 """A real Core ML file, as the exporter writes it, through the real bridge.
 
 The framework between them is a stand-in whose sums the reference interpreter does: what is proven
-is the bridge, the names and the order of several functions' tensors; not Apple's framework.
+is the bridge, the names and the order of several functions' tensors; not Apple's framework. On a
+Mac the same tests run against that; nobody has done it yet.
 """
 
 import gc
 import shutil
+import sys
 
 import pytest
 
@@ -14,7 +16,7 @@ from headtail.metrics import snr_db
 from headtail.runtimes.coreml_bridge import CoreMLBridge
 from headtail.runtimes.coreml_package import read_functions
 from tests.coreml_fake import interpreted
-from tests.coreml_fake.framework import FakeCoreML, built
+from tests.coreml_fake.framework import FakeCoreML, built, built_for_apple
 from tests.exporters.converted import converted
 from tests.headtail.runtimes import session_contract as contract
 
@@ -28,6 +30,9 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory):
+    if sys.platform == "darwin":  # then it is Apple's framework that is tested
+        yield CoreMLBridge(built_for_apple(tmp_path_factory.mktemp("bridge")))
+        return
     fake = FakeCoreML(built(tmp_path_factory.getbasetemp()))
     fake.interpret(interpreted.describe, interpreted.compute)
     yield CoreMLBridge(fake.library, cache=tmp_path_factory.mktemp("caches"))
