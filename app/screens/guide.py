@@ -35,6 +35,10 @@ class GuideCard(BoxLayout):  # type: ignore[misc]  # kivy has no types
         """Listen no more."""
         self._end()
 
+    def on_touch_down(self, touch: Any) -> Any:
+        """Closed, its buttons are still where they were and must not catch what is below them."""
+        return super().on_touch_down(touch) if self.shown else False
+
     def show(self, state: GuideState) -> None:
         """Draw `state`."""
         self.shown = state.step is not None
