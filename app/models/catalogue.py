@@ -202,6 +202,7 @@ def _artifact(told: Mapping[str, Any]) -> OfferedArtifact:
         low=_share(agreement.get("low")),
         high=_share(agreement.get("high")),
         samples=int(agreement.get("n", 0)),
+        snr_db=float(agreement.get("snr_db_mean", 0.0)),
     )
 
 

@@ -149,17 +149,20 @@ class Downloads:
 
 
 class _Teller:
-    """Passes on how far one download is, ten times a second and at both ends."""
+    """Passes on how far one download is: ten times a second, and what says that it has begun to
+    come or is complete."""
 
     def __init__(self, bundle_id: str, told: Callable[[Progress | Ended], None]) -> None:
         self._bundle_id = bundle_id
         self._told = told
         self._pace = Pace()
+        self._calls = 0
         self._last_s = float("-inf")
 
     def __call__(self, held: int, size: int) -> None:
         now = time.monotonic()
-        if now - self._last_s < TOLD_EVERY_S and held < size:
+        self._calls += 1
+        if now - self._last_s < TOLD_EVERY_S and held < size and self._calls > 2:
             return
         self._last_s = now
         self._pace.note(now, held)

@@ -9,24 +9,25 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
-from app.models import catalogue
 from app.models.downloads import Downloads, Ended, Progress
+from app.models.following import Following
+from app.models.lane import Lane
 from app.models.library import Library
-from app.models.shelves import Looked, installed_cards, look, unfinished_of
-from app.models.state import CatalogueCard, Check, Download, ModelsState, Offer, Phase, Reach
+from app.models.shelves import Looked, installed_cards, look, resumable, unfinished_of
+from app.models.state import Check, Download, ModelsState, Phase
 from app.platforms import Platform
 from app.presenter import HandOver, Presenter
 from app.problems import Problem, problem_of
-from app.servers import Servers, is_code
+from app.servers import Servers
 from app.settings.preferences import Preferences, PreferenceStore
 from headtail.errors import HeadtailError, UnknownName, UsageFault
 
 __all__ = ["ModelsPresenter"]
 
 MB = 1_000_000
+ON_DISK = (Phase.PAUSED, Phase.ELSEWHERE)  # downloads of which the folder knows all
 
 
 class ModelsPresenter(Presenter[ModelsState]):
@@ -44,22 +45,24 @@ class ModelsPresenter(Presenter[ModelsState]):
     ) -> None:
         super().__init__(ModelsState(device=platform.device, now_s=time.time()))
         self._library = Library(folder / "models")
-        self._memory = folder / "catalogue.json"
         self._platform = platform
         self._hand_over = hand_over
         self._open_bundle = open_bundle
         self._opened: Path | None = None
         self._looked: Looked | None = None
         self._checks: dict[Path, tuple[Check, Problem | None]] = {}
-        self._files = ThreadPoolExecutor(1, thread_name_prefix="models")
-        self._jobs: set[Future[None]] = set()
-        self._downloads = Downloads(self._library, servers.companion, self._progressed)
-        self._watch = catalogue.Watch(servers.companion, self._answered)
         self._shown = False
-        self._verified_all = False
-        remembered = catalogue.read_remembered(self._memory)
-        self._catalogue = CatalogueCard(
-            remembered.server, Reach.NO_SERVER, remembered.offers, remembered.seen_s
+        self._files = Lane("models", hand_over=hand_over, failed=self.fail)
+        self._downloads = Downloads(
+            self._library,
+            servers.companion,
+            lambda event: hand_over(lambda: self._take_progress(event)),
+        )
+        self._server = Following(
+            servers.companion,
+            folder / "catalogue.json",
+            hand_over=hand_over,
+            changed=self._listed,
         )
         self._end = preferences.subscribe(self._prefer)
         self._look()
@@ -67,20 +70,18 @@ class ModelsPresenter(Presenter[ModelsState]):
     def enter(self) -> None:
         """The page is shown: the server is followed, and what is installed is verified once."""
         self._shown = True
-        self._follow()
-        if self._looked is not None:
-            self._verify_all()
+        self._server.look(looking=True)
+        self._verify_all()
 
     def leave(self) -> None:
         """The page is left: nobody is asked any more. Downloads go on."""
         self._shown = False
-        self._watch.follow("")
+        self._server.look(looking=False)
 
     def refresh(self) -> None:
         """Look at the folder again and ask the server at once."""
         self._look()
-        self._follow()
-        self._watch.ask_again()
+        self._server.ask_again()
 
     def set_open(self, path: Path | None) -> None:
         """The bundle that is open now."""
@@ -96,13 +97,13 @@ class ModelsPresenter(Presenter[ModelsState]):
         """Compare every byte of an installed bundle with its manifest."""
         self._checks[path] = Check.CHECKING, None
         self._render()
-        self._submit(lambda: self._verify(path))
+        self._files.submit(lambda: self._verify(path))
 
     def install(self, source: Path) -> None:
         """Check and copy a bundle's folder or `.zip`."""
         self._render(busy=f"Checking and copying {source.name}", problem=None)
         quota = self.state.quota
-        self._submit(lambda: self._installed(self._library.install(source, quota=quota)))
+        self._files.submit(lambda: self._installed(self._library.install(source, quota=quota)))
 
     def ask_delete(self, path: Path) -> None:
         """Ask whether `path` shall be deleted; the one that is open is not."""
@@ -127,21 +128,25 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     def download(self, bundle_id: str) -> None:
         """Download a bundle of the list, or go on with it."""
-        offers = {offer.bundle_id: offer for offer in self._catalogue.offers}
-        if bundle_id not in offers:
-            self.fail(UnknownName("bundle of the server's list", bundle_id, offers))
+        offer = self._server.offer(bundle_id)
+        if offer is None:
+            names = (offer.bundle_id for offer in self._server.card.offers)
+            self.fail(UnknownName("bundle of the server's list", bundle_id, names))
             return
-        offer = offers[bundle_id]
         now = self.state.downloads.get(bundle_id) or Download(bundle_id, offer.name, offer.bytes)
         self._put(dataclasses.replace(now, phase=Phase.WAITING, problem=None))
-        self._downloads.start(offer, self._catalogue.server, quota=self.state.quota)
+        self._downloads.start(offer, self._server.card.server, quota=self.state.quota)
 
     def pause(self, bundle_id: str) -> None:
         """Stop a download; what has come is kept."""
         self._downloads.stop(bundle_id)
 
     def discard(self, digest: str) -> None:
-        """Throw away what a stopped download has got; `digest` is the SHA-256 of its zip."""
+        """Give up a stopped download; `digest` is the SHA-256 of its zip."""
+        for download in tuple(self.state.downloads.values()):
+            offer = self._server.offer(download.bundle_id)
+            if offer is not None and offer.sha256 == digest:
+                self._drop(download.bundle_id)
         for part in self._looked.shelf.parts if self._looked else ():
             if part.digest == digest and not part.busy:
                 self._delete(part.path)
@@ -159,32 +164,19 @@ class ModelsPresenter(Presenter[ModelsState]):
         self._render(problem=None)
 
     def close(self) -> bool:
-        """Stop every thread; False if one was still at work after five seconds."""
+        """Stop every thread; False if one was still at work after five seconds each."""
         end, self._end = self._end, lambda: None  # kivy says twice that an app ends
         end()
-        self._files.shutdown(wait=False, cancel_futures=True)
-        ended = [self._downloads.close(), self._watch.close()]
-        return not wait(self._jobs, timeout=5.0).not_done and all(ended)
+        return all([self._downloads.close(), self._server.close(), self._files.close()])
 
-    # what the folder's thread does
-
-    def _submit(self, work: Callable[[], None]) -> None:
-        def job() -> None:
-            try:
-                work()
-            except Exception as error:  # shown; the next job must run
-                failure = error
-                self._hand_over(lambda: self.fail(failure))
-
-        self._jobs = {job for job in self._jobs if not job.done()}
-        self._jobs.add(self._files.submit(job))
+    # on the folder's thread
 
     def _look(self) -> None:
         def work() -> None:
             looked = look(self._library, self._platform.runtimes())
             self._hand_over(lambda: self._saw(looked))
 
-        self._submit(work)
+        self._files.submit(work)
 
     def _verify(self, path: Path) -> None:
         found: tuple[Check, Problem | None] = Check.VERIFIED, None
@@ -199,7 +191,7 @@ class ModelsPresenter(Presenter[ModelsState]):
             self._library.delete(path)
             self._hand_over(lambda: self._forget(path))
 
-        self._submit(work)
+        self._files.submit(work)
 
     def _installed(self, path: Path) -> None:
         def show() -> None:
@@ -213,18 +205,12 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     def _saw(self, looked: Looked) -> None:
         self._looked = looked
-        held = {part.digest for part in looked.shelf.parts}
-        for download in tuple(self.state.downloads.values()):
-            offer = self._offer(download.bundle_id)
-            if download.phase is Phase.PAUSED and offer and offer.sha256 not in held:
-                self._drop(download.bundle_id)
-        self._resume_known()
-        self._render()
-        if self._shown:
-            self._verify_all()
+        self._listed()
+        self._verify_all()
 
     def _verify_all(self) -> None:
-        for found in self._looked.shelf.found if self._looked else ():
+        """Once in the app's life, and when somebody looks: it reads every byte."""
+        for found in self._looked.shelf.found if self._looked and self._shown else ():
             if found.path not in self._checks and found.fault is None:
                 self.verify(found.path)
 
@@ -236,80 +222,35 @@ class ModelsPresenter(Presenter[ModelsState]):
         self._checks.pop(path, None)
         self._look()
 
-    # the server
-
-    def _follow(self) -> None:
-        server = self._catalogue.server
-        usable = bool(server) and not is_code(server)
-        if usable and self._shown:
-            self._watch.follow(server)
-        reach = (Reach.ASKING if usable else Reach.NO_SERVER, self._catalogue.reach)
-        if reach[1] not in (Reach.LIVE, Reach.LOST) or not usable:
-            self._catalogue = dataclasses.replace(self._catalogue, reach=reach[0])
-        self._render()
-
     def _prefer(self, preferences: Preferences) -> None:
-        if preferences.server != self._catalogue.server:
-            self._catalogue = CatalogueCard(preferences.server)
-            self._watch.follow("")
-        self._follow()
         self._render(quota=preferences.quota_mb * MB)
+        self._server.use(preferences.server)
 
-    def _answered(self, address: str, told: tuple[Offer, ...] | Exception | None) -> None:
-        self._hand_over(lambda: self._take_list(address, told))
-
-    def _take_list(self, address: str, told: tuple[Offer, ...] | Exception | None) -> None:
-        if address != self._catalogue.server:
-            return
-        if isinstance(told, Exception):
-            lost = {"reach": Reach.LOST, "problem": problem_of(told)}
-            self._catalogue = dataclasses.replace(self._catalogue, **lost)  # type: ignore[arg-type]  # two fields of two types
+    def _listed(self) -> None:
+        """List or folder are new: what is half here and offered can be gone on with."""
+        if self._looked is not None:
+            found = resumable(self._looked, self._server.card, self._library)
+            own = {key: d for key, d in self.state.downloads.items() if d.phase not in ON_DISK}
+            self._render(downloads={**found, **own})
         else:
-            offers = self._catalogue.offers if told is None else told
-            self._catalogue = CatalogueCard(address, Reach.LIVE, offers, time.time())
-            kept = catalogue.Remembered(
-                server=address, seen_s=self._catalogue.seen_s, offers=offers
-            )
-            self._submit(lambda: catalogue.write_remembered(self._memory, kept))
-            self._resume_known()
-        self._render()
-
-    def _resume_known(self) -> None:
-        """What is half here and offered again can be gone on with."""
-        for part in self._looked.shelf.parts if self._looked else ():
-            for offer in self._catalogue.offers:
-                if offer.sha256 != part.digest or offer.bundle_id in self.state.downloads:
-                    continue
-                if self._library.destination(offer.name, offer.bundle_id) == part.destination:
-                    phase = Phase.ELSEWHERE if part.busy else Phase.PAUSED
-                    begun = Download(offer.bundle_id, offer.name, offer.bytes, part.held, phase)
-                    self._put(begun)
-
-    # downloads
-
-    def _progressed(self, event: Progress | Ended) -> None:
-        self._hand_over(lambda: self._take_progress(event))
+            self._render()
 
     def _take_progress(self, event: Progress | Ended) -> None:
         now = self.state.downloads.get(event.bundle_id)
-        if now is None:
-            return
         if isinstance(event, Progress):
-            phase = Phase.INSTALLING if event.held >= event.size else Phase.RUNNING
-            now = dataclasses.replace(now, mbit_s=event.mbit_s, remaining_s=event.remaining_s)
-            self._put(dataclasses.replace(now, phase=phase, held=event.held))
+            if now is not None:
+                phase = Phase.INSTALLING if event.held >= event.size else Phase.RUNNING
+                now = dataclasses.replace(now, mbit_s=event.mbit_s, remaining_s=event.remaining_s)
+                self._put(dataclasses.replace(now, phase=phase, held=event.held))
             return
         if event.path is not None:
             self._checks[event.path] = Check.VERIFIED, None
             self._drop(event.bundle_id)
-        else:
+        elif now is not None:
             problem = problem_of(event.error) if event.error else None
             phase = Phase.FAILED if problem else Phase.PAUSED
-            self._put(
-                dataclasses.replace(
-                    now, phase=phase, problem=problem, mbit_s=None, remaining_s=None
-                )
-            )
+            now = dataclasses.replace(now, mbit_s=None, remaining_s=None)
+            self._put(dataclasses.replace(now, phase=phase, problem=problem))
         self._look()
 
     def _put(self, download: Download) -> None:
@@ -319,17 +260,14 @@ class ModelsPresenter(Presenter[ModelsState]):
         left = {key: value for key, value in self.state.downloads.items() if key != bundle_id}
         self._render(downloads=left)
 
-    def _offer(self, bundle_id: str) -> Offer | None:
-        return next((o for o in self._catalogue.offers if o.bundle_id == bundle_id), None)
-
     def _render(self, **changes: object) -> None:
-        state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]  # fields of the state
+        state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]  # its fields
+        catalogue = self._server.card
         if self._looked is not None:
-            cards = installed_cards(self._looked, self._checks, self._opened, self._catalogue)
             state = dataclasses.replace(
                 state,
-                installed=cards,
-                unfinished=unfinished_of(self._looked, self._catalogue, state.downloads),
+                installed=installed_cards(self._looked, self._checks, self._opened, catalogue),
+                unfinished=unfinished_of(self._looked, catalogue, state.downloads),
                 used=self._looked.shelf.used,
             )
-        self._show(dataclasses.replace(state, catalogue=self._catalogue, now_s=time.time()))
+        self._show(dataclasses.replace(state, catalogue=catalogue, now_s=time.time()))

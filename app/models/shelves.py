@@ -16,13 +16,15 @@ from app.models.state import (
     Check,
     Download,
     InstalledCard,
+    Phase,
     UnfinishedCard,
 )
 from app.problems import Problem, problem_of
+from headtail.errors import SchemaFault
 from headtail.manifest import Artifact
 from headtail.runtimes.base import Runtime
 
-__all__ = ["Looked", "installed_cards", "look", "unfinished_of"]
+__all__ = ["Looked", "installed_cards", "look", "resumable", "unfinished_of"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def installed_cards(
     for found in looked.shelf.found:
         check, problem = checks.get(found.path, (Check.LISTED, None))
         if found.fault is not None:
-            check, problem = Check.DAMAGED, problem_of(found.fault)
+            foreign = isinstance(found.fault, SchemaFault)
+            check = Check.FOREIGN if foreign else Check.DAMAGED
+            problem = problem_of(found.fault)
         cards.append(_card(found, looked, check, problem))
     return tuple(
         dataclasses.replace(card, opened=card.path == opened, update=newer(card, catalogue.offers))
@@ -79,6 +83,19 @@ def unfinished_of(
         for part in looked.shelf.parts
         if part.digest not in shown
     )
+
+
+def resumable(looked: Looked, catalogue: CatalogueCard, library: Library) -> dict[str, Download]:
+    """The downloads that were begun, now or in an earlier life of the app, of what is offered."""
+    found = {}
+    for part in looked.shelf.parts:
+        for offer in catalogue.offers:
+            place = library.destination(offer.name, offer.bundle_id)
+            if offer.sha256 == part.digest and place == part.destination:
+                phase = Phase.ELSEWHERE if part.busy else Phase.PAUSED
+                begun = Download(offer.bundle_id, offer.name, offer.bytes, part.held, phase)
+                found[offer.bundle_id] = begun
+    return found
 
 
 def _card(found: Found, looked: Looked, check: Check, problem: Problem | None) -> InstalledCard:

@@ -31,6 +31,7 @@ class Check(enum.Enum):
     CHECKING = "checking"
     VERIFIED = "verified"  # every byte, by SHA-256
     DAMAGED = "damaged"
+    FOREIGN = "foreign"  # made by another version of Headtail, so nothing can be said of it
 
 
 class Phase(enum.Enum):
@@ -116,6 +117,7 @@ class OfferedArtifact:
     low: float | None = None
     high: float | None = None
     samples: int = 0
+    snr_db: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from app.figures import RUNTIME_NAMES, byte_size
+from app.figures import byte_size
+from app.models.phrases import DOT, ago, agreement, duration, kind
 from app.models.state import (
     ArtifactCard,
-    CatalogueCard,
     Check,
     Download,
     InstalledCard,
@@ -20,71 +16,10 @@ from app.models.state import (
     Reach,
     UnfinishedCard,
 )
+from app.models.views import CALM, DANGER, GOOD, SERVER, WARNING, Button, CardView, Chip, Row
 from app.problems import Problem
 
-__all__ = [
-    "Button",
-    "CardView",
-    "Chip",
-    "Row",
-    "catalogue_notice",
-    "catalogue_views",
-    "device_notice",
-    "device_views",
-    "question",
-    "server_line",
-    "storage_line",
-]
-
-MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
-CALM, GOOD, SERVER, WARNING, DANGER = "calm", "device", "server", "warning", "danger"
-
-
-@dataclass(frozen=True)
-class Chip:
-    """A short text on a tinted ground; `hue` names a colour of the theme, or `calm`."""
-
-    text: str
-    hue: str = CALM
-
-
-@dataclass(frozen=True)
-class Row:
-    """An artifact: format and precision, what is known of it, and why it does not run here."""
-
-    title: str
-    detail: str
-    note: str = ""
-    chosen: bool = False
-
-
-@dataclass(frozen=True)
-class Button:
-    """A gesture: `verb` is what the screen calls, on `subject`."""
-
-    label: str
-    verb: str
-    subject: str
-    hue: str = GOOD
-
-
-@dataclass(frozen=True)
-class CardView:
-    """What one card says. `kinds` are its artifacts in short, `rows` in full once that was asked
-    for. `share` in [0, 1] is how far its download is, None without one.
-    """
-
-    key: str
-    title: str
-    subtitle: str
-    chips: tuple[Chip, ...] = ()
-    kinds: tuple[Chip, ...] = ()
-    summary: str = ""
-    rows: tuple[Row, ...] = ()
-    share: float | None = None
-    progress: str = ""
-    problem: Problem | None = None
-    buttons: tuple[Button, ...] = ()
+__all__ = ["catalogue_views", "device_views"]
 
 
 def device_views(state: ModelsState) -> tuple[CardView, ...]:
@@ -98,127 +33,84 @@ def catalogue_views(state: ModelsState) -> tuple[CardView, ...]:
     return tuple(_offer(offer, state) for offer in state.catalogue.offers)
 
 
-def device_notice(state: ModelsState) -> tuple[str, str, str] | None:
-    """Title, text and button in place of cards, None where there are some."""
-    if state.installed is None:
-        return "Looking", "The folder of models is being read.", ""
-    if state.installed or state.unfinished:
-        return None
-    return (
-        "No models yet",
-        "Download one from your server, or drop a .bundle folder or its .zip here.",
-        "",
-    )
-
-
-def catalogue_notice(state: ModelsState) -> tuple[str, str, str] | None:
-    """Title, text and button in place of offers or above remembered ones, None without need."""
-    found = state.catalogue
-    if found.reach is Reach.NO_SERVER:
-        text = (
-            "Models come from a companion server of yours. Start one on a computer with "
-            "headtail serve MODEL.bundle, then scan or type its pairing code in Settings."
-        )
-        return "No server yet", text, "Open Settings"
-    if found.reach is Reach.LOST and found.problem is not None:
-        after = " What it offered last stands below." if found.offers else ""
-        return found.problem.what, f"{found.problem.remedy}{after}", ""
-    if found.offers:
-        return None
-    if found.reach is Reach.ASKING:
-        return "Asking the server", "It answers at once when it is there.", ""
-    return "Nothing to download", "The server holds no bundle: headtail serve MODEL.bundle", ""
-
-
-def storage_line(state: ModelsState) -> str:
-    """How much of the room for models is taken."""
-    return f"{byte_size(state.used)} of {byte_size(state.quota)} used"
-
-
-def server_line(catalogue: CatalogueCard, now_s: float) -> str:
-    """Whether the list is what the server holds now, and if not, of when it is."""
-    if catalogue.reach is Reach.LIVE:
-        return f"{_host(catalogue.server)}  \u00b7  up to date"
-    if catalogue.reach is Reach.ASKING:
-        return f"Asking {_host(catalogue.server)}"
-    if catalogue.reach is Reach.NO_SERVER:
-        return "No server is set"
-    seen = f"last seen {_ago(catalogue.seen_s, now_s)}" if catalogue.seen_s else "never seen"
-    return f"{_host(catalogue.server)}  \u00b7  {seen}"
-
-
-def question(card: InstalledCard) -> tuple[str, str]:
-    """Title and text of the question before a bundle is deleted."""
-    again = "It can be downloaded again from a server that holds it."
-    return f"Delete {card.name}?", f"This frees {byte_size(card.bytes)}. {again}"
-
-
 def _installed(card: InstalledCard, state: ModelsState) -> CardView:
     task = card.task.replace("-", " ")
-    when = f"installed {_ago(card.installed_s, state.now_s)}"
+    when = f"installed {ago(card.installed_s, state.now_s)}"
     parts = [part for part in (task, byte_size(card.bytes), when) if part]
     path = str(card.path)
-    damaged = card.check is Check.DAMAGED
+    damaged = card.check in (Check.DAMAGED, Check.FOREIGN)
     buttons = [] if damaged else [Button("Open", "open", path)]
     if card.update and state.catalogue.reach is Reach.LIVE and not state.holds(card.update):
         buttons.append(Button("Update", "download", card.update, SERVER))
     if not damaged and card.check is not Check.CHECKING:
         buttons.append(Button("Verify", "verify", path, CALM))
-    if card.artifacts:
+    if len(card.artifacts) > 1:
         label = "Less" if path in state.expanded else "Details"
         buttons.append(Button(label, "toggle", path, CALM))
+    if card.problem is not None:
+        buttons.append(_copy(card.problem))
     buttons.append(Button("Delete", "ask_delete", path, DANGER))
     return CardView(
         key=path,
         title=card.name,
-        subtitle="  \u00b7  ".join(parts),
-        chips=_state_chips(card),
-        kinds=tuple(_kind_chip(artifact) for artifact in card.artifacts),
-        summary=_summary(card),
+        subtitle=DOT.join(parts),
+        chips=_state_chips(card, updated=state.holds(card.update)),
+        kinds=tuple(map(_kind_chip, card.artifacts)) if len(card.artifacts) > 1 else (),
+        summary="" if damaged else _summary(card),
         rows=tuple(map(_artifact_row, card.artifacts)) if path in state.expanded else (),
         problem=card.problem,
         buttons=tuple(buttons),
     )
 
 
-def _state_chips(card: InstalledCard) -> tuple[Chip, ...]:
+def _copy(problem: Problem) -> Button:
+    return Button("Copy error", "copy", problem.full_text, CALM)
+
+
+def _state_chips(card: InstalledCard, *, updated: bool) -> tuple[Chip, ...]:
     checks = {
         Check.LISTED: Chip("Not verified yet"),
         Check.CHECKING: Chip("Verifying"),
         Check.VERIFIED: Chip("Verified", GOOD),
         Check.DAMAGED: Chip("Damaged", DANGER),
+        Check.FOREIGN: Chip("For another version", WARNING),
     }
     chips = [checks[card.check]]
     if card.opened:
         chips.insert(0, Chip("Open now", GOOD))
     if card.update:
-        chips.append(Chip("Update available", SERVER))
-    if card.artifacts and not any(artifact.suitability.chosen for artifact in card.artifacts):
+        newer = "A newer version is here" if updated else "Update available"
+        chips.append(Chip(newer, SERVER))
+    if (
+        card.check is not Check.DAMAGED
+        and card.artifacts
+        and not any(artifact.suitability.chosen for artifact in card.artifacts)
+    ):
         chips.append(Chip("Does not run here", WARNING))
     return tuple(chips)
 
 
 def _kind_chip(artifact: ArtifactCard) -> Chip:
-    return Chip(_kind(artifact), GOOD if artifact.suitability.chosen else CALM)
+    return Chip(kind(artifact), GOOD if artifact.suitability.chosen else CALM)
 
 
 def _summary(card: InstalledCard) -> str:
     """Of the artifact that runs here, or why none does."""
     chosen = next((a for a in card.artifacts if a.suitability.chosen), None)
     if chosen is not None:
-        runs = f"Runs {_kind(chosen)} here, {byte_size(chosen.bytes)}"
-        agreement = _agreement(chosen)
-        return f"{runs}\n{agreement[0].upper()}{agreement[1:]}"
+        runs = f"Runs {kind(chosen)} here, {byte_size(chosen.bytes)}"
+        said = agreement(chosen)
+        return f"{runs}\n{said[0].upper()}{said[1:]}"
     reasons = dict.fromkeys(a.suitability.reason for a in card.artifacts)
     return "\n".join(reasons)
 
 
 def _artifact_row(artifact: ArtifactCard) -> Row:
     fit = artifact.suitability
-    detail = [byte_size(artifact.bytes), _agreement(artifact)]
+    detail = [byte_size(artifact.bytes), agreement(artifact)]
     if fit.chosen:
-        return Row(_kind(artifact), "  \u00b7  ".join(detail), f"Runs here on {fit.runs}", True)
-    return Row(_kind(artifact), "  \u00b7  ".join(detail), fit.reason)
+        return Row(kind(artifact), DOT.join(detail), f"Runs here on {fit.runs}", True)
+    return Row(kind(artifact), DOT.join(detail), fit.reason)
 
 
 def _unfinished(card: UnfinishedCard) -> CardView:
@@ -226,7 +118,7 @@ def _unfinished(card: UnfinishedCard) -> CardView:
     return CardView(
         key=str(card.path),
         title=card.name,
-        subtitle=f"Unfinished download  \u00b7  {byte_size(card.held)}",
+        subtitle=f"Unfinished download{DOT}{byte_size(card.held)}",
         progress=why,
         buttons=() if card.busy else (Button("Discard", "discard", card.digest, DANGER),),
     )
@@ -237,36 +129,39 @@ def _offer(offer: Offer, state: ModelsState) -> CardView:
     held = state.holds(offer.bundle_id)
     live = state.catalogue.reach is Reach.LIVE
     key = offer.bundle_id
-    details = Button("Less" if key in state.expanded else "Details", "toggle", key, CALM)
+    label = "Less" if key in state.expanded else "Details"
+    told = any(artifact.samples for artifact in offer.artifacts)
+    details = [Button(label, "toggle", key, CALM)] if told else []
+    copy = [_copy(download.problem)] if download and download.problem else []
     names = [alias for alias in offer.aliases if alias != "latest"]
     parts = [offer.task.replace("-", " "), byte_size(offer.bytes), offer.bundle_id[:12]]
     chips = [Chip(name, SERVER) for name in names]
     if held:
-        chips.append(Chip("On this device", GOOD))
+        chips.append(Chip(f"On {state.device}", GOOD))
     elif any(card.update == offer.bundle_id for card in state.installed or ()):
         chips.append(Chip("Newer version", SERVER))
     return CardView(
         key=key,
         title=offer.name,
-        subtitle="  \u00b7  ".join(part for part in parts if part),
+        subtitle=DOT.join(part for part in parts if part),
         chips=tuple(chips),
         kinds=tuple(
-            Chip(_kind(a), CALM if a.verdict == "pass" else WARNING) for a in offer.artifacts
+            Chip(kind(a), CALM if a.verdict == "pass" else WARNING) for a in offer.artifacts
         ),
         rows=tuple(map(_offered_row, offer.artifacts)) if key in state.expanded else (),
         share=download.held / download.size if download else None,
         progress=_progress(download) if download else "",
         problem=download.problem if download else None,
-        buttons=(*(() if held else _offer_buttons(offer, download, live=live)), details),
+        buttons=(*(() if held else _offer_buttons(offer, download, live=live)), *details, *copy),
     )
 
 
 def _offered_row(artifact: OfferedArtifact) -> Row:
     detail = [byte_size(artifact.bytes)]
     if artifact.samples:
-        detail.append(_agreement(artifact))
+        detail.append(agreement(artifact))
     poor = "" if artifact.verdict == "pass" else f"Verdict: {artifact.verdict}"
-    return Row(_kind(artifact), "  \u00b7  ".join(detail), poor)
+    return Row(kind(artifact), DOT.join(detail), poor)
 
 
 def _offer_buttons(offer: Offer, download: Download | None, *, live: bool) -> tuple[Button, ...]:
@@ -288,8 +183,8 @@ def _progress(download: Download) -> str:
     if download.phase is Phase.RUNNING and download.mbit_s is not None:
         parts = [got, f"{download.mbit_s:.1f} Mbit/s"]
         if download.remaining_s is not None:
-            parts.append(f"{_duration(download.remaining_s)} left")
-        return "  \u00b7  ".join(parts)
+            parts.append(f"{duration(download.remaining_s)} left")
+        return DOT.join(parts)
     said = {
         Phase.WAITING: "Waiting",
         Phase.RUNNING: "Downloading",
@@ -298,40 +193,4 @@ def _progress(download: Download) -> str:
         Phase.FAILED: "Stopped",
         Phase.ELSEWHERE: "Another process is downloading it",
     }
-    return f"{said[download.phase]}  \u00b7  {got}"
-
-
-def _kind(artifact: ArtifactCard | OfferedArtifact) -> str:
-    return f"{RUNTIME_NAMES.get(artifact.format, artifact.format)} {artifact.precision}"
-
-
-def _agreement(artifact: ArtifactCard | OfferedArtifact) -> str:
-    """`agrees 0.980, 0.896 to 0.996 (n=50)`, or how near the outputs come."""
-    count = f"(n={artifact.samples})"
-    if artifact.agreement is None:
-        snr = artifact.snr_db if isinstance(artifact, ArtifactCard) else math.inf
-        return f"{snr:.1f} dB {count}" if math.isfinite(snr) else f"exact {count}"
-    interval = ""
-    if artifact.low is not None and artifact.high is not None:
-        interval = f" [{artifact.low:.3f}, {artifact.high:.3f}]"
-    return f"agrees {artifact.agreement:.3f}{interval} {count}"
-
-
-def _ago(then_s: float, now_s: float) -> str:
-    seconds = now_s - then_s
-    if seconds < MINUTE_S:  # a clock that was set back too
-        return "just now"
-    steps: Sequence[tuple[int, str]] = ((DAY_S, "day"), (HOUR_S, "hour"), (MINUTE_S, "minute"))
-    size, unit = next(step for step in steps if seconds >= step[0])
-    count = int(seconds // size)
-    return f"{count} {unit}{'' if count == 1 else 's'} ago"
-
-
-def _duration(seconds: float) -> str:
-    if seconds >= HOUR_S:
-        return f"{seconds / HOUR_S:.1f} h"
-    return f"{seconds / MINUTE_S:.0f} min" if seconds >= MINUTE_S else f"{math.ceil(seconds)} s"
-
-
-def _host(address: str) -> str:
-    return address.split("://", 1)[-1]
+    return f"{said[download.phase]}{DOT}{got}"

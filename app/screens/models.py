@@ -12,9 +12,9 @@ from kivy.lang import Builder
 from kivy.properties import BooleanProperty, NumericProperty, StringProperty
 
 from app.application import Application
-from app.models import wording
+from app.models import notices, wording
 from app.models.state import ModelsState, Reach
-from app.models.wording import Button, CardView
+from app.models.views import Button, CardView
 from app.pages import PageName
 from app.screens.page import Page
 from app.widgets import cards
@@ -25,6 +25,8 @@ __all__ = ["ModelsScreen"]
 class ModelsScreen(Page):
     """The properties are what `models.kv` draws."""
 
+    counted = StringProperty("")
+    device = StringProperty("")
     storage = StringProperty("")
     share = NumericProperty(0.0)
     busy = StringProperty("")
@@ -43,6 +45,7 @@ class ModelsScreen(Page):
             "download": self._models.download,
             "pause": self._models.pause,
             "discard": self._models.discard,
+            "copy": Clipboard.copy,
             "toggle": self._models.toggle,
         }
         super().__init__(**properties)
@@ -60,16 +63,18 @@ class ModelsScreen(Page):
 
     def show(self, state: ModelsState) -> None:
         """Draw `state`."""
-        self.storage = wording.storage_line(state)
+        self.storage = notices.storage_line(state)
+        self.counted = notices.counted_line(state)
+        self.device = f"On {state.device}"
         self.share = state.used / state.quota if state.quota else 0.0
         self.busy = state.busy
-        self.server = wording.server_line(state.catalogue, state.now_s)
+        self.server = notices.server_line(state.catalogue, state.now_s)
         self.failed = state.problem is not None
         if state.problem is not None:
             self.ids.banner.what, self.ids.banner.remedy = state.problem.what, state.problem.remedy
-        self._fill(self.ids.device, wording.device_views(state), wording.device_notice(state))
+        self._fill(self.ids.device, wording.device_views(state), notices.device_notice(state))
         offers = wording.catalogue_views(state)
-        self._fill(self.ids.offers, offers, wording.catalogue_notice(state))
+        self._fill(self.ids.offers, offers, notices.catalogue_notice(state))
         self.ids.again.lost = state.catalogue.reach is Reach.LOST
         self._ask(state)
 
@@ -116,7 +121,7 @@ class ModelsScreen(Page):
         if not there:
             made = cards.Notice()
             made.bind(on_press_button=lambda *_: self._go_to_settings())
-            place.add_widget(made)
+            place.add_widget(made, index=len(place.children))  # on top
             there = [made]
         there[0].title, there[0].text, there[0].label = notice
 
@@ -127,7 +132,7 @@ class ModelsScreen(Page):
         card = state.card(state.asked) if state.asked else None
         if card is None or self._dialog is not None:
             return
-        title, text = wording.question(card)
+        title, text = notices.question(card)
         self._dialog = cards.ConfirmDialog(self._answer, title=title, text=text)
         self._dialog.open(animation=False)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kivy.core.clipboard import Clipboard
 from kivy.lang import Builder
 from kivy.properties import (
     BooleanProperty,
@@ -20,7 +19,7 @@ from kivy.uix.label import Label
 from kivy.uix.modalview import ModalView
 from kivy.uix.widget import Widget
 
-from app.models.wording import CALM, Button, CardView
+from app.models.views import CALM, Button, CardView
 from app.widgets.controls import FlatButton
 
 __all__ = [
@@ -111,11 +110,6 @@ class ModelCard(BoxLayout):  # type: ignore[misc]  # kivy has no types
             self._fill(self.ids.rows, lines)
         if former is None or former.buttons != view.buttons:
             self._fill(self.ids.buttons, [self._button(button) for button in view.buttons])
-
-    def copy_problem(self) -> None:
-        """The error's full text to the clipboard."""
-        if self._view is not None and self._view.problem is not None:
-            Clipboard.copy(self._view.problem.full_text)
 
     def _button(self, button: Button) -> CardButton:
         made = CardButton(text=button.label, hue=button.hue, button=button)

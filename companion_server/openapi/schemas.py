@@ -172,7 +172,24 @@ _PROTOCOL: dict[str, Schema] = {
     ),
 }
 _BUNDLES: dict[str, Schema] = {
-    "Artifact": _object({"format": TEXT, "precision": TEXT, "bytes": COUNT, "verdict": TEXT}),
+    "Agreement": _object(
+        {
+            "n": COUNT,
+            **{key: {"type": ["number", "null"]} for key in ("top1", "low", "high")},
+            **{key: {"type": "number"} for key in ("snr_db_mean", "snr_db_min")},
+        },
+        description="With the fp32 PyTorch model on n inputs; low to high is the Wilson 95 % "
+        "interval of top1, which is null for models that do not classify.",
+    ),
+    "Artifact": _object(
+        {
+            "format": TEXT,
+            "precision": TEXT,
+            "bytes": COUNT,
+            "verdict": TEXT,
+            "agreement": _ref("Agreement"),
+        }
+    ),
     "Bundle": _object(
         {
             "bundle_id": HASH,

@@ -21,6 +21,7 @@ from headtail.bundle import Bundle, verify_files
 from headtail.bundle.signature import SIGNATURE, read_signature
 from headtail.bundle.transport import write_zip
 from headtail.manifest import MANIFEST
+from headtail.strictjson import to_json
 
 __all__ = ["StoredBundle", "pack"]
 
@@ -103,6 +104,7 @@ class StoredBundle:
                     "precision": a.precision,
                     "bytes": a.bytes,
                     "verdict": a.verdict,
+                    "agreement": to_json(a.agreement),
                 }
                 for a in manifest.artifacts
             ],

@@ -39,6 +39,7 @@ __all__ = ["DownloadStopped", "Transfer", "download_bundle"]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OK, _PARTIAL = 200, 206
 MAX_PROBLEM_BYTES = 64 << 10
+PIECE = 16 << 10  # bytes; a link that brings no such piece before the stall limit stands still
 
 
 class DownloadStopped(HeadtailError):
@@ -173,7 +174,7 @@ def _fetch(
         _check_reply(reply, wanted, held)
         if reply.status == _OK:
             held = file.truncate(0)
-        for chunk in reply.chunks():
+        for chunk in reply.chunks(PIECE):
             deadline.renew()
             held += len(chunk)
             if held > wanted.size:

@@ -96,22 +96,22 @@ class Reply:
         """Bytes of the reply received so far, line and headers included."""
         return self._sock.received
 
-    def chunks(self) -> Iterator[bytes]:
-        """The body as it comes; raises `ServerUnreachable` if it ends too early."""
+    def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
+        """The body, `size` bytes at a time; raises `ServerUnreachable` if it ends too early."""
         promised = self._response.length
         if promised is None and not self._response.chunked:
             # http.client takes the end of the connection for the end of headers and body alike
             raise self._link.lost("closed the connection before its answer had a length")
-        size = 0
+        came = 0
         while True:
             with self._link.translated(self._sock.deadline):
-                chunk = self._response.read(CHUNK)
+                chunk = self._response.read(size)
             if not chunk:
                 break
-            size += len(chunk)
+            came += len(chunk)
             yield chunk
-        if promised is not None and size != promised:
-            raise self._link.lost(f"closed the connection after {size} of {promised} bytes")
+        if promised is not None and came != promised:
+            raise self._link.lost(f"closed the connection after {came} of {promised} bytes")
 
     def read(self, *, limit: int) -> bytes:
         """The whole body; `TooLarge` from its declared length, or as soon as `limit` is passed."""

@@ -22,7 +22,8 @@ class RangeServer:
         self.stop_after: int | None = None  # close the connection after so many bytes of the body
         self.honours_ranges = True
         self.content_range: str | None = ""  # sent instead of the right one; None sends none
-        self.stall: threading.Event | None = None  # wait for it in the middle of the body
+        self.stall: threading.Event | None = None  # wait for it in the middle of the body,
+        self.stall_after = 100  # after so many bytes
         self.gone = False
         self._http = _Server(self)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
@@ -44,6 +45,8 @@ class RangeServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.stall is not None:
+            self.stall.set()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -100,9 +103,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         is_download = self.path != "/v2/bundles"
-        stop = self.origin.stop_after if is_download else None
+        body = body[: self.origin.stop_after] if is_download else body
         with contextlib.suppress(OSError):  # the client may have had enough
             if is_download and self.origin.stall is not None:
-                self.wfile.write(body[:100])
+                self.wfile.write(body[: self.origin.stall_after])
                 self.origin.stall.wait()
-            self.wfile.write(body[:stop])
+                body = body[self.origin.stall_after :]
+            self.wfile.write(body)
