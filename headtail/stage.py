@@ -3,15 +3,18 @@
 Both phone toolchains want `main.py` at the root of what they pack, and neither has torch, pydantic,
 click or rich. So the payload is the closure of what `app/` imports, found by reading the import
 statements, not a list that somebody has to keep: a module that the app does not reach is not on the
-phone. Modules that only a desk can use are cut off by name.
+phone. Modules that only a desk can use are cut off by name, docstrings and comments are left out
+(python-for-android would compile docstrings away, kivy-ios not), and every line keeps its number.
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import os
 import shutil
 import tempfile
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +109,33 @@ def _payload(checkout: Path) -> dict[str, bytes]:
     data = [path for path in app.rglob("*") if path.suffix in DATA_SUFFIXES and path.is_file()]
     files = [*_reached(checkout), *data]
     content = {path.relative_to(checkout).as_posix(): path.read_bytes() for path in files}
-    return {"main.py": ENTRY, **content}
+    slim = {name: _slim(text) if name.endswith(".py") else text for name, text in content.items()}
+    return {"main.py": ENTRY, **slim}
+
+
+def _slim(source: bytes) -> bytes:
+    """The same program without docstrings and comments, each statement on the line it was on."""
+    lines = source.split(b"\n")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if first is not None and ast.get_docstring(node, clean=False) is not None:
+                _replace_docstring(lines, first)
+    tokens = tokenize.tokenize(io.BytesIO(b"\n".join(lines)).readline)
+    for token in [token for token in tokens if token.type == tokenize.COMMENT]:
+        row, column = token.start
+        kept = lines[row - 1].decode()[:column]
+        lines[row - 1] = kept.rstrip().encode()
+    return b"\n".join(lines)
+
+
+def _replace_docstring(lines: list[bytes], node: ast.stmt) -> None:
+    """By a short one: where there is none, `dataclass` makes its own at each start."""
+    assert node.end_lineno is not None  # ast.parse sets both ends
+    first, last = node.lineno - 1, node.end_lineno - 1
+    rest = lines[last][node.end_col_offset :]
+    lines[first] = lines[first][: node.col_offset] + b'"."' + rest
+    lines[first + 1 : last + 1] = [b""] * (last - first)
 
 
 def _reached(checkout: Path) -> set[Path]:

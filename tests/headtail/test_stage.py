@@ -1,10 +1,14 @@
+import ast
+import io
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tokenize
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +120,62 @@ def test_the_probe_can_fail(tmp_path):
     assert "click" in probe([tmp_path], ["culprit"])["loaded"]
 
 
+def without_docstrings(source: bytes) -> str:
+    """The syntax tree with where each node begins; docstrings as if all were one, at no place."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        # a class that is nothing but its docstring ends elsewhere
+        node.__dict__.pop("end_lineno", None)
+        node.__dict__.pop("end_col_offset", None)
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                body[0] = ast.Expr(ast.Constant("docstring"))
+    return ast.dump(tree, include_attributes=True)
+
+
+def test_what_is_staged_is_the_same_program_line_by_line(payload):
+    folder, _ = payload
+    saved = 0
+    for name, staged in contents(folder).items():
+        if not name.endswith(".py") or name == "main.py":
+            continue
+        source = (CHECKOUT / name).read_bytes()
+        assert without_docstrings(staged) == without_docstrings(source), name
+        assert "#" not in {token.string[:1] for token in tokens(staged)}, name
+        saved += len(source) - len(staged)
+    assert saved > 100_000
+
+
+def tokens(source: bytes) -> Iterator[tokenize.TokenInfo]:
+    return tokenize.tokenize(io.BytesIO(source).readline)
+
+
+def test_slimming_touches_nothing_that_runs(tmp_path):
+    source = (
+        "# -*- coding: utf-8 -*-\n"
+        "'''One\n two'''; x = 1  # why\n"
+        "class A:  # é\n"
+        '    """Only this."""\n'
+        "def f(): 'é'; return '# no comment'\n"
+        "y = '''\n# text\n'''\n"
+    )
+    for name in ("app", "headtail"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "headtail" / "__init__.py").write_text("")
+    (tmp_path / "app" / "main.py").write_text(source, encoding="utf-8")
+    stage(tmp_path / "out", checkout=tmp_path)
+    staged = (tmp_path / "out" / "app" / "main.py").read_text(encoding="utf-8")
+    assert staged.count("\n") == source.count("\n")
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    exec(source, before)
+    exec(staged, after)
+    assert (after["x"], after["y"], after["f"]()) == (before["x"], before["y"], before["f"]())
+    assert after["f"].__code__.co_firstlineno == before["f"].__code__.co_firstlineno
+
+
 def test_equal_sources_give_equal_bytes_and_times(payload, tmp_path):
     folder, report = payload
     again = tmp_path / "elsewhere" / "phone"
@@ -125,13 +185,23 @@ def test_equal_sources_give_equal_bytes_and_times(payload, tmp_path):
     assert len(times) == 1
 
 
-def test_a_former_payload_is_replaced_whole(tmp_path):
+@pytest.fixture
+def small(tmp_path) -> Path:
+    """A source tree with next to nothing in it."""
+    tree = tmp_path / "tree"
+    for name in ("app/main.py", "headtail/__init__.py"):
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).write_text("import headtail\n")
+    return tree
+
+
+def test_a_former_payload_is_replaced_whole(tmp_path, small):
     folder = tmp_path / "phone"
-    stage(folder, checkout=CHECKOUT)
+    stage(folder, checkout=small)
     (folder / "app" / "stale.py").write_text("left over")
-    stage(folder, checkout=CHECKOUT)
+    stage(folder, checkout=small)
     assert not (folder / "app" / "stale.py").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["phone"]
+    assert {path.name for path in tmp_path.iterdir()} == {"phone", "tree"}
 
 
 def test_a_folder_with_anything_else_is_left_alone(tmp_path):
@@ -157,20 +227,15 @@ def test_an_installed_wheel_has_no_app_and_says_so(tmp_path):
     assert not (tmp_path / "phone").exists()
 
 
-def test_a_failed_write_leaves_the_former_payload(tmp_path):
+def test_a_failed_write_leaves_the_former_payload(tmp_path, small):
     folder = tmp_path / "phone"
-    stage(folder, checkout=CHECKOUT)
+    stage(folder, checkout=small)
     before = contents(folder)
-    broken = tmp_path / "broken"
-    for package in ("app", "headtail"):
-        shutil.copytree(
-            CHECKOUT / package, broken / package, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    (broken / "app" / "main.py").write_text("from app import (")
+    (small / "app" / "main.py").write_text("from app import (")
     with pytest.raises(UsageFault, match=r"main\.py is not Python at line 1"):
-        stage(folder, checkout=broken)
+        stage(folder, checkout=small)
     assert contents(folder) == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "phone"]
+    assert {path.name for path in tmp_path.iterdir()} == {"phone", "tree"}
 
 
 def test_the_entry_starts_the_app_only_when_it_is_run(payload):
