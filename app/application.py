@@ -12,6 +12,7 @@ from app.benchmark.presenter import BenchmarkPresenter
 from app.benchmark.records import Records
 from app.guide.presenter import GuidePresenter
 from app.live.presenter import LivePresenter
+from app.live.state import LiveState
 from app.machine import find_machine, platform_name
 from app.models.presenter import ModelsPresenter
 from app.offloading.presenter import OffloadingPresenter
@@ -23,6 +24,7 @@ from app.report.sharing import find_sharing
 from app.servers import Servers
 from app.settings.preferences import PreferenceStore
 from app.settings.presenter import SettingsPresenter
+from app.settings.system_theme import system_theme
 
 __all__ = ["Application"]
 
@@ -42,7 +44,7 @@ class Application:
             self.servers,
             runtimes=platform.runtimes,
             device=platform.device,
-            themes=("light", "dark"),
+            system_theme=lambda: system_theme(platform_name()),
             hand_over=hand_over,
         )
         self.live = LivePresenter(platform, self.preferences, self.servers, hand_over=hand_over)
@@ -61,7 +63,7 @@ class Application:
             hand_over=hand_over,
             open_bundle=self.open_bundle,
         )
-        self.live.subscribe(lambda state: self.models.set_open(state.bundle_path))
+        self.live.subscribe(self._follow)
         machine = find_machine(platform_name())
         self.benchmark = BenchmarkPresenter(
             Bench(platform.runtimes, machine),
@@ -77,6 +79,13 @@ class Application:
             sharing=find_sharing(platform_name()),
             hand_over=hand_over,
         )
+
+    def _follow(self, state: LiveState) -> None:
+        """What the other pages show of what is live."""
+        self.models.set_open(state.bundle_path)
+        self.guide.see(bundle=state.bundle is not None, answer=state.result is not None)
+        self.offloading.follow(state)
+        self.settings.follow(state.result)
 
     def bundles(self) -> list[Path]:
         """What can be measured: the bundle that is open, and those that are installed."""

@@ -104,7 +104,8 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         return True
 
     def on_resume(self) -> None:
-        """The window is back."""
+        """The window is back; the system may be dark by now."""
+        self._prefer(self.application.preferences.state)
         self.shell.page.enter()
 
     def toggle_theme(self) -> None:
@@ -118,7 +119,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         return Path(self.user_data_dir)
 
     def _prefer(self, preferences: Preferences) -> None:
-        self.theme = DARK if preferences.theme == "dark" else LIGHT
+        self.theme = DARK if self.application.settings.theme() == "dark" else LIGHT
         letters = self._letters * (LARGE if preferences.large_text else 1.0)
         if letters != Metrics.fontscale:
             # sizes in sp are computed when a widget is made, so all of them are made again

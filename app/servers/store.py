@@ -112,7 +112,8 @@ class Servers:
 
     def rename(self, address: str, name: str) -> None:
         """Give a server a name of one's own, "" to call it by its address again."""
-        tidy = " ".join("".join(c for c in name if c.isprintable()).split())[:MAX_NAME]
+        printable = "".join(letter if letter.isprintable() else " " for letter in name)
+        tidy = " ".join(printable.split())[:MAX_NAME]
         self._change(address, name=tidy)
 
     def set_key(self, address: str, key: str | None) -> None:

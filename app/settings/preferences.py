@@ -1,26 +1,28 @@
 """What a person chose, kept in one JSON file of the app's own folder.
 
-A file that cannot be read (another version's, or damaged) is put aside as `preferences.json.bad`
-and the defaults hold: the app must start.
+A key that an older version did not write has its default. A file that cannot be read (a newer
+version's, or damaged) is put aside as `preferences.json.bad` and the defaults hold: the app must
+start. A choice that cannot be written holds until the app ends, and `fault` says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.presenter import Presenter
-from headtail.errors import HeadtailError, UnknownName
-from headtail.strictjson import canonical_bytes, from_json, parse
+from headtail.errors import EnvironmentFault, HeadtailError, UnknownName
+from headtail.strictjson import canonical_bytes, from_json, parse, to_json
 
-__all__ = ["MODES", "THEMES", "PreferenceStore", "Preferences"]
+__all__ = ["MODES", "SYSTEM", "THEMES", "PreferenceStore", "Preferences"]
 
 SCHEMA_VERSION = 1
 MODES = ("off", "auto", "force")
-THEMES = ("light", "dark", "system")
+SYSTEM = "system"
+THEMES = ("light", "dark", SYSTEM)
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class PreferenceStore(Presenter[Preferences]):
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
+        self.fault: EnvironmentFault | None = None
         super().__init__(_read(file))
 
     def change(self, **changes: Any) -> None:
         """Set some, write the file, tell everybody; nothing happens if they are so already.
 
-        Raises `UnknownName` for a value that does not exist, before anything is changed.
+        Raises `UnknownName` for a value that does not exist, before anything is changed. Never
+        raises because of the file.
         """
         changed = dataclasses.replace(self.state, **changes)
         if changed != self.state:
@@ -73,20 +77,29 @@ class PreferenceStore(Presenter[Preferences]):
     def _write(self, preferences: Preferences) -> None:
         if self._file is None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        part = self._file.with_suffix(".part")
-        with part.open("wb") as out:
-            out.write(canonical_bytes(preferences))
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(self._file)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            part = self._file.with_suffix(".part")
+            # not synced: this is the UI thread, and a power cut costs the last choice at most
+            part.write_bytes(canonical_bytes(preferences))
+            part.replace(self._file)
+        except OSError as error:
+            self.fault = EnvironmentFault(
+                f"Your choices could not be kept: {error.strerror or error}.",
+                expected=f"They are written to {self._file}.",
+                remedy="Make room there; until then they hold as long as the app runs.",
+            )
+        else:
+            self.fault = None
 
 
 def _read(file: Path | None) -> Preferences:
     if file is None or not file.exists():
         return Preferences()
     try:
-        return from_json(Preferences, parse(file.read_bytes()))
-    except (HeadtailError, OSError):
-        file.replace(file.with_suffix(".json.bad"))
+        held = parse(file.read_bytes())
+        return from_json(Preferences, to_json(Preferences()) | held)
+    except (HeadtailError, OSError, TypeError):  # TypeError: JSON, but no object
+        with contextlib.suppress(OSError):
+            file.replace(file.with_suffix(".json.bad"))
         return Preferences()

@@ -19,7 +19,7 @@ from app.settings import checks
 from app.settings.about import Part, parts
 from app.settings.accelerators import Offered, offered_accelerators
 from app.settings.leaving import Sent
-from app.settings.preferences import PreferenceStore
+from app.settings.preferences import SYSTEM, THEMES, Preferences, PreferenceStore
 from app.settings.state import SettingsState
 from headtail.errors import HeadtailError, UsageFault
 from headtail.offload.pairing import build_uri, parse_uri
@@ -32,7 +32,9 @@ PAIRING, ADDING = "Pairing", "Adding"
 
 
 class SettingsPresenter(Presenter[SettingsState]):
-    """`runtimes()` are those of this machine, asked when the screen is first shown."""
+    """`runtimes()` are those of this machine and `system_theme()` is `light`, `dark` or None where
+    the system does not tell; both are asked when the screen is first shown.
+    """
 
     def __init__(
         self,
@@ -41,24 +43,24 @@ class SettingsPresenter(Presenter[SettingsState]):
         *,
         runtimes: Callable[[], Iterable[Runtime]],
         device: str,
-        themes: tuple[str, ...],
+        system_theme: Callable[[], str | None],
         hand_over: HandOver,
     ) -> None:
         state = SettingsState(
             device=device,
             cores=os.cpu_count() or 1,
             preferences=preferences.state,
-            themes=themes,
         )
         super().__init__(state)
         self._preferences = preferences
         self._servers = servers
         self._runtimes = runtimes
+        self._system_theme = system_theme
         self._hand_over = hand_over
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="settings")
         self._asked = False
         self._sent: Sent | None = None
-        preferences.subscribe(lambda chosen: self._change(preferences=chosen))
+        preferences.subscribe(self._prefer)
 
     def enter(self) -> None:
         """The screen is shown: read what is known, and once what this machine has."""
@@ -162,8 +164,13 @@ class SettingsPresenter(Presenter[SettingsState]):
         """Set preferences by name; see `Preferences`."""
         try:
             self._preferences.change(**changes)
-        except (HeadtailError, OSError) as error:
+        except HeadtailError as error:
             self._change(problem=problem_of(error))
+
+    def theme(self) -> str:
+        """`light` or `dark`, what is to be drawn now; asks the system if it shall decide."""
+        chosen = self.state.preferences.theme
+        return (self._system_theme() or "light") if chosen == SYSTEM else chosen
 
     def follow(self, result: Result | None) -> None:
         """A frame was answered: what left this device with it is said when the page is shown."""
@@ -189,8 +196,13 @@ class SettingsPresenter(Presenter[SettingsState]):
         self._change(servers=servers, note=note.format(address), opened="")
         self.change(server=address)
 
-    def _take_machine(self, found: tuple[Offered, tuple[Part, ...]]) -> None:
-        self._change(accelerators=found[0], about=found[1])
+    def _take_machine(self, found: tuple[Offered, tuple[Part, ...], bool]) -> None:
+        themes = THEMES if found[2] else tuple(name for name in THEMES if name != SYSTEM)
+        self._change(accelerators=found[0], about=found[1], themes=themes)
+
+    def _prefer(self, chosen: Preferences) -> None:
+        fault = self._preferences.fault
+        self._change(preferences=chosen, problem=problem_of(fault) if fault else self.state.problem)
 
     def _known(self) -> tuple[Server, ...]:
         if self._preferences.state.server:  # named elsewhere, as on the command line
@@ -198,9 +210,9 @@ class SettingsPresenter(Presenter[SettingsState]):
                 self._servers.add(self._preferences.state.server)
         return self._servers.known()
 
-    def _look_around(self) -> tuple[Offered, tuple[Part, ...]]:
+    def _look_around(self) -> tuple[Offered, tuple[Part, ...], bool]:
         runtimes = tuple(self._runtimes())
-        return offered_accelerators(runtimes), parts(runtimes)
+        return offered_accelerators(runtimes), parts(runtimes), self._system_theme() is not None
 
     def _with_servers(self, note: str, act: Callable[[], None]) -> None:
         def acted() -> tuple[Server, ...]:

@@ -38,7 +38,7 @@ class SettingsState:
     device: str
     cores: int
     preferences: Preferences
-    themes: tuple[str, ...]
+    themes: tuple[str, ...] = ("light", "dark")
     servers: tuple[Server, ...] = ()
     opened: str = ""
     busy: str = ""

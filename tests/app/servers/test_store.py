@@ -2,25 +2,22 @@
 
 import contextlib
 import json
-import socket
 import stat
+import threading
 
 import pytest
 
-from app.servers import Servers, is_code
-from headtail.errors import SchemaFault, UsageFault
+from app.servers import Server, Servers, is_code
+from headtail.errors import SchemaFault, UnknownName, UsageFault
 from headtail.offload.pinning import CertificateChanged
 from headtail.offload.refusals import KeyRefused
-from tests.companion_server.security.test_routes import Served, serving
+from tests.app.paired_server import paired_server
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        made = Served(tmp_path_factory.mktemp("state"), listener.getsockname()[1])
-        with serving(made.app, listener, made.certificate):
-            yield made
-        made.audit.close()
+    with paired_server(tmp_path_factory.mktemp("state")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -97,3 +94,76 @@ def test_a_file_that_is_not_ours_is_told_and_spends_no_code(served, file, conten
         Servers(file).companion("http://127.0.0.1:9")
     assert len(served.ring.records()) == before
     assert file.read_bytes() == content
+
+
+KEY = "ht_0a1b2c_" + "k" * 43
+
+
+def test_several_servers_are_known_by_name_address_and_whether_there_is_a_key(served, file):
+    servers = Servers(file)
+    plain = servers.add("http://192.168.1.20:8707/")
+    paired = servers.pair(served.pairing.offer().uri)
+    assert servers.add(plain) == plain  # known already
+    servers.rename(paired, "  The box\nunder the desk ")
+    expected = (
+        Server(plain, plain, None, has_key=False),
+        Server(paired, "The box under the desk", served.certificate.fingerprint, has_key=True),
+    )
+    assert servers.known() == expected
+    assert Servers(file).known() == expected
+    servers.pair(served.pairing.offer().uri)
+    assert servers.known() == expected  # paired again it keeps its name and place
+    servers.rename(paired, "")
+    assert servers.known()[1].name == paired
+
+
+def test_a_forgotten_server_leaves_no_key_behind(served, file):
+    servers = Servers(file)
+    address = servers.pair(served.pairing.offer().uri)
+    secret = json.loads(file.read_text())["servers"][0]["key"]
+    servers.forget(address)
+    servers.forget(address)  # it is gone either way
+    assert servers.known() == ()
+    assert secret not in file.read_text()
+    assert [path.name for path in file.parent.iterdir()] == ["servers.json"]
+
+
+def test_a_key_may_be_typed(served, file):
+    servers = Servers(file)
+    address = servers.pair(served.pairing.offer().uri)
+    servers.set_key(address, None)
+    with pytest.raises(KeyRefused):
+        bundles(servers, address)
+    servers.set_key(address, served.keys["read"])
+    assert bundles(Servers(file), address) == []
+    with pytest.raises(UsageFault, match="not an API key"):
+        servers.set_key(address, "hunter2")
+    with pytest.raises(UnknownName, match="Unknown server"):
+        servers.set_key("http://192.168.1.20:8707", KEY)
+    assert bundles(servers, address) == []
+
+
+def test_two_threads_with_one_code_spend_it_once(served, file):
+    servers, code = Servers(file), served.pairing.offer().uri
+    before = len(served.ring.records())
+    addresses = []
+    threads = [
+        threading.Thread(target=lambda: addresses.append(servers.pair(code))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert addresses == [served.url] * 4
+    assert len(served.ring.records()) == before + 1
+
+
+def test_threads_that_add_at_once_lose_nothing(file):
+    servers = Servers(file)
+    addresses = [f"http://192.168.1.{i}:8707" for i in range(1, 17)]
+    threads = [threading.Thread(target=servers.add, args=(address,)) for address in addresses]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert {server.address for server in Servers(file).known()} == set(addresses)
