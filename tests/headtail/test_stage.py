@@ -188,7 +188,7 @@ def test_equal_sources_give_equal_bytes_and_times(payload, tmp_path):
 @pytest.fixture
 def small(tmp_path) -> Path:
     """A source tree with next to nothing in it."""
-    tree = tmp_path / "tree"
+    tree: Path = tmp_path / "tree"
     for name in ("app/main.py", "headtail/__init__.py"):
         (tree / name).parent.mkdir(parents=True)
         (tree / name).write_text("import headtail\n")
