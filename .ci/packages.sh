@@ -6,6 +6,7 @@
 #   openssl                the certificate of the TLS tests
 #   chromium               the report's page and the server's status page, drawn at several widths
 #   aapt ...               the Android manifest, linked and read back
+#   default-jdk-headless g++ npm   ExecuTorch's Java classes (of an npm package) on a desk's JVM
 #   systemd                systemd-analyze, which checks deploy/headtail.service
 #   gobjc libgnustep-base-dev gnustep-make   ios/*.m, compiled against a stand-in for Core ML
 set -euo pipefail
@@ -13,4 +14,5 @@ apt-get update -qq
 apt-get install -y -qq --no-install-recommends \
   libgl1 libgl1-mesa-dri libegl1 libgles2 libmtdev1 \
   qemu-user-static openssl chromium systemd \
-  gobjc libgnustep-base-dev gnustep-make aapt android-framework-res
+  gobjc libgnustep-base-dev gnustep-make aapt android-framework-res \
+  default-jdk-headless g++ npm

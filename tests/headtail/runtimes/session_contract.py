@@ -1,11 +1,13 @@
 """What every session must do, whatever its format and runtime; one module per adapter calls these.
 
-`CHECKS` take a runtime and an artifact of its format, made of `tests.exporters.converted.Ordered`.
+`CHECKS` take a runtime and an artifact of its format, made of `tests.exporters.converted.Ordered`
+in this process or another.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -13,16 +15,31 @@ import pytest
 from headtail.errors import IntegrityFault, TensorMismatch, UnknownName, UsageFault
 from headtail.metrics import snr_db
 from headtail.runtimes import Runtime, Session
-from headtail.tensors import TensorSpec
-from tests.exporters.converted import Converted
+from headtail.runtimes.base import Entries
+from headtail.tensors import Array, TensorSpec
 
 
-def load(runtime: Runtime, made: Converted) -> Session:
+class Made(Protocol):
+    """An artifact and what PyTorch says of it."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def entries(self) -> Entries: ...
+
+    @property
+    def inputs(self) -> list[Array]: ...
+
+    def expected(self, entry: str) -> list[Array]: ...
+
+
+def load(runtime: Runtime, made: Made) -> Session:
     """The whole artifact, on the CPU."""
     return runtime.load(made.path, entries=made.entries)
 
 
-def check_what_it_says_of_itself(runtime: Runtime, made: Converted) -> None:
+def check_what_it_says_of_itself(runtime: Runtime, made: Made) -> None:
     session = load(runtime, made)
     assert list(session.entry_points()) == ["forward", "head_conv", "head_mean"]
     for entry, (inputs, outputs) in made.entries.items():
@@ -36,7 +53,7 @@ def check_what_it_says_of_itself(runtime: Runtime, made: Converted) -> None:
     session.close()
 
 
-def check_right_results(runtime: Runtime, made: Converted) -> None:
+def check_right_results(runtime: Runtime, made: Made) -> None:
     """Every entry point says what PyTorch says, and says it again."""
     session = load(runtime, made)
     for entry in [*made.entries, *made.entries]:
@@ -46,14 +63,14 @@ def check_right_results(runtime: Runtime, made: Converted) -> None:
     session.close()
 
 
-def check_unknown_accelerator(runtime: Runtime, made: Converted) -> None:
+def check_unknown_accelerator(runtime: Runtime, made: Made) -> None:
     assert runtime.accelerators[0] == "cpu"
     assert set(runtime.accelerators) <= {"cpu", "gpu", "npu"}
     with pytest.raises(UnknownName, match=r"accelerator of .*'tpu'.*Known: .*cpu"):
         runtime.load(made.path, entries=made.entries, accelerator="tpu")
 
 
-def check_wrong_inputs(runtime: Runtime, made: Converted) -> None:
+def check_wrong_inputs(runtime: Runtime, made: Made) -> None:
     """Another number, dtype or shape is a `TensorMismatch`, and the session still works."""
     session = load(runtime, made)
     zeta, alpha, middle = made.inputs
@@ -72,7 +89,7 @@ def check_wrong_inputs(runtime: Runtime, made: Converted) -> None:
     session.close()
 
 
-def check_inputs_are_left_alone(runtime: Runtime, made: Converted) -> None:
+def check_inputs_are_left_alone(runtime: Runtime, made: Made) -> None:
     """Read-only and strided inputs are taken, and none is written to."""
     session = load(runtime, made)
     expected = session.run("forward", made.inputs)
@@ -88,7 +105,7 @@ def check_inputs_are_left_alone(runtime: Runtime, made: Converted) -> None:
     session.close()
 
 
-def check_results_are_the_callers(runtime: Runtime, made: Converted) -> None:
+def check_results_are_the_callers(runtime: Runtime, made: Made) -> None:
     """A result is not overwritten by the next run, nor by another entry point's."""
     session = load(runtime, made)
     first = session.run("forward", made.inputs)
@@ -101,14 +118,14 @@ def check_results_are_the_callers(runtime: Runtime, made: Converted) -> None:
     session.close()
 
 
-def check_unknown_entry(runtime: Runtime, made: Converted) -> None:
+def check_unknown_entry(runtime: Runtime, made: Made) -> None:
     session = load(runtime, made)
     with pytest.raises(UnknownName, match=r"head_cnv.*Did you mean 'head_conv'"):
         session.run("head_cnv", made.inputs)
     session.close()
 
 
-def check_entry_the_manifest_lacks(runtime: Runtime, made: Converted) -> None:
+def check_entry_the_manifest_lacks(runtime: Runtime, made: Made) -> None:
     """A method of the file that nobody described cannot be run."""
     known = {"forward": made.entries["forward"]}
     session = runtime.load(made.path, entries=known)
@@ -117,7 +134,7 @@ def check_entry_the_manifest_lacks(runtime: Runtime, made: Converted) -> None:
     session.close()
 
 
-def check_closed(runtime: Runtime, made: Converted) -> None:
+def check_closed(runtime: Runtime, made: Made) -> None:
     session = load(runtime, made)
     session.close()
     session.close()
@@ -125,7 +142,7 @@ def check_closed(runtime: Runtime, made: Converted) -> None:
         session.run("forward", made.inputs)
 
 
-def check_another_manifest(runtime: Runtime, made: Converted) -> None:
+def check_another_manifest(runtime: Runtime, made: Made) -> None:
     """Counts that do not fit are told when the file is loaded; shapes when it is run."""
     inputs, outputs = made.entries["forward"]
     for entry in ((inputs[:2], outputs), (inputs, outputs[:1])):
@@ -142,7 +159,7 @@ def check_another_manifest(runtime: Runtime, made: Converted) -> None:
     session.close()
 
 
-def check_broken_files(runtime: Runtime, made: Converted, folder: Path) -> None:
+def check_broken_files(runtime: Runtime, made: Made, folder: Path) -> None:
     data = made.path.read_bytes()
     cases = {
         "empty": b"",
@@ -160,7 +177,7 @@ def check_broken_files(runtime: Runtime, made: Converted, folder: Path) -> None:
         runtime.load(folder / f"absent{made.path.suffix}", entries={})
 
 
-def check_two_sessions(runtime: Runtime, made: Converted) -> None:
+def check_two_sessions(runtime: Runtime, made: Made) -> None:
     """Neither the results nor the end of one session disturb another."""
     first, second = load(runtime, made), load(runtime, made)
     before = first.run("forward", made.inputs)
