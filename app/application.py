@@ -14,7 +14,7 @@ from app.guide.presenter import GuidePresenter
 from app.live.presenter import LivePresenter
 from app.live.state import LiveState
 from app.machine import find_machine, platform_name
-from app.models.presenter import ModelsPresenter
+from app.models.presenter import ModelsPresenter, Viewer
 from app.offloading.presenter import OffloadingPresenter
 from app.pages import Navigation, PageName
 from app.platforms import Platform
@@ -50,7 +50,7 @@ class Application:
         self.live = LivePresenter(platform, self.preferences, self.servers, hand_over=hand_over)
         self.offloading = OffloadingPresenter(
             self.preferences,
-            trace=lambda: None,
+            trace=self.live.trace,
             folder=folder / "traces",
             device=platform.device,
             hand_over=hand_over,
@@ -61,7 +61,7 @@ class Application:
             preferences=self.preferences,
             servers=self.servers,
             hand_over=hand_over,
-            open_bundle=self.open_bundle,
+            viewer=Viewer(self.open_bundle, self.live.close_bundle),
         )
         self.live.subscribe(self._follow)
         machine = find_machine(platform_name())

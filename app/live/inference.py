@@ -20,6 +20,7 @@ from headtail.errors import HeadtailError
 from headtail.offload.client import Companion
 from headtail.offload.engine import Answer, OffloadEngine
 from headtail.offload.policy import Policy
+from headtail.offload.trace import Trace
 from headtail.postprocess import Mask
 from headtail.preprocess import Frame, Preprocess
 from headtail.runtimes.base import Runtime
@@ -91,6 +92,11 @@ class Inference:
             offload=engine.status(),
             paint=painted(seen) if isinstance(seen, Mask) else None,
         )
+
+    def trace(self) -> Trace | None:
+        """What was decided so far, None before a bundle is open. May be called on any thread."""
+        engine = self._engine
+        return None if engine is None else engine.trace
 
     def close(self) -> None:
         """Give back the loaded artifact and the connection."""

@@ -57,9 +57,9 @@ class LivePresenter(Presenter[LiveState]):
         self._platform = platform
         self._preferences = preferences
         self._inbox = Inbox(hand_over, self._take)
-        self._pipeline = Pipeline(
-            Inference(platform.runtimes, servers=servers), tell=self._inbox.put
-        )
+        inference = Inference(platform.runtimes, servers=servers)
+        self.trace = inference.trace
+        self._pipeline = Pipeline(inference, tell=self._inbox.put)
         self._thumbnails = Thumbnails(self._inbox.put)
         self._rack = SourceRack(platform)
         self._here = True  # whether the page is looked at

@@ -53,7 +53,8 @@ def android(monkeypatch):
 
 
 def test_the_link_that_started_the_app_and_one_that_comes_later(android):
-    bound, received = android(Intent(LINK)), []
+    bound = android(Intent(LINK))
+    received: list[str] = []
     follow_links(received.append)
     assert received == [LINK]
     bound["on_new_intent"](Intent(LINK + "2"))
@@ -71,6 +72,6 @@ def test_the_link_that_started_the_app_and_one_that_comes_later(android):
 )
 def test_what_is_no_new_pairing_link_is_left_alone(android, intent):
     android(intent)
-    received = []
+    received: list[str] = []
     follow_links(received.append)
     assert received == []

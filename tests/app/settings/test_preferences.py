@@ -44,7 +44,8 @@ def test_whatever_is_chosen_is_read_back(tmp_path_factory, chosen):
 
 
 def test_everybody_is_told_once_and_only_of_a_change(file):
-    store, told = PreferenceStore(file), []
+    store = PreferenceStore(file)
+    told: list[Preferences] = []
     store.subscribe(told.append)
     store.change(threads=2)
     store.change(threads=2)
