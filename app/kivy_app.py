@@ -46,6 +46,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         bundle: Path | None,
         server: str,
         photos: Path | None,
+        replay: Path | None = None,
         folder: Path | None = None,
         **properties: Any,
     ) -> None:
@@ -53,6 +54,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         self._bundle = bundle
         self._server = server
         self._photos = photos
+        self._replay = replay
         self._letters = Metrics.fontscale
         self._shell: Shell | None = None
         self.application = Application(
@@ -77,22 +79,27 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
 
     def on_start(self) -> None:
         """Open what the command line named."""
-        live = self.application.live
+        live, preferences = self.application.live, self.application.preferences
+        former = preferences.state.bundle  # read before another takes its place
+        if platform == "android":
+            from app.servers.links_android import follow_links
+
+            follow_links(self._linked)
         if self._server:
-            self.application.preferences.change(server=self._server, mode="force")
+            preferences.change(server=self._server, mode="force")
         if self._photos is not None:
             try:
                 live.add_photos(folder_photos(self._photos))
             except HeadtailError as error:
                 live.fail(error)
+        if self._replay is not None:
+            live.replay(self._replay)
         if self._bundle is not None:
             self.application.open_bundle(self._bundle)
-        else:
-            self.application.guide.begin()
-        if platform == "android":
-            from app.servers.links_android import follow_links
-
-            follow_links(self._linked)
+            return
+        if former and Path(former).exists():
+            live.open_bundle(Path(former))
+        self.application.guide.begin()
 
     def on_stop(self) -> None:
         """Stop the threads."""

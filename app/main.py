@@ -1,4 +1,4 @@
-"""Start the app: `python -m app.main [BUNDLE] [--server URL] [--photos FOLDER]`.
+"""Start the app: `python -m app.main [BUNDLE] [--server URL] [--photos FOLDER] [--replay FILE]`.
 
 On a phone there is no command line and every argument keeps its default. With `--agent`, or where
 Android says so by an intent, a job is done instead and no window is opened (`app.agent`).
@@ -39,7 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Config.set("input", "mouse", "mouse,disable_multitouch")  # or a right click leaves a red dot
     from app.kivy_app import HeadtailApp
 
-    HeadtailApp(bundle=options.bundle, server=options.server, photos=options.photos).run()
+    HeadtailApp(
+        bundle=options.bundle,
+        server=options.server,
+        photos=options.photos,
+        replay=options.replay,
+    ).run()
     return 0
 
 
@@ -60,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         "--server", default="", help="a companion server: its pairing code, or https://HOST:PORT"
     )
     parser.add_argument("--photos", type=Path, help="a folder of photos for the strip")
+    parser.add_argument(
+        "--replay", type=Path, help="a folder of photos or an animated image, played over and over"
+    )
     parser.add_argument("--agent", type=Path, metavar="JOB.json", help="do a job, without a window")
     parser.add_argument("--out", type=Path, metavar="RESULT.json", help="where its result goes")
     return parser

@@ -22,6 +22,7 @@ PATH = click.Path(path_type=Path)
 @click.argument("bundle", required=False, type=PATH)
 @click.option("--server", help="A companion server: its pairing code, or https://HOST:PORT.")
 @click.option("--photos", type=PATH, help="A folder of photos for the strip.")
+@click.option("--replay", type=PATH, help="A folder of photos or an animated image, to play.")
 @click.option("--agent", type=PATH, metavar="JOB.json", help="Do a job, without a window.")
 @click.option("--out", type=PATH, metavar="RESULT.json", help="Where the job's result goes.")
 @json_option
