@@ -22,11 +22,8 @@ def device_notice(state: ModelsState) -> tuple[str, str, str] | None:
         return "Looking", "The folder of models is being read.", ""
     if state.installed or state.unfinished:
         return None
-    return (
-        "No models yet",
-        "Download one from your server, or drop a .bundle folder or its .zip here.",
-        "",
-    )
+    drop = "" if "phone" in state.device else ", or drop a .bundle folder or its .zip here"
+    return "No models yet", f"Download one from your server{drop}.", ""
 
 
 def catalogue_notice(state: ModelsState) -> tuple[str, str, str] | None:
@@ -75,5 +72,6 @@ def server_line(catalogue: CatalogueCard, now_s: float) -> str:
 
 def question(card: InstalledCard) -> tuple[str, str]:
     """Title and text of the question before a bundle is deleted."""
+    closed = "It is open now and will be closed. " if card.opened else ""
     again = "It can be downloaded again from a server that holds it."
-    return f"Delete {card.name}?", f"This frees {byte_size(card.bytes)}. {again}"
+    return f"Delete {card.name}?", f"{closed}This frees {byte_size(card.bytes)}. {again}"

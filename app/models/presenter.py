@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from app.models.downloads import Downloads, Ended, Progress
@@ -22,16 +23,24 @@ from app.presenter import HandOver, Presenter
 from app.problems import Problem, problem_of
 from app.servers import Servers
 from app.settings.preferences import Preferences, PreferenceStore
-from headtail.errors import HeadtailError, UnknownName, UsageFault
+from headtail.errors import HeadtailError, UnknownName
 
-__all__ = ["ModelsPresenter"]
+__all__ = ["ModelsPresenter", "Viewer"]
 
 MB = 1_000_000
 ON_DISK = (Phase.PAUSED, Phase.ELSEWHERE)  # downloads of which the folder knows all
 
 
+@dataclass(frozen=True)
+class Viewer:
+    """Where a bundle is used: `open` one and show what it sees, `close` the one that is open."""
+
+    open: Callable[[Path], None]
+    close: Callable[[], None]
+
+
 class ModelsPresenter(Presenter[ModelsState]):
-    """`folder` is the app's own, of which `models` holds the bundles. `open_bundle` shows one."""
+    """`folder` is the app's own, of which `models` holds the bundles."""
 
     def __init__(
         self,
@@ -41,13 +50,13 @@ class ModelsPresenter(Presenter[ModelsState]):
         preferences: PreferenceStore,
         servers: Servers,
         hand_over: HandOver,
-        open_bundle: Callable[[Path], None],
+        viewer: Viewer,
     ) -> None:
         super().__init__(ModelsState(device=platform.device, now_s=time.time()))
         self._library = Library(folder / "models")
         self._platform = platform
         self._hand_over = hand_over
-        self._open_bundle = open_bundle
+        self._viewer = viewer
         self._opened: Path | None = None
         self._looked: Looked | None = None
         self._checks: dict[Path, tuple[Check, Problem | None]] = {}
@@ -91,7 +100,7 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     def open(self, path: Path) -> None:
         """Show what a bundle sees."""
-        self._open_bundle(path)
+        self._viewer.open(path)
 
     def verify(self, path: Path) -> None:
         """Compare every byte of an installed bundle with its manifest."""
@@ -106,25 +115,24 @@ class ModelsPresenter(Presenter[ModelsState]):
         self._files.submit(lambda: self._installed(self._library.install(source, quota=quota)))
 
     def ask_delete(self, path: Path) -> None:
-        """Ask whether `path` shall be deleted; the one that is open is not."""
-        card = self.state.card(path)
-        if card is not None and card.opened:
-            self.fail(
-                UsageFault(
-                    f"{card.name} is open.",
-                    expected="A model is deleted when nothing uses it.",
-                    remedy="Open another model first.",
-                )
-            )
-        elif card is not None:
+        """Ask whether the bundle at `path` shall be deleted."""
+        if self.state.card(path) is not None:
             self._render(asked=path)
 
     def answer(self, *, delete: bool) -> None:
-        """The answer to that."""
+        """The answer to that; a bundle that is open is closed first."""
         path = self.state.asked
         self._render(asked=None)
         if delete and path is not None:
+            if path == self._opened:
+                self._viewer.close()
             self._delete(path)
+
+    def repair(self, path: Path) -> None:
+        """Replace a damaged bundle by the server's; nothing happens if that has none."""
+        card = self.state.card(path)
+        if card is not None and self._server.offer(card.bundle_id) is not None:
+            self._delete(path, then=lambda: self.download(card.bundle_id))
 
     def download(self, bundle_id: str) -> None:
         """Download a bundle of the list, or go on with it."""
@@ -186,10 +194,15 @@ class ModelsPresenter(Presenter[ModelsState]):
             found = Check.DAMAGED, problem_of(error)
         self._hand_over(lambda: self._checked(path, found))
 
-    def _delete(self, path: Path) -> None:
+    def _delete(self, path: Path, *, then: Callable[[], None] = lambda: None) -> None:
+        def gone() -> None:
+            self._checks.pop(path, None)
+            self._look()
+            then()
+
         def work() -> None:
             self._library.delete(path)
-            self._hand_over(lambda: self._forget(path))
+            self._hand_over(gone)
 
         self._files.submit(work)
 
@@ -217,10 +230,6 @@ class ModelsPresenter(Presenter[ModelsState]):
     def _checked(self, path: Path, found: tuple[Check, Problem | None]) -> None:
         self._checks[path] = found
         self._render()
-
-    def _forget(self, path: Path) -> None:
-        self._checks.pop(path, None)
-        self._look()
 
     def _prefer(self, preferences: Preferences) -> None:
         self._render(quota=preferences.quota_mb * MB)

@@ -42,6 +42,9 @@ def _installed(card: InstalledCard, state: ModelsState) -> CardView:
     buttons = [] if damaged else [Button("Open", "open", path)]
     if card.update and state.catalogue.reach is Reach.LIVE and not state.holds(card.update):
         buttons.append(Button("Update", "download", card.update, SERVER))
+    offered = any(offer.bundle_id == card.bundle_id for offer in state.catalogue.offers)
+    if damaged and offered and state.catalogue.reach is Reach.LIVE:
+        buttons.append(Button("Repair", "repair", path, SERVER))
     if not damaged and card.check is not Check.CHECKING:
         buttons.append(Button("Verify", "verify", path, CALM))
     if len(card.artifacts) > 1:

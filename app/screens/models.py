@@ -42,6 +42,7 @@ class ModelsScreen(Page):
             "open": lambda path: self._models.open(Path(path)),
             "verify": lambda path: self._models.verify(Path(path)),
             "ask_delete": lambda path: self._models.ask_delete(Path(path)),
+            "repair": lambda path: self._models.repair(Path(path)),
             "download": self._models.download,
             "pause": self._models.pause,
             "discard": self._models.discard,

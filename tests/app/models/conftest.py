@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.models.presenter import ModelsPresenter
+from app.models.presenter import ModelsPresenter, Viewer
 from app.platforms import find_platform
 from app.servers import Servers
 from app.settings.preferences import PreferenceStore
@@ -59,6 +59,7 @@ class Ui:
     def __init__(self):
         self.calls: queue.Queue[Any] = queue.Queue()
         self.states = []
+        self.opened = []
 
     def until(self, reached):
         end = time.monotonic() + SETTLED_LIMIT_S
@@ -88,7 +89,7 @@ def start(tmp_path, ui):
             preferences=store,
             servers=Servers(None),
             hand_over=ui.calls.put,
-            open_bundle=ui.states.append,
+            viewer=Viewer(ui.opened.append, ui.opened.clear),
         )
         presenter.subscribe(ui.states.append)
         presenters.append(presenter)

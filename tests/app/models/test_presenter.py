@@ -100,22 +100,33 @@ def test_a_damaged_bundle_is_listed_by_its_folder_and_deleted(start, ui, bundle,
     assert ui.until(lambda s: s.installed == ()).used == 0
 
 
-def test_delete_asks_first_and_leaves_the_open_one(start, ui, bundle):
+def test_delete_asks_first_and_closes_what_is_open(start, ui, bundle):
     presenter = start()
     (card,) = install(ui, presenter, bundle.path).installed
     presenter.ask_delete(card.path)
     presenter.answer(delete=False)
     assert ui.states[-1].asked is None
+    presenter.open(card.path)
     presenter.set_open(card.path)
     assert ui.states[-1].installed[0].opened
-    presenter.ask_delete(card.path)
-    assert ui.states[-1].asked is None
-    assert ui.states[-1].problem.what == "tiny is open."
-    presenter.set_open(None)
+    assert ui.opened == [card.path]
     presenter.ask_delete(card.path)
     presenter.answer(delete=True)
+    assert ui.opened == []
     ui.until(lambda s: s.installed == ())
     assert not card.path.exists()
+
+
+def test_a_damaged_bundle_is_replaced_by_the_servers(start, ui, bundle, origin):
+    presenter = start(server=origin.url)
+    (card,) = install(ui, presenter, bundle.path).installed
+    presenter.enter()
+    flip(card.path / "golden.safetensors")
+    presenter.verify(card.path)
+    ui.until(lambda s: s.installed[0].check is Check.DAMAGED and live(s))
+    presenter.repair(card.path)
+    ui.until(lambda s: s.installed and s.installed[0].check is Check.VERIFIED and not s.downloads)
+    assert open_bundle(card.path).manifest == bundle.manifest
 
 
 def test_the_list_is_asked_for_while_somebody_looks(start, ui, origin):
