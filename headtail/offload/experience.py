@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headtail.manifest import Artifact, Cut, Manifest
 from headtail.offload.breaker import Breaker
 from headtail.offload.estimator import LinkEstimator
-from headtail.offload.learning import DeviceLearner, ServerLearner
+from headtail.offload.learning import DeviceLearner, FrameLearner, ServerLearner
 from headtail.offload.options import frame_sizes
 from headtail.offload.planner import Held, Lately, Situation
 from headtail.offload.policy import FRAME, Decision, Policy, Probe
@@ -46,12 +46,13 @@ class Experience:
         self._tried_s: dict[str, float] = {}
         self.device = DeviceLearner(self._cuts)
         self._server = ServerLearner(self._cuts)
+        self._frames = FrameLearner()
 
     def situation(
         self, policy: Policy, breaker: Breaker, *, barred: str, failure: str, busy: bool
     ) -> Situation:
         """All that the next decision is made from."""
-        frames = frame_sizes(self._cuts, policy)
+        frames = self._frames.sizes(frame_sizes(self._cuts, policy))
         device, server = self.device, self._server
         tails = server.tail_ms(guess_ms=device.local_ms)
         heads = device.head_ms()
@@ -97,6 +98,7 @@ class Experience:
         """A split request was answered. A server that tells no times, such as Triton, counts as
         taking none, and its time as the link's."""
         self.device.encoded(cut, codec, reply.encode_ms)
+        self._frames.sent(cut, codec, reply.bytes_up)
         server_ms = sum(reply.server.values())
         self._server.answered(cut, server_ms)
         self._link.carried(

@@ -1,4 +1,4 @@
-"""What the engine has learnt of both ends' times, all in milliseconds. Pure; no clock.
+"""What the engine has learnt of both ends' times, in milliseconds, and of frames. Pure; no clock.
 
 Device: the whole model, each head, each encoding, as they ran here. Server: decoding, queue and
 tail, as its replies told. Times that nobody has measured are predicted from the share of the
@@ -14,24 +14,24 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from headtail.manifest import Cut
 
-__all__ = ["DeviceLearner", "ServerLearner"]
+__all__ = ["DeviceLearner", "FrameLearner", "ServerLearner"]
 
 KEPT = 9  # newest samples; their median is what is told
 
 
-class _Times:
+class _Newest:
     def __init__(self) -> None:
         self._newest: deque[float] = deque(maxlen=KEPT)
 
-    def add(self, ms: float) -> None:
-        self._newest.append(ms)
+    def add(self, value: float) -> None:
+        self._newest.append(value)
 
     @property
     def known(self) -> bool:
         return bool(self._newest)
 
     @property
-    def ms(self) -> float:
+    def median(self) -> float:
         return statistics.median(self._newest)
 
 
@@ -40,9 +40,9 @@ class DeviceLearner:
 
     def __init__(self, cuts: Sequence[Cut]) -> None:
         self._cuts = {cut.id: cut for cut in cuts}
-        self._local = _Times()
-        self._heads = {cut.id: _Times() for cut in cuts}
-        self._encodings: dict[tuple[str, str], _Times] = {}
+        self._local = _Newest()
+        self._heads = {cut.id: _Newest() for cut in cuts}
+        self._encodings: dict[tuple[str, str], _Newest] = {}
 
     def ran_local(self, ms: float) -> None:
         """The whole model ran here."""
@@ -54,17 +54,17 @@ class DeviceLearner:
 
     def encoded(self, cut: str, codec: str, ms: float) -> None:
         """A boundary was encoded."""
-        self._encodings.setdefault((cut, codec), _Times()).add(ms)
+        self._encodings.setdefault((cut, codec), _Newest()).add(ms)
 
     @property
     def local_ms(self) -> float:
         """The whole model; it was run before anything is asked here."""
-        return self._local.ms
+        return self._local.median
 
     def head_ms(self) -> dict[str, float]:
         """By cut; those that did not run yet by their share of the whole."""
         return {
-            cut: times.ms if times.known else self._local.ms * self._cuts[cut].head_flops
+            cut: times.median if times.known else self._local.median * self._cuts[cut].head_flops
             for cut, times in self._heads.items()
         }
 
@@ -78,9 +78,9 @@ class DeviceLearner:
     def _encode_ms(self, cut: str, codec: str) -> float:
         times = self._encodings.get((cut, codec))
         if times is not None:
-            return times.ms
+            return times.median
         per_value = [
-            other.ms / _values(self._cuts[name])
+            other.median / _values(self._cuts[name])
             for (name, kind), other in self._encodings.items()
             if kind == codec
         ]
@@ -92,7 +92,7 @@ class ServerLearner:
 
     def __init__(self, cuts: Sequence[Cut]) -> None:
         self._shares = {cut.id: 1.0 - cut.head_flops for cut in cuts}
-        self._tails = {cut.id: _Times() for cut in cuts}
+        self._tails = {cut.id: _Newest() for cut in cuts}
 
     def answered(self, cut: str, ms: float) -> None:
         """A tail ran: decoding, queue and compute."""
@@ -106,7 +106,7 @@ class ServerLearner:
     def whole_ms(self, *, guess_ms: float) -> float:
         """The whole model there, by the tails that are known."""
         scaled = [
-            times.ms / self._shares[cut]
+            times.median / self._shares[cut]
             for cut, times in self._tails.items()
             if times.known and self._shares[cut] > 0
         ]
@@ -116,9 +116,31 @@ class ServerLearner:
         """By cut; those of which nothing is known by their share of the whole."""
         whole_ms = self.whole_ms(guess_ms=guess_ms)
         return {
-            cut: times.ms if times.known else whole_ms * self._shares[cut]
+            cut: times.median if times.known else whole_ms * self._shares[cut]
             for cut, times in self._tails.items()
         }
+
+
+class FrameLearner:
+    """Bytes of requests as they were really sent: pictures differ from those of the manifest."""
+
+    def __init__(self) -> None:
+        self._sent: dict[tuple[str, str], _Newest] = {}
+
+    def sent(self, cut: str, codec: str, size: int) -> None:
+        """A request of so many bytes was sent."""
+        self._sent.setdefault((cut, codec), _Newest()).add(size)
+
+    def sizes(self, promised: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+        """`promised` by cut and codec, or what was sent lately."""
+        return {
+            cut: {codec: self._size(cut, codec, size) for codec, size in codecs.items()}
+            for cut, codecs in promised.items()
+        }
+
+    def _size(self, cut: str, codec: str, promised: int) -> int:
+        sent = self._sent.get((cut, codec))
+        return promised if sent is None else int(sent.median)
 
 
 def _values(cut: Cut) -> int:

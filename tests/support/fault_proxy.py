@@ -81,6 +81,12 @@ class FaultProxy:
             thread.join(10)
             assert not thread.is_alive(), "a thread of the proxy did not end"
 
+    def drop(self) -> None:
+        """End every connection, as a network does that one has left."""
+        for sock in list(self._open):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def _start(self, run: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=run, args=arguments, daemon=True)
         self._threads.append(thread)
@@ -108,28 +114,30 @@ class FaultProxy:
         for sock in (client, server):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(POLL_S)
-        self._start(self._pump, client, server, True)
-        self._pump(server, client, False)
+        down = _Line()
+        self._start(self._pump, client, server, down, True)
+        self._pump(server, client, down, False)
 
     def _impersonate(self, client: socket.socket, context: ssl.SSLContext) -> None:
         with contextlib.suppress(OSError), context.wrap_socket(client, server_side=True) as sock:
             while data := sock.recv(CHUNK):
                 self.overheard += len(data)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, up: bool) -> None:
-        line, under_way = _Line(), queue.Queue[tuple[bytes, float]](QUEUED)
+    def _pump(self, source: socket.socket, sink: socket.socket, down: _Line, up: bool) -> None:
+        line = _Line() if up else down
+        under_way = queue.Queue[tuple[bytes, float]](QUEUED)
         self._start(self._deliver, under_way, sink)
         with contextlib.suppress(OSError):
             while not self._ending:
                 try:
                     data = source.recv(CHUNK)
                 except TimeoutError:
-                    line.said_nothing()
                     continue
                 if not data:
                     break
                 if up:
                     self.bytes_up += len(data)
+                    down.was_asked()
                 self._pass_on(line, data, under_way, up)
         under_way.put((b"", 0.0))
         with contextlib.suppress(OSError):
@@ -168,8 +176,8 @@ class _Line:
         self._free_s = 0.0
         self._seen = 0
 
-    def said_nothing(self) -> None:
-        self._seen = 0
+    def was_asked(self) -> None:
+        self._seen = 0  # what comes now is another answer
 
     def arrival_s(self, size: int, fault: Fault) -> float:
         """When so many bytes arrive that are sent now."""

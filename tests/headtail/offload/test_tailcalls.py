@@ -43,7 +43,7 @@ def test_an_answer_to_another_request_is_refused():
 
 def test_outputs_that_were_damaged_on_the_way_are_refused():
     array = np.arange(6, dtype=np.float32).reshape(1, 6)
-    parameters = {split.CHECKSUM: split.checksum([array])}
+    parameters: dict[str, str | int | float | bool] = {split.CHECKSUM: split.checksum([array])}
 
     def answer(values):
         output = oip.NamedArray("y", values)
