@@ -103,13 +103,16 @@ def executorch_jvm(*, pyjnius: str, classes: str) -> Jvm:
     """ExecuTorch's real Java classes of a version of react-native-executorch, on libexecutorch."""
     jar = _executorch_jar(classes)
     stubs = _compiled("stubs", HERE / "stubs")
-    library = _jni_library()
+    library = _executorch_jni()
     return Jvm(pyjnius, (jar, stubs), (f"-Dheadtail.executorch.jni={library}",))
 
 
 def litert_jvm(*, pyjnius: str) -> Jvm:
     """The stand-in for LiteRT's Java classes."""
-    return Jvm(pyjnius, (_compiled("litert", HERE / "litert"),), ())
+    library = _litert_jni()
+    return Jvm(
+        pyjnius, (_compiled("litert", HERE / "litert"),), (f"-Dheadtail.litert.jni={library}",)
+    )
 
 
 def _java_home() -> Path:
@@ -166,31 +169,47 @@ def _compiled(name: str, sources: Path) -> Path:
     return _kept(f"{name}-{_digest(files)}", fill)
 
 
-def _jni_library() -> Path:
-    source = HERE / "executorch_jni.cpp"
-    version = importlib.metadata.version("executorch")
-    found = importlib.util.find_spec("executorch")
-    require(found is not None, "executorch is not installed")
+def _executorch_jni() -> Path:
+    package, version = _installed("executorch")
+    headers = package / "include"
+    portable = headers / "executorch/runtime/core/portable_type/c10"
+    flags = ["-DC10_USING_CUSTOM_GENERATED_MACROS", "-DET_EVENT_TRACER_ENABLED"]
+    flags += ["-DET_USE_THREADPOOL", f"-I{headers}", f"-I{portable}"]
+    libraries = [f"-l{name}" for name in _LIBRARIES]
+    return _linked("executorch", flags, package / "lib", libraries, version)
+
+
+def _litert_jni() -> Path:
+    package, version = _installed("ai-edge-litert")
+    return _linked("litert", [], package, ["-l:libLiteRt.so"], version)
+
+
+def _installed(distribution: str) -> tuple[Path, str]:
+    found = importlib.util.find_spec(distribution.replace("-", "_"))
+    require(found is not None, f"{distribution} is not installed")
     assert found is not None
-    package = Path(next(iter(found.submodule_search_locations or ())))
-    library = "libheadtail_executorch_jni.so"
+    folder = Path(next(iter(found.submodule_search_locations or ())))
+    return folder, importlib.metadata.version(distribution)
 
-    def fill(folder: Path) -> None:
+
+def _linked(
+    name: str, flags: Sequence[str], folder: Path, libraries: Sequence[str], version: str
+) -> Path:
+    """`<name>_jni.cpp` as a shared library that finds `libraries` in `folder`."""
+    source = HERE / f"{name}_jni.cpp"
+    library = f"libheadtail_{name}_jni.so"
+
+    def fill(made: Path) -> None:
         require(shutil.which("g++") is not None, "g++ is not installed")
-        headers = package / "include"
         java = _java_home() / "include"
-        portable = headers / "executorch/runtime/core/portable_type/c10"
-        command = ["g++", "-std=c++17", "-O1", "-w", "-shared", "-fPIC"]
-        command += ["-DC10_USING_CUSTOM_GENERATED_MACROS", "-DET_EVENT_TRACER_ENABLED"]
-        command += ["-DET_USE_THREADPOOL"]
-        command += [f"-I{path}" for path in (headers, portable, java, java / "linux")]
-        command += [str(source), "-o", str(folder / library), f"-L{package / 'lib'}"]
-        command += ["-Wl,--no-as-needed", *(f"-l{name}" for name in _LIBRARIES)]
-        command += [f"-Wl,-rpath,{package / 'lib'}", f"-Wl,-rpath-link,{package / 'lib'}"]
-        _step(command, folder)
+        command = ["g++", "-std=c++17", "-O1", "-w", "-shared", "-fPIC", *flags]
+        command += [f"-I{java}", f"-I{java / 'linux'}", str(source), "-o", str(made / library)]
+        command += [f"-L{folder}", "-Wl,--no-as-needed", *libraries]
+        command += [f"-Wl,-rpath,{folder}", f"-Wl,-rpath-link,{folder}"]
+        _step(command, made)
 
-    key = f"{version}-{_digest([source])}-{hashlib.sha256(str(package).encode()).hexdigest()[:6]}"
-    return _kept(f"executorch-jni-{key}", fill) / library
+    place = hashlib.sha256(str(folder).encode()).hexdigest()[:6]
+    return _kept(f"{name}-jni-{version}-{_digest([source])}-{place}", fill) / library
 
 
 def _digest(files: Sequence[Path]) -> str:

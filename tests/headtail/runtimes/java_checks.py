@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
+from headtail.errors import RuntimeUnavailable
 from headtail.runtimes import Runtime
 from headtail.runtimes.executorch_java import ExecuTorchJava, _plug, _read, _sink
+from headtail.runtimes.litert_java import LiteRTJava
 from headtail.tensors import TensorSpec
 from tests.headtail.runtimes.session_contract import Made
 
@@ -44,4 +47,24 @@ def check_lists_are_half(runtime: Runtime, made: Made) -> None:
     assert made_of_list.dtype().toString() == "HALF"
 
 
-ADAPTERS: dict[str, Callable[[], tuple[Runtime, tuple[Check, ...]]]] = {"executorch": executorch}
+def litert() -> tuple[Runtime, tuple[Check, ...]]:
+    """The adapter and its own checks."""
+    return LiteRTJava(), (check_litert_is_there, check_no_silent_cpu)
+
+
+def check_litert_is_there(runtime: Runtime, made: Made) -> None:
+    capability = runtime.probe()
+    assert capability.available, capability.reason
+    assert capability.version == "com.google.ai.edge.litert:litert, CompiledModel"
+
+
+def check_no_silent_cpu(runtime: Runtime, made: Made) -> None:
+    """This machine has no GPU that LiteRT could use."""
+    with pytest.raises(RuntimeUnavailable, match=r"this phone's gpu: LiteRtException: .*Choose"):
+        runtime.load(made.path, entries=made.entries, accelerator="gpu")
+
+
+ADAPTERS: dict[str, Callable[[], tuple[Runtime, tuple[Check, ...]]]] = {
+    "executorch": executorch,
+    "litert": litert,
+}
