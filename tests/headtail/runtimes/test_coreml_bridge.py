@@ -1,7 +1,7 @@
 """Core ML through the real bridge; the framework below it is a stand-in (tests/coreml_fake)."""
 
-import ctypes
 import gc
+import re
 import threading
 
 import numpy as np
@@ -18,6 +18,7 @@ from headtail.errors import (
 from headtail.runtimes.coreml_bridge import CoreMLBridge
 from headtail.tensors import TensorSpec
 from tests.coreml_fake.framework import FakeCoreML, built
+from tests.coreml_fake.heap import heap_in_use
 from tests.coreml_fake.packages import facts, feature, write_package
 
 # outputs sort as add < scale, and stand the other way round in file and manifest
@@ -36,18 +37,6 @@ ENTRIES = {
 }
 ZETA = np.arange(6, dtype=np.float32).reshape(2, 3)
 ALPHA = np.full((2, 3), 10, np.float32)
-
-
-class MallInfo(ctypes.Structure):
-    """`struct mallinfo2` of glibc."""
-
-    _fields_ = tuple(
-        (name, ctypes.c_size_t)
-        for name in (
-            *("arena", "pieces", "small", "mapped", "mapped_bytes", "old", "small_bytes"),
-            *("in_use", "free", "keep"),
-        )
-    )
 
 
 def compute(path, function, inputs):
@@ -92,6 +81,16 @@ def test_each_entry_point_computes_in_the_manifests_order(runtime, package):
     np.testing.assert_array_equal(added, ZETA + ALPHA)
     (cut,) = session.run("head_cut", [ZETA, ALPHA])
     np.testing.assert_array_equal(cut, [-17, -15, -13])
+    session.close()
+
+
+def test_tensors_of_the_same_names_are_put_in_the_manifests_order(runtime, package):
+    alpha_first = tuple(reversed(INPUTS))
+    outputs = (TensorSpec("add", "f32", (2, 3)), TensorSpec("scale", "f32", (2, 3)))
+    session = runtime.load(package, entries={"forward": (alpha_first, outputs)})
+    added, scaled = session.run("forward", [ALPHA, ZETA])
+    np.testing.assert_array_equal(scaled, ZETA * 2)
+    np.testing.assert_array_equal(added, ZETA + ALPHA)
     session.close()
 
 
@@ -172,6 +171,8 @@ def test_accelerators_are_compute_units(runtime, fake, package, accelerator, uni
 def test_a_package_is_compiled_once_for_its_content(runtime, fake, package, tmp_path):
     before = fake.compiles()
     runtime.load(package, entries=ENTRIES).close()
+    (compiled,) = (tmp_path / "caches").iterdir()
+    assert re.split(r"\W+", runtime.probe().version)[-1] in compiled.name  # another system, anew
     runtime.load(package, entries=ENTRIES).close()
     elsewhere = package.rename(tmp_path / "moved.mlpackage")
     runtime.load(elsewhere, entries=ENTRIES).close()
@@ -245,6 +246,14 @@ def test_an_entry_point_that_the_package_lacks(runtime, package):
         runtime.load(package, entries={"head_cit": ENTRIES["head_cut"]})
 
 
+def test_another_manifest_is_told_before_anything_is_compiled(runtime, fake, package):
+    before = fake.compiles()
+    inputs, outputs = ENTRIES["forward"]
+    with pytest.raises(TensorMismatch, match=r"forward has 2 outputs.*describes 1"):
+        runtime.load(package, entries={"forward": (inputs, outputs[:1])})
+    assert fake.compiles() == before
+
+
 def test_a_system_without_functions_is_told(runtime, fake, package):
     fake.set_functions(there=False)
     capability = runtime.probe()
@@ -295,14 +304,12 @@ def test_a_forgotten_session_is_freed(runtime, fake, package):
 
 def test_predictions_take_no_memory(runtime, package):
     """Two rounds of the same: what the second adds to the heap is a leak."""
-    mallinfo = ctypes.CDLL(None).mallinfo2
-    mallinfo.restype = MallInfo
     session = runtime.load(package, entries=ENTRIES)
 
     def heap_after(runs):
         for _ in range(runs):
             session.run("forward", [ZETA, ALPHA])
-        return mallinfo().in_use
+        return heap_in_use()
 
     heap_after(200)
     first = heap_after(1000)

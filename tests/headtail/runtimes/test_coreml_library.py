@@ -1,5 +1,6 @@
 """The C interface of the bridge, called wrongly: an error each time, never a crash."""
 
+import ctypes
 import os
 import shutil
 import subprocess
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 
 from headtail.errors import RuntimeUnavailable
-from headtail.runtimes.coreml_library import BridgeFault, Side, Status, open_bridge
+from headtail.runtimes.coreml_library import BridgeFault, Side, Status, Tensor, Text, open_bridge
 from tests.coreml_fake.framework import FakeCoreML, build, built
 from tests.coreml_fake.fuzz import FUNCTIONS, X, compute, fuzz
+from tests.coreml_fake.heap import heap_in_use
 from tests.coreml_fake.packages import facts, write_package
 from tests.support.capabilities import require
 
@@ -114,6 +116,65 @@ def test_other_inputs_are_named(bridge, compiled, inputs, words):
     with pytest.raises(BridgeFault, match=words):
         bridge.predict(handle, inputs, rooms())
     bridge.close(handle)
+
+
+def test_more_tensors_than_there_is_room_for_are_not_written(bridge, library, compiled):
+    handle = bridge.open(compiled, None, units=0)
+    tensors, count = (Tensor * 2)(), ctypes.c_int32(1)
+    raw = ctypes.CDLL(str(library))
+    arguments = ctypes.c_int64(handle), Side.OUTPUTS, tensors, ctypes.byref(count), None
+    assert raw.headtail_coreml_describe(*arguments) == Status.ARGUMENT
+    assert count.value == 2
+    assert bytes(tensors) == bytes(ctypes.sizeof(tensors))
+    assert raw.headtail_coreml_describe(*arguments) == Status.OK
+    assert [tensor.name for tensor in tensors] == [b"y", b"z"]
+    bridge.close(handle)
+
+
+def test_a_size_that_overflows_is_not_a_small_one(bridge, library, compiled):
+    """(2^62 + 3) x 4 floats are 2^66 + 48 bytes; in 64 bits that would read as 48."""
+    handle = bridge.open(compiled, None, units=0)
+    given, wanted = (Tensor * 1)(), (Tensor * 1)()
+    given[0] = Tensor(b"x", ((1 << 62) + 3, 4), 2, 65568, X.ctypes.data, X.nbytes)
+    wanted[0] = Tensor(b"y", (), 0, 0, None, 0)
+    raw = ctypes.CDLL(str(library))
+    status = raw.headtail_coreml_predict(ctypes.c_int64(handle), given, 1, wanted, 1, None)
+    assert status == Status.TENSOR
+    bridge.close(handle)
+
+
+def test_a_path_that_does_not_fit_is_not_cut(bridge, library, compiled, tmp_path):
+    raw, room = ctypes.CDLL(str(library)), ctypes.create_string_buffer(b"?" * 64)
+    paths = (str(tmp_path / "net.mlpackage").encode(), str(tmp_path / "caches").encode(), b"net")
+    text = Text(ctypes.addressof(room), 12)
+    status = raw.headtail_coreml_compile(*paths, 0, ctypes.byref(text), None)
+    assert status == Status.ARGUMENT
+    assert room.value == b"?" * 64
+
+
+def test_a_model_that_another_thread_compiled_meanwhile_is_taken(bridge, library, tmp_path):
+    package = write_package(tmp_path / "net.mlpackage", FUNCTIONS)
+    target = tmp_path / "caches" / "twice.mlmodelc"
+
+    def meanwhile(path, function):
+        if path == package:
+            shutil.copytree(package, target)
+        return facts(path, function)
+
+    FakeCoreML(library).interpret(meanwhile, compute)
+    assert bridge.compile(package, cache=tmp_path / "caches", key="twice") == target
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_opening_and_closing_takes_no_memory(bridge, compiled):
+    def heap_after(times):
+        for _ in range(times):
+            bridge.close(bridge.open(compiled, None, units=0))
+        return heap_in_use()
+
+    heap_after(100)
+    first = heap_after(500)
+    assert abs(heap_after(500) - first) < 10_000  # one object of 32 bytes each time is 16,000
 
 
 def test_a_key_cannot_leave_the_caches(bridge, compiled, tmp_path):
