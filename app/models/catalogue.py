@@ -8,6 +8,7 @@ there. A server may say anything: what does not look like an offer is a `WireFau
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import threading
 import time
@@ -26,7 +27,8 @@ __all__ = ["Remembered", "Watch", "newer", "offers_of", "read_remembered", "writ
 SCHEMA_VERSION = 1
 WAIT_S = 50  # that the server may hold its answer back
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 60.0)  # after so many failures in a row
-HASTY_S = 1.0  # a server that answers sooner does not wait, and is asked less often
+HASTY_S = 5.0  # a server that says "nothing new" sooner does not wait, and is asked less often
+UNTAGGED_S = 15.0  # between two looks at a list that has no tag to wait with
 MAX_OFFERS = 1000
 MAX_TEXT = 200
 LATEST = "latest"  # the alias that every server keeps on the newest bundle of a name
@@ -48,7 +50,7 @@ def offers_of(listing: Sequence[Mapping[str, Any]]) -> tuple[Offer, ...]:
     """The server's list, by name and then as the server has it; `WireFault` for what is none."""
     try:
         offers = [_offer(item) for item in listing[:MAX_OFFERS]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise WireFault(
             f"The server's list of bundles is malformed ({str(error)[:MAX_TEXT]}).",
             expected="Each bundle with its id, name, size, hash and artifacts.",
@@ -167,7 +169,9 @@ class Watch:
             else:
                 known = listing.tag if listing else known
                 failures = 0
-                if time.monotonic() - started < HASTY_S:
+                if not known:
+                    self._pause(UNTAGGED_S)
+                elif listing is None and time.monotonic() - started < HASTY_S:
                     self._pause(HASTY_S)
 
     def _pause(self, seconds: float | None) -> None:
@@ -202,12 +206,19 @@ def _artifact(told: Mapping[str, Any]) -> OfferedArtifact:
         low=_share(agreement.get("low")),
         high=_share(agreement.get("high")),
         samples=int(agreement.get("n", 0)),
-        snr_db=float(agreement.get("snr_db_mean", 0.0)),
+        snr_db=_finite(agreement.get("snr_db_mean", 0.0)),
     )
 
 
 def _share(value: Any) -> float | None:
-    return None if value is None else min(1.0, max(0.0, float(value)))
+    return None if value is None else min(1.0, max(0.0, _finite(value)))
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no number")
+    return number
 
 
 def _text(value: Any) -> str:
