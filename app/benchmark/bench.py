@@ -23,7 +23,7 @@ from headtail.errors import HeadtailError
 from headtail.golden import GoldenSet
 from headtail.runtimes.base import Runtime
 
-__all__ = ["Bench", "Course", "Survey"]
+__all__ = ["COOL_DOWN_S", "Bench", "Course", "Survey"]
 
 COOL_DOWN_S = 1.0  # between two cells, so that one does not pay for the heat of the one before
 COOLEST_WAIT_S = 60.0  # longer than that a hot phone is not waited for; the table then says it

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from app.benchmark.bench import Bench, Course, Survey
+from app.benchmark.bench import COOL_DOWN_S, Bench, Course, Survey
 from app.benchmark.compare import best, changes
 from app.benchmark.matrix import Cell
 from app.benchmark.measure import Measured
@@ -53,6 +53,7 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
         bundles: Callable[[], Sequence[Path]],
         live: Holdable | None = None,
         hand_over: HandOver,
+        cool_down_s: float = COOL_DOWN_S,
     ) -> None:
         super().__init__(BenchmarkState())
         self._bench = bench
@@ -60,6 +61,7 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
         self._bundles = bundles
         self._live = live
         self._hand_over = hand_over
+        self._cool_down_s = cool_down_s
         self._thread: threading.Thread | None = None
         self._course: Course | None = None
         self._seen: tuple[Path, ...] = ()
@@ -98,7 +100,7 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
         survey, cells = self._survey, self.state.planned
         if self._busy() or survey is None or not cells:
             return
-        course = self._course = Course.usual(self.state.runs)
+        course = self._course = Course.usual(self.state.runs, cool_down_s=self._cool_down_s)
         if self._live is not None:
             self._live.hold()
         self._change(phase=Phase.RUNNING, rows=(), notes=(), problem=None, compared_with="")
@@ -159,9 +161,11 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
     def _measure(self, survey: Survey, cells: Sequence[Cell], course: Course) -> None:
         formers = self._records.of(survey.machine)
         run = self._bench.run(survey, cells, course, tell=self._tell)
-        self._hand_over(lambda: self._measured(run, formers))
-        if run.cells:
-            self._records.add(run)
+        try:
+            if run.cells:
+                self._records.add(run)
+        finally:  # a full disk takes nobody the table
+            self._hand_over(lambda: self._measured(run, formers))
 
     def _tell(self, progress: Progress, done: Sequence[Measured]) -> None:
         rows = tuple(Row(measured, best=False, change=None) for measured in done)

@@ -1,6 +1,6 @@
 """A run of the benchmark as JSON, one file per run in the app's own folder.
 
-    <folder>/benchmarks/20261122T004501Z.json   canonical JSON of `Run`, whole or not at all
+    <folder>/benchmarks/20261122T004501123Z.json   canonical JSON of `Run`, whole or not at all
 
 Times are UTC. A file that cannot be read (another version's, or damaged) is put aside as `.bad`.
 """
@@ -18,12 +18,11 @@ from app.machine.facts import MachineFacts
 from headtail.errors import HeadtailError, SchemaFault
 from headtail.strictjson import canonical_bytes, from_json, parse
 
-__all__ = ["SCHEMA_VERSION", "Records", "Run", "now_utc", "write_whole"]
+__all__ = ["SCHEMA_VERSION", "Records", "Run", "now_utc", "stamp_of", "write_whole"]
 
 SCHEMA_VERSION = 1
 KEPT = 100  # runs; the oldest go first
 COMPARED = 5  # runs whose scatter is known as noise
-STAMP = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,7 @@ class Records:
     def add(self, run: Run) -> Path:
         """Write a run; the oldest beyond `KEPT` go. Raises `OSError`, such as for a full disk."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        stamp = datetime.datetime.fromisoformat(run.started_at).strftime(STAMP)
-        path = self._folder / f"{stamp}.json"
+        path = self._folder / f"{stamp_of(run.started_at)}.json"
         write_whole(path, canonical_bytes(run))
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
@@ -87,8 +85,13 @@ class Records:
 
 
 def now_utc() -> str:
-    """This moment in ISO 8601, to the second."""
-    return datetime.datetime.now(datetime.UTC).replace(microsecond=0).isoformat()
+    """This moment in ISO 8601, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def stamp_of(moment: str) -> str:
+    """A moment of `now_utc` as it stands in file names; names in order are moments in order."""
+    return datetime.datetime.fromisoformat(moment).strftime("%Y%m%dT%H%M%S%f")[:-3] + "Z"
 
 
 def write_whole(path: Path, data: bytes) -> None:

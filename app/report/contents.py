@@ -134,7 +134,7 @@ def sections_of(report: Report) -> tuple[Section, ...]:
     """The report in words."""
     parts = [
         _device(report),
-        Section("Software", tuple(report.software.items())),
+        Section("Software", tuple(sorted(report.software.items()))),
         Section(
             "Runtimes",
             tuple((r.name, r.reason or r.version or "here") for r in report.runtimes),

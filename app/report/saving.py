@@ -1,8 +1,8 @@
 """A report as files in `<folder>/reports`: JSON, Markdown, and the trace of decisions.
 
-    headtail-20261122T004501Z.json         canonical JSON of `Report`
-    headtail-20261122T004501Z.md           the same for people
-    headtail-20261122T004501Z.trace.jsonl  every decision, for `headtail.offload.trace.replay`
+    headtail-20261122T004501123Z.json         canonical JSON of `Report`
+    headtail-20261122T004501123Z.md           the same for people
+    headtail-20261122T004501123Z.trace.jsonl  every decision, for `headtail.offload.trace.replay`
 
 Each is written whole or not at all, the JSON last: where it is, all are.
 """
@@ -10,11 +10,10 @@ Each is written whole or not at all, the JSON last: where it is, all are.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Iterable
 from pathlib import Path
 
-from app.benchmark.records import STAMP, write_whole
+from app.benchmark.records import stamp_of, write_whole
 from app.report.contents import Report, as_markdown
 from app.report.redaction import redacted, redacted_text
 from headtail.strictjson import canonical_bytes, from_json, to_json
@@ -34,8 +33,7 @@ def save(report: Report, folder: Path, *, trace: str, secrets: Iterable[str]) ->
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = tuple(secrets)
-    moment = datetime.datetime.fromisoformat(report.made_at).strftime(STAMP)
-    stem = f"headtail-{moment}"
+    stem = f"headtail-{stamp_of(report.made_at)}"
     if report.offload is not None:
         name = f"{stem}.trace.jsonl" if trace else ""
         report = dataclasses.replace(
