@@ -21,7 +21,7 @@ from companion_server.stream import websocket_options
 from headtail.errors import BundleMismatch, ServerUnreachable
 from headtail.offload import refusals
 from headtail.offload.client import Companion
-from headtail.offload.engine import SplitEngine
+from headtail.offload.engine import OffloadEngine, SplitEngine
 from headtail.offload.pinning import CertificateChanged
 from headtail.offload.stream import StreamCompanion
 from tests.companion_server.conftest import running, write_bundle
@@ -198,6 +198,35 @@ def test_the_split_engine_takes_it_for_a_companion(stream, real):
         a.astype(np.float64) for a in (answer.outputs[0], golden["output.0.output_0"])
     )
     assert float(np.abs(found - expected).max()) < 1e-4
+
+
+def test_a_ping(stream, real):
+    pong = stream.ping("toy", timeout_s=10)
+    assert pong.bytes_up > 125, "125 bytes, and the frame around them"
+    assert pong.bytes_down > 125
+    assert pong.round_trip_ms > 0
+    ask(stream, real)
+    assert stream.ping("toy", timeout_s=10).bytes_up == pong.bytes_up, "and no handshake"
+
+
+def test_a_ping_that_nobody_answers():
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        client = StreamCompanion(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        with pytest.raises(ServerUnreachable, match="did not answer within 200 ms"):
+            client.ping("toy", timeout_s=0.2)
+        client.close()
+
+
+def test_the_engine_decides_over_a_stream(stream, real):
+    """The toy model is far too fast for that to pay, so that it stays here, knowing why."""
+    engine = OffloadEngine(real, None, TorchSession(0), companion=stream)
+    inputs = [real.golden()["input.0.x"]]
+    end = time.monotonic() + 10
+    while engine.status().remote_ms is None:
+        assert time.monotonic() < end, engine.status()
+        engine.answer(inputs)
+    engine.close()
+    assert engine.status().rtt_ms is not None
 
 
 def test_a_dead_address_is_told_in_time(real):
