@@ -3,8 +3,9 @@
 Both phone toolchains want `main.py` at the root of what they pack, and neither has torch, pydantic,
 click or rich. So the payload is the closure of what `app/` imports, found by reading the import
 statements, not a list that somebody has to keep: a module that the app does not reach is not on the
-phone. Modules that only a desk can use are cut off by name, docstrings and comments are left out
-(python-for-android would compile docstrings away, kivy-ios not), and every line keeps its number.
+phone. What a .kv file imports counts as well. Modules that only a desk can use are cut off by name,
+docstrings and comments are left out (python-for-android would compile docstrings away, kivy-ios
+not), and every line keeps its number.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ast
 import io
 import os
+import re
 import shutil
 import tempfile
 import tokenize
@@ -25,6 +27,8 @@ __all__ = ["StageReport", "stage"]
 
 PACKAGES = ("app", "headtail")
 DATA_SUFFIXES = (".kv", ".png")  # of app/; code is found by its imports
+# `#:import name module.attribute`, https://kivy.org/doc/stable/api-kivy.lang.html#lang-directives
+KV_IMPORT = re.compile(r"^#:[ \t]*import[ \t]+\S+[ \t]+([\w.]+)", re.MULTILINE)
 # reached from shared code, but only run on a desk: their libraries do not exist on a phone
 DESK_ONLY = (
     "headtail.api",
@@ -107,7 +111,10 @@ def _check_destination(destination: Path) -> None:
 def _payload(checkout: Path) -> dict[str, bytes]:
     app = checkout / "app"
     data = [path for path in app.rglob("*") if path.suffix in DATA_SUFFIXES and path.is_file()]
-    files = [*_reached(checkout), *data]
+    rules = [path.read_text(encoding="utf-8") for path in sorted(data) if path.suffix == ".kv"]
+    named = [name for text in rules for name in KV_IMPORT.findall(text) if _ours(name)]
+    roots = ["app.main", *(parent for name in named for parent in _with_parents(name))]
+    files = [*_reached(checkout, roots), *data]
     content = {path.relative_to(checkout).as_posix(): path.read_bytes() for path in files}
     slim = {name: _slim(text) if name.endswith(".py") else text for name, text in content.items()}
     return {"main.py": ENTRY, **slim}
@@ -138,10 +145,10 @@ def _replace_docstring(lines: list[bytes], node: ast.stmt) -> None:
     lines[first + 1 : last + 1] = [b""] * (last - first)
 
 
-def _reached(checkout: Path) -> set[Path]:
-    """Files of every module that `app.main` imports, at whatever depth, and of their packages."""
+def _reached(checkout: Path, roots: list[str]) -> set[Path]:
+    """Files of `roots`, of every module they import, at whatever depth, and of their packages."""
     found: set[Path] = set()
-    waiting = ["app.main"]
+    waiting = roots
     while waiting:
         file = _file_of(checkout, waiting.pop())
         if file is not None and file not in found:

@@ -195,6 +195,17 @@ def small(tmp_path) -> Path:
     return tree
 
 
+def test_what_only_a_kv_file_names_is_there_too(tmp_path, small):
+    for name in ("hues", "other", "unnamed"):
+        (small / "app" / f"{name}.py").write_text("ink = 1\n")
+    (small / "app" / "a.kv").write_text(
+        "#:import ink app.hues.ink\n#:  import o app.other\nLabel:\n"
+    )
+    stage(tmp_path / "phone", checkout=small)
+    staged = {name for name in contents(tmp_path / "phone") if name.startswith("app/")}
+    assert staged == {"app/main.py", "app/a.kv", "app/hues.py", "app/other.py"}
+
+
 def test_a_former_payload_is_replaced_whole(tmp_path, small):
     folder = tmp_path / "phone"
     stage(folder, checkout=small)
