@@ -1,14 +1,18 @@
-"""Which artifact of a bundle runs here, and why the others do not, from the manifest alone."""
+"""Which artifact of a bundle runs here, and why the others do not, from the manifest alone.
+
+The choice is that of the Live page (`app.live.selection`); this says it in words.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.live.selection import Usable, choose_artifact
+from headtail.errors import RuntimeUnavailable
 from headtail.manifest import Artifact, Manifest
-from headtail.runtimes.base import Runtime
 
-__all__ = ["Probed", "Suitability", "probe_all", "suitability"]
+__all__ = ["Suitability", "suitability"]
 
 NO_RUNTIME = "This device has no runtime for this format."
 POOR = "It agrees too little with the PyTorch model to be chosen unasked."
@@ -16,18 +20,10 @@ NOT_PREFERRED = "Another artifact is preferred here."
 
 
 @dataclass(frozen=True)
-class Probed:
-    """A runtime of this device: `name` with its version, and `reason`, "" if it can be used."""
-
-    format: str
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Suitability:
-    """`runs` is the runtime that takes the artifact, "" if none does; `chosen` if this artifact is
-    the one that is run, otherwise `reason` says why not.
+    """`runs` is the runtime that takes the artifact, with its version, "" if none does; `chosen` if
+    this artifact is the one that is run. `reason` says why it is not run, or which runtimes the one
+    that runs it was preferred to because they are of no use here.
     """
 
     runs: str = ""
@@ -35,48 +31,22 @@ class Suitability:
     reason: str = ""
 
 
-def probe_all(runtimes: Iterable[Runtime]) -> tuple[Probed, ...]:
-    """Ask each whether it can be used; blocks, because a library may be loaded for that."""
-    found = []
-    for runtime in runtimes:
-        probe = runtime.probe()
-        name = f"{runtime.name} {probe.version}".strip()
-        found.append(Probed(runtime.format, name, "" if probe.available else probe.reason))
-    return tuple(found)
+def suitability(manifest: Manifest, usable: Sequence[Usable]) -> tuple[Suitability, ...]:
+    """For each artifact, in the manifest's order."""
+    try:
+        chosen = choose_artifact(manifest, usable)
+    except RuntimeUnavailable:
+        chosen = None
+    return tuple(_said(artifact, usable, chosen) for artifact in manifest.artifacts)
 
 
-def suitability(manifest: Manifest, probed: Sequence[Probed]) -> tuple[Suitability, ...]:
-    """For each artifact, in the manifest's order.
-
-    Of the first usable runtime that there is an artifact for, the smallest is chosen; `probed` is
-    in the platform's order of preference. An artifact with the verdict `poor` is never chosen
-    unasked.
-    """
-    usable = [
-        (rank, artifact.bytes, artifact.precision, place)
-        for place, artifact in enumerate(manifest.artifacts)
-        for rank in [_rank(artifact, probed)]
-        if artifact.verdict == "pass" and rank < len(probed)
-    ]
-    chosen = min(usable)[-1] if usable else -1
-    return tuple(
-        _said(artifact, probed, chosen=place == chosen)
-        for place, artifact in enumerate(manifest.artifacts)
-    )
-
-
-def _rank(artifact: Artifact, probed: Sequence[Probed]) -> int:
-    """The place of the first runtime that takes it, `len(probed)` if none does."""
-    takers = (i for i, p in enumerate(probed) if p.format == artifact.format and not p.reason)
-    return next(takers, len(probed))
-
-
-def _said(artifact: Artifact, probed: Sequence[Probed], *, chosen: bool) -> Suitability:
-    rank = _rank(artifact, probed)
-    if rank == len(probed):
-        reasons = dict.fromkeys(p.reason for p in probed if p.format == artifact.format)
-        return Suitability(reason=" ".join(reasons) or NO_RUNTIME)
-    name = probed[rank].name
-    if chosen:
-        return Suitability(name, chosen=True)
+def _said(artifact: Artifact, usable: Sequence[Usable], chosen: Artifact | None) -> Suitability:
+    fitting = [item for item in usable if item.runtime.format == artifact.format]
+    takers = [item for item in fitting if not item.reason]
+    passed_over = [f"{item.runtime.name}: {item.reason}" for item in fitting if item.reason]
+    if not takers:
+        return Suitability(reason="\n".join(passed_over) or NO_RUNTIME)
+    name = f"{takers[0].runtime.name} {takers[0].version}".strip()
+    if artifact is chosen:
+        return Suitability(name, chosen=True, reason="\n".join(passed_over))
     return Suitability(name, reason=POOR if artifact.verdict != "pass" else NOT_PREFERRED)

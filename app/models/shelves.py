@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.live.selection import usable_runtimes
 from app.models.catalogue import newer
-from app.models.fitness import Suitability, probe_all, suitability
+from app.models.fitness import Suitability, suitability
 from app.models.library import Found, Library, Shelf
 from app.models.state import (
     ArtifactCard,
@@ -35,15 +36,15 @@ class Looked:
     artifacts: Mapping[Path, tuple[ArtifactCard, ...]]
 
 
-def look(library: Library, runtimes: Iterable[Runtime]) -> Looked:
+def look(library: Library, runtimes: Sequence[Runtime]) -> Looked:
     """Read the folder and ask the runtimes; blocks."""
     shelf = library.look()
-    probed = probe_all(runtimes)
+    usable = usable_runtimes(runtimes)
     artifacts = {
         found.path: tuple(
             _artifact(artifact, fit)
             for artifact, fit in zip(
-                found.manifest.artifacts, suitability(found.manifest, probed), strict=True
+                found.manifest.artifacts, suitability(found.manifest, usable), strict=True
             )
         )
         for found in shelf.found

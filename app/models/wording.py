@@ -47,7 +47,8 @@ def _installed(card: InstalledCard, state: ModelsState) -> CardView:
         buttons.append(Button("Repair", "repair", path, SERVER))
     if not damaged and card.check is not Check.CHECKING:
         buttons.append(Button("Verify", "verify", path, CALM))
-    if len(card.artifacts) > 1:
+    passed_over = any(a.suitability.chosen and a.suitability.reason for a in card.artifacts)
+    if len(card.artifacts) > 1 or passed_over:
         label = "Less" if path in state.expanded else "Details"
         buttons.append(Button(label, "toggle", path, CALM))
     if card.problem is not None:
@@ -101,7 +102,7 @@ def _summary(card: InstalledCard) -> str:
     """Of the artifact that runs here, or why none does."""
     chosen = next((a for a in card.artifacts if a.suitability.chosen), None)
     if chosen is not None:
-        runs = f"Runs {kind(chosen)} here, {byte_size(chosen.bytes)}"
+        runs = f"Runs {kind(chosen)}, {byte_size(chosen.bytes)}, on {chosen.suitability.runs}"
         said = agreement(chosen)
         return f"{runs}\n{said[0].upper()}{said[1:]}"
     reasons = dict.fromkeys(a.suitability.reason for a in card.artifacts)
@@ -112,7 +113,8 @@ def _artifact_row(artifact: ArtifactCard) -> Row:
     fit = artifact.suitability
     detail = [byte_size(artifact.bytes), agreement(artifact)]
     if fit.chosen:
-        return Row(kind(artifact), DOT.join(detail), f"Runs here on {fit.runs}", True)
+        note = "\n".join(filter(None, (f"Runs here on {fit.runs}", fit.reason)))
+        return Row(kind(artifact), DOT.join(detail), note, True)
     return Row(kind(artifact), DOT.join(detail), fit.reason)
 
 

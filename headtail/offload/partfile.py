@@ -68,19 +68,22 @@ def open_part(path: Path) -> Iterator[BinaryIO]:
     Raises `UsageFault` if somebody else writes it. Windows has no such lock: there nothing keeps
     two processes apart.
     """
-    with path.open("a+b") as file:
-        if not _lock(file):
-            raise UsageFault(
-                f"{path.name} is being downloaded by somebody else.",
-                expected="One at a time writes a download.",
-                remedy="Wait until that is finished, or end the other process.",
-            )
-        try:
-            yield file
-        finally:
-            empty = file.seek(0, 2) == 0
-    if empty:
-        path.unlink(missing_ok=True)
+    empty = False
+    try:
+        with path.open("a+b") as file:
+            if not _lock(file):
+                raise UsageFault(
+                    f"{path.name} is being downloaded by somebody else.",
+                    expected="One at a time writes a download.",
+                    remedy="Wait until that is finished, or end the other process.",
+                )
+            try:
+                yield file
+            finally:
+                empty = file.seek(0, 2) == 0
+    finally:
+        if empty:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

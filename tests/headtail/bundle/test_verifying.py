@@ -1,6 +1,7 @@
 import pytest
 
 from headtail.bundle import verify_files, write_report
+from headtail.bundle.verifying import check_layout
 from headtail.errors import IntegrityFault
 from tests.support.bundles import tiny_bundle, tiny_report
 
@@ -33,3 +34,18 @@ def test_the_sentence_says_which_file_and_what_to_do(bundle):
     assert fault.expected.startswith("The manifest promises ")
     assert fault.remedy == "Fetch the bundle again, or export it again."
     assert fault.exit_code == 1
+
+
+def test_the_layout_is_names_and_sizes_without_reading(bundle):
+    check_layout(bundle)
+    path = bundle.file("tail/weights.safetensors")
+    data = path.read_bytes()
+    path.write_bytes(data.upper())  # other bytes, as many: only verify_files finds that
+    check_layout(bundle)
+    path.write_bytes(data[:-1])
+    with pytest.raises(IntegrityFault, match=r"tail/weights\.safetensors has \d+ bytes"):
+        check_layout(bundle)
+    path.write_bytes(data)
+    (bundle.path / "extra").touch()
+    with pytest.raises(IntegrityFault, match="extra is in the folder"):
+        check_layout(bundle)

@@ -18,7 +18,10 @@ from headtail.errors import (
     WireFault,
 )
 from headtail.offload.client import Companion
+from headtail.offload.download import DownloadStopped, Transfer
+from headtail.offload.partfile import DiskFull, list_parts, open_part, part_path
 from tests.support.bundles import tiny_bundle
+from tests.support.publishing import file_size_limit
 from tests.support.range_server import RangeServer
 
 
@@ -205,3 +208,103 @@ def test_a_refused_download(client, origin, bundle, destination):
     origin.gone = True
     with pytest.raises(WireFault, match="answered 404: gone"):
         client.download(bundle.manifest.bundle_id, destination)
+
+
+def test_a_transfer_tells_how_far_it_is(client, origin, bundle, zipped, destination):
+    told = []
+    transfer = Transfer(lambda held, size: told.append((held, size)))
+    client.download(bundle.manifest.bundle_id, destination, transfer=transfer)
+    size = len(zipped)
+    assert told[0] == (0, size)
+    assert told[-1] == (size, size)
+    assert told == sorted(told)
+
+
+def test_a_resumed_transfer_begins_where_it_was(client, origin, bundle, zipped, destination):
+    origin.stop_after = 1000
+    with pytest.raises(ServerUnreachable):
+        client.download(bundle.manifest.bundle_id, destination)
+    origin.stop_after, told = None, []
+    transfer = Transfer(lambda held, size: told.append(held))
+    client.download(bundle.manifest.bundle_id, destination, transfer=transfer)
+    assert told[0] == 1000
+
+
+def test_stopped_before_it_began_it_asks_for_nothing(client, origin, bundle, destination):
+    transfer = Transfer()
+    transfer.stop()
+    assert transfer.stopped
+    with pytest.raises(DownloadStopped, match=r"stopped at 0 of \d+ bytes\. What has come is kept"):
+        client.download(bundle.manifest.bundle_id, destination, transfer=transfer)
+    assert origin.ranges == []
+    assert left_over(destination) == []
+
+
+def test_stopped_while_the_server_is_silent_it_ends_at_once_and_can_go_on(
+    origin, bundle, zipped, destination
+):
+    companion = Companion(origin.url, timeout_s=60.0)
+    origin.stall = stall = threading.Event()
+    begun, caught = threading.Event(), []
+    transfer = Transfer(lambda held, size: begun.set())
+
+    def work():
+        try:
+            companion.download(bundle.manifest.bundle_id, destination, transfer=transfer)
+        except DownloadStopped as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(20)
+    transfer.stop()
+    thread.join(20)
+    assert len(caught) == 1
+    assert not destination.exists()
+    origin.stall = None
+    stall.set()
+    assert companion.download(bundle.manifest.bundle_id, destination).manifest == bundle.manifest
+    companion.close()
+
+
+def test_stopped_with_every_byte_here_it_is_finished(client, origin, bundle, zipped, destination):
+    transfer = Transfer(lambda held, size: held == size and transfer.stop())
+    got = client.download(bundle.manifest.bundle_id, destination, transfer=transfer)
+    assert got.manifest == bundle.manifest
+
+
+def test_two_processes_do_not_write_one_part(client, bundle, zipped, destination):
+    part = part_path(destination, hashlib.sha256(zipped).hexdigest())
+    with open_part(part) as file:
+        file.write(zipped[:500])
+        file.flush()
+        assert [(p.held, p.busy) for p in list_parts(destination.parent)] == [(500, True)]
+        with pytest.raises(UsageFault, match="being downloaded by somebody else"):
+            client.download(bundle.manifest.bundle_id, destination)
+    assert part.read_bytes() == zipped[:500]
+    assert [(p.held, p.busy) for p in list_parts(destination.parent)] == [(500, False)]
+    assert client.download(bundle.manifest.bundle_id, destination).manifest == bundle.manifest
+    assert list_parts(destination.parent) == []
+
+
+@pytest.mark.parametrize("room", [1000, -1], ids=["for a part", "for the zip alone"])
+def test_no_room_loses_nothing(client, origin, bundle, zipped, destination, room):
+    room %= len(zipped)
+    with (
+        file_size_limit(room),
+        pytest.raises(DiskFull, match=r"There is no room for .*\.part .* What has come is kept"),
+    ):
+        client.download(bundle.manifest.bundle_id, destination)
+    assert not destination.exists()
+    (part,) = list_parts(destination.parent)
+    assert part.held <= room
+    assert client.download(bundle.manifest.bundle_id, destination).manifest == bundle.manifest
+    assert left_over(destination) == ["got.bundle"]
+
+
+def test_what_is_named_like_a_part_and_is_none(tmp_path):
+    for name in (".x.bundle.abc.part", f".x.{'a' * 64}.part", f"x.bundle.{'a' * 64}.part"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / f".x.bundle.{'a' * 64}.part").mkdir()
+    assert list_parts(tmp_path) == []
+    assert list_parts(tmp_path / "nowhere") == []
