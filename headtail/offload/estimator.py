@@ -9,7 +9,8 @@ second message, and stand until a larger message has crossed after them:
 
     nothing came back yet      the cost is at least what the waiting says
     a ping took long           so is what the ping says: it fills a packet
-    a ping came quickly        the cost is at most what the ping says
+    a ping came quickly        the cost is at most what the ping says, and if that is less than what
+                               was known, then what was known is of another link and forgotten
 
 After an idle second TCP starts slowly (RFC 6928, https://www.rfc-editor.org/rfc/rfc6928; RFC 5681
 section 4.1): a message of more than ten segments then waits for further round trips, which are not
@@ -42,7 +43,7 @@ _BITS = 8e-3  # Mbit/s = kbit/ms: bytes per ms times this
 @dataclass(frozen=True)
 class LinkEstimate:
     """None is what is not known, or no longer. Ages are in seconds since the newest message that
-    says something about it."""
+    says something about it; `rate_age_s` is None too where a ping alone bounds the bandwidth."""
 
     rtt_ms: float | None = None
     uplink_mbit_s: float | None = None
@@ -107,14 +108,16 @@ class LinkEstimator:
         now_s = self._clock()
         rtt_ms = self._rtt_ms()
         up, down = self._costs()
-        rate_s = max([m.at_s for m in (*self._upward, *self._downward)] + [self._bound_s])
+        rate_s = max((m.at_s for m in (*self._upward, *self._downward)), default=None)
+        if self._least and rate_s is None:
+            rate_s = self._bound_s
         rtt_s = max((m.at_s for m in self._pings), default=None)
         return LinkEstimate(
             rtt_ms=rtt_ms,
             uplink_mbit_s=None if up is None else _BITS / up,
             downlink_mbit_s=None if down is None else _BITS / down,
             rtt_age_s=None if rtt_ms is None or rtt_s is None else now_s - rtt_s,
-            rate_age_s=None if up is None else now_s - rate_s,
+            rate_age_s=None if up is None or rate_s is None else now_s - rate_s,
         )
 
     def _note_ping(self, ping: _Message) -> None:
@@ -127,6 +130,8 @@ class LinkEstimator:
         if ping.ms > LONG * expected_ms and ping.ms - expected_ms > LONG_MS:
             self._bound(least=(ping.ms - rtt_ms) / ping.size)
         elif up is not None and ping.ms / ping.size < up:
+            self._upward.clear()
+            self._downward.clear()
             self._bound(most=ping.ms / ping.size)
 
     def _bound(self, *, least: float = 0.0, most: float = math.inf) -> None:
@@ -147,8 +152,8 @@ class LinkEstimator:
         if self._clock() - self._bound_s <= RATE_LIFE_S:
             if up is not None:
                 up = min(max(up, self._least), self._most)
-            elif self._least:
-                up = self._least
+            elif self._least or self._most < math.inf:
+                up = self._least or self._most
         if up is None:
             return None, None
         return max(up, MIN_COST), max(down if down is not None else up, MIN_COST)

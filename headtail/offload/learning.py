@@ -16,6 +16,7 @@ from headtail.manifest import Cut
 
 __all__ = ["DeviceLearner", "FrameLearner", "ServerLearner"]
 
+MIN_MS = 1e-3
 KEPT = 9  # newest samples; their median is what is told
 
 
@@ -49,8 +50,12 @@ class DeviceLearner:
         self._local.add(ms)
 
     def ran_head(self, cut: str, ms: float) -> None:
-        """A head ran."""
-        self._heads[cut].add(ms)
+        """A head ran; `local_ms` must be known.
+
+        Its share of the whole model's time is kept, so that a head that has not run for long is not
+        taken for slow because the device was, when it ran.
+        """
+        self._heads[cut].add(ms / max(self._local.median, MIN_MS))
 
     def encoded(self, cut: str, codec: str, ms: float) -> None:
         """A boundary was encoded."""
@@ -64,8 +69,9 @@ class DeviceLearner:
     def head_ms(self) -> dict[str, float]:
         """By cut; those that did not run yet by their share of the whole."""
         return {
-            cut: times.median if times.known else self._local.median * self._cuts[cut].head_flops
-            for cut, times in self._heads.items()
+            cut: self._local.median
+            * (shares.median if shares.known else self._cuts[cut].head_flops)
+            for cut, shares in self._heads.items()
         }
 
     def encode_ms(self, frames: Mapping[str, Iterable[str]]) -> dict[str, dict[str, float]]:

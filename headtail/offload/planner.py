@@ -40,8 +40,8 @@ DWELL_S = 0.5  # after a change, before the next
 HEDGE = 2.0  # times the prediction: then the device begins too
 HEDGE_MS = 20.0  # and so much for the clock, the scheduler and the radio
 PING_EVERY_S = 0.5
-RATE_OLD_S = 5.0  # then a frame is sent in the background
-LINK_SHARE = 0.2  # of the time may be spent on such frames
+RATE_OLD_S = 2.0  # then a frame is sent in the background
+LINK_SHARE = 0.1  # of the time may be spent on such frames
 TRY_AGAIN_S = 30.0
 TELLING_BYTES = 3000
 
@@ -257,8 +257,8 @@ def _trial(dream: Candidate) -> Probe:
 def _upkeep(situation: Situation) -> Probe | None:
     """What keeps the link's figures true while frames are answered here."""
     now_s, lately = situation.now_s, situation.lately
-    pause_s = max(RATE_OLD_S, lately.frame_ms / 1e3 / LINK_SHARE)
     age_s = situation.link.rate_age_s
+    pause_s = 0.0 if age_s is None else max(RATE_OLD_S, lately.frame_ms / 1e3 / LINK_SHARE)
     old = age_s is None or age_s > RATE_OLD_S
     if old and (lately.frame_s is None or now_s - lately.frame_s >= pause_s):
         return Probe(FRAME, *_telling(situation))

@@ -70,6 +70,7 @@ def until_split(engine, image, *, seconds=10.0):
 
 def test_split(engine_of, server, session):
     engine = engine_of()
+    assert set(session.runs) == {"forward", "head_early"}, "warmed up"
     for image in images(5):
         answer = answered(engine, image)
         assert (answer.where, answer.reason) == ("split", "")
@@ -82,7 +83,7 @@ def test_split(engine_of, server, session):
         assert answer.total_ms == pytest.approx(answer.head_ms + answer.tail_ms)
         assert answer.local_ms == 0
     assert (server.requests, server.connections) == (5, 1)
-    assert session.runs == ["forward", "head_early", "forward", *["head_early"] * 5]
+    assert session.runs[-5:] == ["head_early"] * 5
 
 
 def test_the_default_codec_is_within_its_error_bound(bundle, session, companion):

@@ -130,6 +130,9 @@ def test_a_ping_alone_tells_that_the_link_is_not_as_slow_as_it_was():
     link.mbit_s = 10.0
     link.ping()
     assert link.told().uplink_mbit_s > 1.0
+    assert link.told().rate_age_s is None, "no more than a bound is known"
+    link.send(8000)
+    assert link.told().uplink_mbit_s == pytest.approx(10.0, rel=0.01), "what was known is forgotten"
 
 
 @settings(deadline=None, max_examples=100)

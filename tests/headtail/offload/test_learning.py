@@ -24,6 +24,9 @@ def test_the_device(cuts):
     assert device.head_ms() == {"a": 20.0, "b": 60.0}
     device.ran_head("a", 33.0)
     assert device.head_ms() == {"a": 33.0, "b": 60.0}
+    for _ in range(3):
+        device.ran_local(200.0)  # hot, say
+    assert device.head_ms() == {"a": 66.0, "b": 120.0}
     frames = {"a": ["raw32"], "b": ["raw32"]}
     assert device.encode_ms(frames) == {"a": {"raw32": 0.0}, "b": {"raw32": 0.0}}
     device.encoded("a", "raw32", 2.0)

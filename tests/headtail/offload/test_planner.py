@@ -157,7 +157,7 @@ def test_messages_in_the_background_while_frames_stay_here():
     old = dataclasses.replace(FAST, rate_age_s=6.0)
     aged = dataclasses.replace(calm, link=old, lately=Lately(99.9, 90.0))
     assert decide(aged).probe == Probe("frame", "b", "aq8t")
-    expensive = Lately(99.9, 90.0, frame_ms=4000.0)  # a fifth of the time at most
+    expensive = Lately(99.9, 90.0, frame_ms=4000.0)  # a tenth of the time at most
     assert decide(dataclasses.replace(aged, lately=expensive)).probe is None
 
 
