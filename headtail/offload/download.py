@@ -8,11 +8,12 @@ writes it holds a lock on it, so that two processes do not both append.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 import threading
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -146,13 +147,15 @@ def _complete(
     link: Link, wanted: _Wanted, file: BinaryIO, stall_s: float, transfer: Transfer
 ) -> None:
     """Fetch what is missing of the part."""
+    aborts = link.aborts  # before it is looked whether to stop: who stops later aborts
     transfer.begin(link.abort)
     held = file.seek(0, 2)
     transfer.tell(held, wanted.size)
     if held >= wanted.size:
         return
     try:
-        _fetch(link, wanted, file, Deadline(stall_s), transfer)
+        with _asked(link, wanted, held, Deadline(stall_s), aborts) as reply:
+            _receive(reply, wanted, file, transfer)
     except ServerUnreachable:
         if transfer.stopped:  # which is why the connection was dropped
             transfer.tell(file.seek(0, 2), wanted.size)
@@ -160,29 +163,34 @@ def _complete(
     file.flush()  # or the end of it is not there yet for who reads the part
 
 
-def _fetch(
-    link: Link, wanted: _Wanted, file: BinaryIO, deadline: Deadline, transfer: Transfer
-) -> None:
-    held = file.seek(0, 2)
+@contextlib.contextmanager
+def _asked(
+    link: Link, wanted: _Wanted, held: int, deadline: Deadline, aborts: int
+) -> Iterator[Reply]:
+    """The reply to the question for what is missing after `held` bytes."""
     headers = {}
     if held:
         headers = {"Range": f"bytes={held}-", "If-Range": f'"{wanted.digest}"'}
     path = f"/v2/bundles/{urllib.parse.quote(wanted.bundle_id, safe='')}"
-    with link.exchange(Request("GET", path, headers), deadline) as reply:
+    request = Request("GET", path, headers)
+    with link.exchange(request, deadline, aborts=aborts) as reply:
         if reply.status not in (_OK, _PARTIAL):
             raise refusal(reply.status, reply.headers, reply.read(limit=MAX_PROBLEM_BYTES))
         _check_reply(reply, wanted, held)
-        if reply.status == _OK:
-            held = file.truncate(0)
-        for chunk in reply.chunks(PIECE):
-            deadline.renew()
-            held += len(chunk)
-            if held > wanted.size:
-                raise _other_bytes(f"more than the {wanted.size} bytes it listed")
-            file.write(chunk)
-            transfer.tell(held, wanted.size)
-        if held < wanted.size:
-            raise _other_bytes(f"{held} of the {wanted.size} bytes it listed")
+        yield reply
+
+
+def _receive(reply: Reply, wanted: _Wanted, file: BinaryIO, transfer: Transfer) -> None:
+    held = file.truncate(0) if reply.status == _OK else file.seek(0, 2)
+    for chunk in reply.chunks(PIECE):
+        reply.renew()
+        held += len(chunk)
+        if held > wanted.size:
+            raise _other_bytes(f"more than the {wanted.size} bytes it listed")
+        file.write(chunk)
+        transfer.tell(held, wanted.size)
+    if held < wanted.size:
+        raise _other_bytes(f"{held} of the {wanted.size} bytes it listed")
 
 
 def _check_reply(reply: Reply, wanted: _Wanted, held: int) -> None:

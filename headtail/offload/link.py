@@ -96,6 +96,10 @@ class Reply:
         """Bytes of the reply received so far, line and headers included."""
         return self._sock.received
 
+    def renew(self) -> None:
+        """Begin the deadline anew: for a body that may take as long as it gets on."""
+        self._sock.deadline.renew()
+
     def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
         """The body, `size` bytes at a time; raises `ServerUnreachable` if it ends too early."""
         promised = self._response.length
@@ -176,9 +180,19 @@ class Link:
             sock.shutdown()
             sock.close()
 
+    @property
+    def aborts(self) -> int:
+        """How often `abort` was called."""
+        return self._aborts
+
     @contextlib.contextmanager
-    def exchange(self, request: Request, deadline: Deadline) -> Iterator[Reply]:
+    def exchange(
+        self, request: Request, deadline: Deadline, *, aborts: int | None = None
+    ) -> Iterator[Reply]:
         """Send `request`; the connection is kept if the whole body was read in the `with` block.
+
+        With `aborts`, what that property was before the caller decided to ask, an abort since then
+        counts too; without it only one from now on.
 
         Raises `ServerUnreachable` (nothing answers, too late, connection lost), of that kind
         `CertificateChanged`, and `WireFault` (what answers does not speak HTTP).
@@ -188,7 +202,8 @@ class Link:
                 raise TimeoutError
         try:
             with self.translated(deadline):
-                sock, response = self._send(request, deadline)
+                since = self._aborts if aborts is None else aborts
+                sock, response = self._send(request, deadline, since)
             try:
                 yield Reply(self, sock, response)
             finally:
@@ -199,9 +214,8 @@ class Link:
             self._turn.release()
 
     def _send(
-        self, request: Request, deadline: Deadline
+        self, request: Request, deadline: Deadline, aborts: int
     ) -> tuple[TimedSocket, http.client.HTTPResponse]:
-        aborts = self._aborts
         while True:
             sock, kept = self._connected(deadline)
             try:

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,22 +23,21 @@ from tests.app.models.conftest import sized_bundle
 from tests.support.publishing import IdleEngine, publishing
 
 LIMIT_S = 30
-ROW = {
+ARTIFACT = {
+    "format": "litert",
+    "precision": "w8a8",
+    "bytes": 7,
+    "verdict": "poor",
+    "agreement": {"n": 50, "top1": 0.9, "low": 0.8, "high": 0.95, "snr_db_mean": 20.5},
+}
+ROW: dict[str, Any] = {
     "bundle_id": "a" * 64,
     "name": "net",
     "task": "image-classification",
     "bytes": 12,
     "sha256": "b" * 64,
     "aliases": ["latest", "prod"],
-    "artifacts": [
-        {
-            "format": "litert",
-            "precision": "w8a8",
-            "bytes": 7,
-            "verdict": "poor",
-            "agreement": {"n": 50, "top1": 0.9, "low": 0.8, "high": 0.95, "snr_db_mean": 20.5},
-        }
-    ],
+    "artifacts": [ARTIFACT],
 }
 
 
@@ -79,8 +79,8 @@ def test_an_older_server_tells_less():
         {"aliases": 3},
         {"artifacts": [{"format": "litert"}]},
         {"artifacts": "no"},
-        {"artifacts": [{**ROW["artifacts"][0], "agreement": {"top1": "much"}}]},
-        {"artifacts": [{**ROW["artifacts"][0], "agreement": 7}]},
+        {"artifacts": [{**ARTIFACT, "agreement": {"top1": "much"}}]},
+        {"artifacts": [{**ARTIFACT, "agreement": 7}]},
     ],
 )
 def test_attack_an_offer_that_is_none(lie):
@@ -136,7 +136,7 @@ class Answers:
     """What a watch was told, in turn."""
 
     def __init__(self):
-        self.told = queue.Queue()
+        self.told: queue.Queue[Any] = queue.Queue()
 
     def __call__(self, address, answer):
         self.told.put((address, answer))

@@ -65,6 +65,12 @@ STATE = ModelsState(
 )
 
 
+def titled(notice):
+    """Title and text of a notice that must be there."""
+    assert notice is not None
+    return notice[:2]
+
+
 def the_card(**changes):
     state = dataclasses.replace(STATE, catalogue=LIVE)
     card = dataclasses.replace(CARD, **changes)
@@ -243,12 +249,12 @@ def test_lines_and_notices():
     assert "will be closed" not in question(CARD)[1]
     assert "will be closed" in question(dataclasses.replace(CARD, opened=True))[1]
     assert device_notice(STATE) is None
-    assert device_notice(dataclasses.replace(STATE, installed=None))[0] == "Looking"
-    title, text, _ = device_notice(dataclasses.replace(STATE, installed=()))
+    assert titled(device_notice(dataclasses.replace(STATE, installed=None)))[0] == "Looking"
+    title, text = titled(device_notice(dataclasses.replace(STATE, installed=())))
     assert title == "No models yet"
     assert "drop" not in text
     desk = dataclasses.replace(STATE, installed=(), device="this computer")
-    assert "drop a .bundle folder" in device_notice(desk)[1]
+    assert "drop a .bundle folder" in titled(device_notice(desk))[1]
 
 
 @pytest.mark.parametrize(
@@ -282,7 +288,8 @@ def test_the_server_and_what_stands_for_its_list(catalogue, line, title):
 
 def test_what_was_offered_last_is_said_to_stand_below():
     lost = dataclasses.replace(LIVE, reach=Reach.LOST, problem=PROBLEM)
-    assert "stands below" in catalogue_notice(dataclasses.replace(STATE, catalogue=lost))[1]
+    notice = catalogue_notice(dataclasses.replace(STATE, catalogue=lost))
+    assert "stands below" in titled(notice)[1]
 
 
 @pytest.mark.parametrize(

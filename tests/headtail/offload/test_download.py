@@ -268,7 +268,11 @@ def test_stopped_while_the_server_is_silent_it_ends_at_once_and_can_go_on(
 
 
 def test_stopped_with_every_byte_here_it_is_finished(client, origin, bundle, zipped, destination):
-    transfer = Transfer(lambda held, size: held == size and transfer.stop())
+    def told(held, size):
+        if held == size:
+            transfer.stop()
+
+    transfer = Transfer(told)
     got = client.download(bundle.manifest.bundle_id, destination, transfer=transfer)
     assert got.manifest == bundle.manifest
 
