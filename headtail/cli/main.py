@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "plan": "Choose where to cut a bundle's model for a link and a device.",
     "publish": "Send a bundle to a companion server and wait until it is served.",
     "quantize": "Write quantized artifacts, fitted to real inputs and judged.",
+    "replay": "Decide again what a trace of an offload engine says was decided.",
     "report": "Write one HTML page about a bundle: accuracy, size, latency, layers.",
     "run": "Run a bundle on images, whole or split with a companion server.",
     "serve": "Start the companion server with one or more bundles.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from headtail.manifest import Manifest
     from headtail.offload.client import Companion
     from headtail.offload.engine import Answer
+    from headtail.offload.policy import Policy
     from headtail.preprocess import Preprocess
     from headtail.tensors import Array
 
@@ -29,7 +31,8 @@ __all__ = ["command"]
 @click.option("--precision", default="fp32", show_default=True)
 @click.option("--server", help="Companion server's URL; without it everything runs here.")
 @credential_options
-@click.option("--cut", help="Where to cut; by default the smallest frame.")
+@click.option("--auto", is_flag=True, help="Split only where that is predicted to be faster.")
+@click.option("--cut", help="Where to cut; by default the smallest frame, or with --auto any.")
 @click.option("--codec", default="aq8t+deflate", show_default=True)
 @click.option(
     "--deadline-ms",
@@ -38,6 +41,7 @@ __all__ = ["command"]
     show_default=True,
     help="When each answer must be there.",
 )
+@click.option("--trace", type=click.Path(path_type=Path), help="Write why each was decided.")
 @json_option
 def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     bundle: Path,
@@ -47,20 +51,26 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     server: str | None,
     key_file: Path | None,
     pin: str | None,
+    auto: bool,
     cut: str | None,
     codec: str,
     deadline_ms: float,
+    trace: Path | None,
     as_json: bool,
 ) -> int:
-    """Classify images with a bundle on this desk's runtimes, whole or split with a server."""
+    """Classify images with a bundle on this desk's runtimes, whole or split with a server.
+
+    With --auto the first images are computed here while messages in the background measure link and
+    server. `headtail replay` reads what --trace writes.
+    """
     console = Console(as_json)
     from headtail.bundle import open_bundle
-    from headtail.offload.engine import SplitEngine
+    from headtail.offload.engine import OffloadEngine
+    from headtail.offload.policy import Policy
     from headtail.preprocess import load_image
     from headtail.runtimes import runtime_of
-    from headtail.wire.codecs import codec as find_codec
 
-    find_codec(codec)
+    Policy(codec=codec, deadline_ms=deadline_ms)  # refused before the long work
     opened = open_bundle(bundle)
     manifest = opened.manifest
     preprocess = _preprocess(manifest)
@@ -69,19 +79,19 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     entries = {entry.name: (entry.inputs, entry.outputs) for entry in artifact.entries}
     results = []
     with ExitStack() as held:
-        cut = _chosen_cut(manifest, server, cut, codec)
+        policy = _policy(manifest, server, auto, Policy("force", cut, codec, deadline_ms))
         companion = None if server is None else _companion(held, server, pin, key_file)
         session = held.enter_context(
             closing(runtime_of(format_name).load(opened.artifact_path(artifact), entries=entries))
         )
-        engine = SplitEngine(
-            opened, session, companion=companion, cut=cut, codec=codec, deadline_ms=deadline_ms
-        )
+        engine = OffloadEngine(opened, artifact, session, companion=companion, policy=policy)
         held.callback(engine.close)
         for path, frame in zip(images, frames, strict=True):
             answer = engine.answer([preprocess(frame)])
             results.append(_result(path, answer, manifest))
             console.lines(_lines(results[-1]))
+        if trace is not None:
+            trace.write_text(engine.trace.text(), encoding="utf-8")
     console.finish({"bundle_id": manifest.bundle_id, "results": results})
     return 0
 
@@ -105,22 +115,28 @@ def _companion(held: ExitStack, server: str, pin: str | None, key_file: Path | N
     return companion
 
 
-def _chosen_cut(manifest: Manifest, server: str | None, cut: str | None, codec: str) -> str | None:
+def _policy(manifest: Manifest, server: str | None, auto: bool, asked: Policy) -> Policy:
+    """What was asked for, in a form that the engine takes."""
     if server is None:
-        if cut is not None:
-            raise UsageFault(
-                f"--cut {cut} was given without --server.",
-                expected="Without a server the whole model runs here.",
-                remedy="Name a server, or leave --cut out.",
-            )
-        return None
+        for option, given in (("--cut", asked.cut), ("--auto", auto)):
+            if given:
+                raise UsageFault(
+                    f"{option}{'' if given is True else f' {given}'} was given without --server.",
+                    expected="Without a server the whole model runs here.",
+                    remedy=f"Name a server, or leave {option} out.",
+                )
+        return dataclasses.replace(asked, mode="off")
     if not manifest.cuts:
         raise UsageFault(
             f"Bundle {manifest.name!r} has no cuts.",
             expected="A server continues a model from a cut.",
             remedy="Leave --server out, or export the model again with cuts.",
         )
-    return manifest.cut(cut).id if cut else _smallest_cut(manifest, codec)
+    if asked.cut is not None:
+        manifest.cut(asked.cut)
+    if auto:
+        return dataclasses.replace(asked, mode="auto")
+    return dataclasses.replace(asked, cut=asked.cut or _smallest_cut(manifest, asked.codec or ""))
 
 
 def _smallest_cut(manifest: Manifest, codec: str) -> str:
@@ -139,6 +155,7 @@ def _result(path: Path, answer: Answer, manifest: Manifest) -> dict[str, Any]:
         "image": str(path),
         "where": answer.where,
         "reason": answer.reason,
+        "decision": answer.decision.reason,
         "cut": answer.cut,
         "codec": answer.codec,
         "total_ms": answer.total_ms,

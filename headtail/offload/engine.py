@@ -150,7 +150,8 @@ class OffloadEngine:
 
     def _quickest(self, entry: str, inputs: Sequence[Array]) -> float:
         """Milliseconds of the quickest of a few runs, fewer of a slow model."""
-        found, began = [], time.perf_counter()
+        found: list[float] = []
+        began = time.perf_counter()
         while not found or (len(found) < WARM_RUNS and time.perf_counter() - began < WARM_S):
             started = time.perf_counter()
             self._session.run(entry, inputs)

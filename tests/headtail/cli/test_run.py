@@ -60,3 +60,7 @@ def test_the_cut_taken_unasked_has_the_smallest_frame(bundle):
     sizes = {cut.id: cut.wire_bytes["raw32"] for cut in bundle.manifest.cuts}
     assert sizes["late"] < sizes["early"]
     assert _smallest_cut(bundle.manifest, "raw32") == "late"
+
+
+def test_deciding_without_a_server_is_not_ignored(run):
+    assert run("--auto")["what"] == "--auto was given without --server."
