@@ -34,6 +34,7 @@ DESK_ONLY = (
     "headtail.api",
     "headtail.cli",
     "headtail.report_page",
+    "headtail.runtimes.coreml_desk",
     "headtail.runtimes.executorch_desk",
     "headtail.runtimes.litert_desk",
 )

@@ -26,12 +26,16 @@ from headtail.errors import (
     IntegrityFault,
     RuntimeUnavailable,
     TensorMismatch,
-    UnknownName,
     UsageFault,
 )
-from headtail.runtimes.base import CPU, Capability, Entries, check_accelerator, check_counts
+from headtail.runtimes.base import CPU, Capability, Entries, check_accelerator
 from headtail.runtimes.coreml_library import Bridge, BridgeFault, Feature, Side, Status, open_bridge
-from headtail.runtimes.coreml_package import PackageFunction, content_key, read_functions
+from headtail.runtimes.coreml_package import (
+    PackageFunction,
+    checked_functions,
+    content_key,
+    in_manifest_order,
+)
 from headtail.runtimes.session import FileSession
 from headtail.tensors import Array, TensorSpec
 
@@ -79,12 +83,7 @@ class CoreMLBridge:
         """
         check_accelerator(self, accelerator)
         bridge, version = _opened(self._library)
-        functions = read_functions(path)
-        for entry, described in entries.items():
-            if entry not in functions:
-                raise UnknownName(f"entry point of {path.name}", entry, functions)
-            own = functions[entry]
-            check_counts(f"{path.name}, {entry}", (own.inputs, own.outputs), described)
+        functions = checked_functions(path, entries)
         before = bridge.footprint()
         store = _Store(bridge, path, self._cache, f"{content_key(path)}-{_plain(version)}")
         with _told(path.name):
@@ -160,8 +159,8 @@ class CoreMLSession(FileSession):
 
     def _compute(self, entry: str, inputs: Sequence[Array]) -> list[Array]:
         opened, specs = self._bound[entry], self.outputs(entry)
-        own_inputs = _in_manifest_order(opened.inputs, self.inputs(entry))
-        own_outputs = _in_manifest_order(opened.outputs, specs)
+        own_inputs = _ordered(opened.inputs, self.inputs(entry))
+        own_outputs = _ordered(opened.outputs, specs)
         feed = {f.name: _fed(array, f) for f, array in zip(own_inputs, inputs, strict=True)}
         rooms = {
             f.name: np.empty(spec.shape or (1,), f.dtype)
@@ -202,15 +201,9 @@ def _described(bridge: Bridge, handle: int, function: PackageFunction) -> _Opene
     )
 
 
-def _in_manifest_order(
-    features: Sequence[Feature], specs: Sequence[TensorSpec]
-) -> tuple[Feature, ...]:
-    """By name if the names are the same, else by position: Core ML renames some tensors."""
+def _ordered(features: Sequence[Feature], specs: Sequence[TensorSpec]) -> list[Feature]:
     named = {feature.name: feature for feature in features}
-    names = [spec.name for spec in specs]
-    if sorted(names) == sorted(named):
-        return tuple(named[name] for name in names)
-    return tuple(features)
+    return [named[name] for name in in_manifest_order(list(named), specs)]
 
 
 def _fed(array: Array, feature: Feature) -> Array:

@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headtail.errors import IntegrityFault
+from headtail.errors import IntegrityFault, UnknownName
 from headtail.manifest import FORWARD
+from headtail.runtimes.base import Entries, check_counts
+from headtail.tensors import TensorSpec
 
-__all__ = ["PackageFunction", "content_key", "read_functions"]
+__all__ = [
+    "PackageFunction",
+    "checked_functions",
+    "content_key",
+    "in_manifest_order",
+    "read_functions",
+]
 
 MAX_MODEL_BYTES = 1 << 30  # the program without its weights; a network of 1,000 layers has 1 MB
 _CHUNK = 1 << 20
@@ -63,6 +71,26 @@ def read_functions(package: Path) -> dict[str, PackageFunction]:
             expected="A .mlpackage holds Manifest.json and the model that it names.",
             remedy="Export the model again, or download the bundle again.",
         ) from error
+
+
+def checked_functions(package: Path, entries: Entries) -> dict[str, PackageFunction]:
+    """`read_functions`, if the package has all of `entries` with as many tensors as described.
+
+    Raises `UnknownName` and `TensorMismatch`.
+    """
+    functions = read_functions(package)
+    for entry, described in entries.items():
+        if entry not in functions:
+            raise UnknownName(f"entry point of {package.name}", entry, functions)
+        own = functions[entry]
+        check_counts(f"{package.name}, {entry}", (own.inputs, own.outputs), described)
+    return functions
+
+
+def in_manifest_order(names: Sequence[str], specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """By name if the names are the same, else by position: Core ML renames some tensors."""
+    wanted = tuple(spec.name for spec in specs)
+    return wanted if sorted(wanted) == sorted(names) else tuple(names)
 
 
 def content_key(package: Path) -> str:

@@ -11,9 +11,10 @@ import sys
 
 import pytest
 
-from headtail.errors import IntegrityFault
+from headtail.errors import ConversionFailed, IntegrityFault
 from headtail.metrics import snr_db
 from headtail.runtimes.coreml_bridge import CoreMLBridge
+from headtail.runtimes.coreml_desk import CoreMLDesk, open_by_coremltools
 from headtail.runtimes.coreml_package import read_functions
 from tests.coreml_fake import interpreted
 from tests.coreml_fake.framework import FakeCoreML, built, built_for_apple
@@ -43,6 +44,36 @@ def runtime(tmp_path_factory):
 @pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
 def test_the_session_keeps_the_contract(runtime, made, check):
     check(runtime, made)
+
+
+class Interpreted:
+    """Stands in for `coremltools.models.MLModel`, which predicts on a Mac only."""
+
+    def __init__(self, path, function, units):
+        self.path, self.function = path, function
+        interpreted.describe(path, function)
+
+    def predict(self, data):
+        results = interpreted.compute(self.path, self.function, data)
+        outputs = interpreted.describe(self.path, self.function)["outputs"]
+        return {one["name"]: array for one, array in zip(outputs, results, strict=True)}
+
+
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
+def test_the_desks_session_keeps_the_contract(made, check):
+    check(CoreMLDesk(None if sys.platform == "darwin" else Interpreted), made)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="there it predicts")
+def test_coremltools_takes_what_the_desk_asks_for(made):
+    """Elsewhere than on a Mac it opens a function, and says so when it is to predict."""
+    session = CoreMLDesk(open_by_coremltools).load(made.path, entries=made.entries)
+    with pytest.raises(ConversionFailed, match=r"head_conv: .*(macOS|CoreML\.framework)"):
+        session.run("head_conv", made.inputs)
+    with pytest.raises(
+        IntegrityFault, match=r"cannot open net.mlpackage: .*head_absent"
+    ):
+        open_by_coremltools(made.path, "head_absent", "CPU_ONLY")
 
 
 def test_the_file_keeps_the_order_that_core_ml_forgets(made):
