@@ -44,6 +44,7 @@ bench: $(STAMP) $(BENCH_BUNDLE)
 	PYTHONPATH=. $(BIN)/python benchmarks/payload.py
 	PYTHONPATH=. $(BIN)/python benchmarks/app_start.py
 	$(BIN)/python benchmarks/multi_entry.py
+	$(BIN)/python -m benchmarks.runtimes
 	PYTHONPATH=. $(BIN)/python benchmarks/peers/install.py
 	PYTHONPATH=. $(BIN)/python benchmarks/server.py $(BENCH_BUNDLE)
 	$(BIN)/python -m benchmarks.mutations

@@ -170,17 +170,18 @@ class LiteRTLibrary:
     def __init__(self, library: ctypes.CDLL, version: str) -> None:
         self.version = version
         self._library = library
+        self._functions = {}
         for name, arguments in _FUNCTIONS.items():
             function = getattr(library, f"LiteRt{name}")
             function.argtypes, function.restype = arguments, c_int
-            setattr(self, f"_{name}", function)
+            self._functions[name] = function
         for name in _DESTROYERS:
             function = getattr(library, f"LiteRt{name}")
             function.argtypes, function.restype = _HANDLE, None
 
     def call(self, function: str, *arguments: object) -> None:
         """Call `LiteRt<function>`; raises `LiteRTStatus` unless it says ok."""
-        status = getattr(self, f"_{function}")(*arguments)
+        status = self._functions[function](*arguments)
         if status:
             raise LiteRTStatus(function, status)
 

@@ -131,23 +131,18 @@ class LiteRTCtypesSession(FileSession):
         return [real(array, kept.tensor.affine, spec) for array, kept, spec in pairs]
 
     def _write(self, kept: SignatureTensor, array: Array) -> None:
-        with self._locked(kept, _WRITE) as address:
-            ctypes.memmove(address, array.ctypes.data, min(array.nbytes, kept.nbytes))
+        address = ctypes.c_void_p()
+        self._library.call("LockTensorBuffer", kept.buffer, ctypes.byref(address), _WRITE)
+        ctypes.memmove(address, array.ctypes.data, min(array.nbytes, kept.nbytes))
+        self._library.call("UnlockTensorBuffer", kept.buffer)
 
     def _read(self, kept: SignatureTensor) -> Array:
         array = np.empty(kept.tensor.shape, kept.tensor.affine.dtype)
-        with self._locked(kept, _READ) as address:
-            ctypes.memmove(array.ctypes.data, address, min(array.nbytes, kept.nbytes))
-        return array
-
-    @contextmanager
-    def _locked(self, kept: SignatureTensor, mode: int) -> Iterator[ctypes.c_void_p]:
         address = ctypes.c_void_p()
-        self._library.call("LockTensorBuffer", kept.buffer, ctypes.byref(address), mode)
-        try:
-            yield address
-        finally:
-            self._library.call("UnlockTensorBuffer", kept.buffer)
+        self._library.call("LockTensorBuffer", kept.buffer, ctypes.byref(address), _READ)
+        ctypes.memmove(array.ctypes.data, address, min(array.nbytes, kept.nbytes))
+        self._library.call("UnlockTensorBuffer", kept.buffer)
+        return array
 
     def _release(self) -> None:
         self._kept.close()
