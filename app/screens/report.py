@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from app.report.contents import Section
 from app.report.presenter import Phase, ReportState
 from app.screens.page import Page
 from app.widgets import controls, table  # noqa: F401  # their names are used in the .kv
+from app.widgets.gradual import Gradual
 
 __all__ = ["Fact", "ReportScreen", "SectionCard"]
 
@@ -37,18 +39,19 @@ class SectionCard(controls.Card):
 
     title = StringProperty("")
 
-    def show(self, section: Section) -> None:
-        """Draw it."""
+    def show(self, section: Section) -> Iterator[None]:
+        """Draw it, one line a step."""
         self.title = section.title
-        self.ids.body.clear_widgets()
         for name, value in section.facts:
             self.ids.body.add_widget(Fact(name=name, value=value))
+            yield
         for row in section.rows:
             named = zip(section.headings[1:], row[1:], strict=True)
             # a figure needs its name, words speak for themselves
             parts = (f"{name} {value}" if value[:1].isdigit() else value for name, value in named)
             rest = "  \u00b7  ".join(part for part in parts if part)
             self.ids.body.add_widget(Fact(name=row[0], value=rest))
+            yield
 
 
 class ReportScreen(Page):
@@ -63,6 +66,7 @@ class ReportScreen(Page):
         super().__init__(**properties)
         self._presenter = application.report
         self._drawn: tuple[Section, ...] = ()
+        self._drawing = Gradual()
         self.watch(self._presenter, self.show)
 
     def enter(self) -> None:
@@ -80,7 +84,7 @@ class ReportScreen(Page):
             self.ids.banner.remedy = state.problem.remedy
         if state.sections != self._drawn:
             self._drawn = state.sections
-            self._draw(state.sections)
+            self._drawing.begin(self._draw(state.sections))
 
     def save(self) -> None:
         """Save was pressed."""
@@ -105,14 +109,14 @@ class ReportScreen(Page):
         """The error was read."""
         self._presenter.dismiss()
 
-    def _draw(self, sections: tuple[Section, ...]) -> None:
+    def _draw(self, sections: tuple[Section, ...]) -> Iterator[None]:
         columns = (self.ids.left, self.ids.right)
         for column in columns:
             column.clear_widgets()
         for section in sections:
             card = SectionCard()
-            card.show(section)
             columns[section.title in MEASURED].add_widget(card)
+            yield from card.show(section)
 
 
 Builder.load_file(str(Path(__file__).with_suffix(".kv")))

@@ -6,7 +6,7 @@ further figures. Narrow, those stand in one line below the bar.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from kivy.uix.boxlayout import BoxLayout
 from kivy.uix.label import Label
 
 from app.widgets import controls  # noqa: F401  # its names are used in the .kv
+from app.widgets.gradual import Gradual
 
 __all__ = ["Cell", "Line", "Table", "TableHead", "TableRow"]
 
@@ -70,8 +71,13 @@ class TableRow(BoxLayout):  # type: ignore[misc]  # kivy has no types
     best = BooleanProperty(False)
     failed = BooleanProperty(False)
 
+    line: Line | None = None
+
     def show(self, line: Line) -> None:
-        """Draw `line`."""
+        """Draw `line`, unless it is drawn already."""
+        if line == self.line:
+            return
+        self.line = line
         for name in ("name", "note", "figure", "share", "detail", "mark", "tone", "best", "failed"):
             setattr(self, name, getattr(line, name))
         _fill(self.ids.cells, line.cells)
@@ -87,6 +93,7 @@ class Table(BoxLayout):  # type: ignore[misc]  # kivy has no types
         self._columns: tuple[str, ...] = ()
         self._titles = ("", "")
         self._lines: tuple[Line, ...] = ()
+        self._drawing = Gradual()
         self.bind(wide=lambda *_: self._build())
 
     def entitle(self, name: str, figure: str, columns: Sequence[str]) -> None:
@@ -95,17 +102,14 @@ class Table(BoxLayout):  # type: ignore[misc]  # kivy has no types
         self._build()
 
     def show(self, lines: Sequence[Line]) -> None:
-        """Draw these rows; those that are as they were are left alone."""
-        former, self._lines = self._lines, tuple(lines)
-        if len(former) > len(self._lines):
-            self._build()
-            return
+        """Draw these rows; those that are as they were are left alone, new ones come gradually."""
+        self._lines = tuple(lines)
         rows = self._rows()
-        for row, was, line in zip(rows, former, self._lines, strict=False):
-            if was != line:
-                row.show(line)
-        for line in self._lines[len(rows) :]:
-            self._add(line)
+        for row, line in zip(rows, self._lines, strict=False):
+            row.show(line)
+        for row in rows[len(self._lines) :]:
+            self.remove_widget(row)
+        self._drawing.begin(self._missing())
 
     def _rows(self) -> list[TableRow]:
         return [child for child in reversed(self.children) if isinstance(child, TableRow)]
@@ -116,13 +120,14 @@ class Table(BoxLayout):  # type: ignore[misc]  # kivy has no types
             head = TableHead(name=self._titles[0], figure=self._titles[1])
             head.show(self._columns)
             self.add_widget(head)
-        for line in self._lines:
-            self._add(line)
+        self._drawing.begin(self._missing())
 
-    def _add(self, line: Line) -> None:
-        row = TableRow(wide=self.wide)
-        row.show(line)
-        self.add_widget(row)
+    def _missing(self) -> Iterator[None]:
+        while len(rows := self._rows()) < len(self._lines):
+            row = TableRow(wide=self.wide)
+            row.show(self._lines[len(rows)])
+            self.add_widget(row)
+            yield
 
 
 def _fill(box: Any, texts: Sequence[str]) -> None:
