@@ -33,7 +33,6 @@ def reach(breaker: str, wait_s: float) -> str:
     if breaker == "open" and wait_s > 0:
         return f"The server failed and is left alone; tried again in {math.ceil(wait_s)} s."
     return {
-        "closed": "The server is asked when it is worth it.",
         "half open": "The server failed; it is being tried again.",
         "open": "The server failed; it is tried again with the next frame.",
     }.get(breaker, "")

@@ -69,6 +69,7 @@ class OffloadScreen(Page):
         self.ids.mode.value = chosen.mode
         self.ids.mode_note.text = mode_note(chosen.mode, state.device)
         self.ids.server.text = server_line(chosen.server)
+        self.ids.settings.text = "Another server" if chosen.server else "Choose a server"
         self._show_choices(state)
         self._show_last(state)
         self._show_plots(state)
@@ -140,10 +141,11 @@ class OffloadScreen(Page):
         decision = self.presenter.state.decision
         way = (candidate.cut or "", candidate.codec or "")
         chosen = decision is not None and (decision.cut, decision.codec) == way
-        detail = candidate.refused or (
-            f"here {milliseconds(candidate.device_ms)}, "
-            f"server {milliseconds(candidate.server_ms)}, {byte_size(candidate.bytes_up)} out"
-        )
+        parts = [f"here {milliseconds(candidate.device_ms)}"]
+        if candidate.cut:
+            server, out = milliseconds(candidate.server_ms), byte_size(candidate.bytes_up)
+            parts += [f"server {server}", f"{out} out"]
+        detail = candidate.refused or ", ".join(parts)
         return candidate.name, milliseconds(candidate.total_ms), detail, chosen
 
     def _show_problem(self, state: OffloadingState) -> None:

@@ -18,7 +18,7 @@ from app.pages import PageName, Shown
 from app.screens.guide import GuideCard
 from app.screens.page import WIDE_FROM
 from app.widgets import icons  # noqa: F401  # its names are used in the .kv
-from app.widgets.focus import Focusable
+from app.widgets.focus import Focusable, unfocus
 
 __all__ = ["PAGES", "Place", "Shell"]
 
@@ -113,6 +113,7 @@ class Shell(FloatLayout):  # type: ignore[misc]  # kivy has no types
         if page is None:
             page = self._pages[shown.page] = PAGES[shown.page](self._application)
         if self.page is not None and self.page is not page:
+            unfocus(self.page)  # or Tab would go on where nobody sees it
             self.page.leave()
         self.ids.body.clear_widgets()
         self.ids.body.add_widget(page)

@@ -15,7 +15,7 @@ from kivy.lang import Builder
 from kivy.uix.behaviors import FocusBehavior
 from kivy.uix.scrollview import ScrollView
 
-__all__ = ["Focusable", "focus_first"]
+__all__ = ["Focusable", "focus_first", "unfocus"]
 
 PRESSES = ("enter", "numpadenter", "spacebar")
 SEEN_FOR_S = 0.1  # how long a button pressed by keyboard looks pressed
@@ -50,6 +50,13 @@ def focus_first(root: Any) -> bool:
             widget.focus = True
             return True
     return False
+
+
+def unfocus(root: Any) -> None:
+    """Take the focus from whatever has it below `root`, which leaves the screen."""
+    for widget in root.walk(restrict=True):
+        if isinstance(widget, FocusBehavior):
+            widget.focus = False
 
 
 def scroll_into_view(widget: Any) -> None:

@@ -105,7 +105,8 @@ class Plot(BoxLayout):  # type: ignore[misc]  # kivy has no types
         legend = reversed(self.ids.legend.children)
         for entry, name, curve in zip(legend, self.names, curves, strict=True):
             newest = curve[-1] if curve else None
-            entry.text = name if newest is None else f"{name} {_number(newest)} {self.unit}"
+            known = "not measured" if newest is None else f"{_number(newest)} {self.unit}"
+            entry.text = f"{name} {known}" if curve else name
 
     def _dye(self) -> None:
         if len(self.names) == len(self.hues):

@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.support.capabilities import require
 
-__all__ = ["Job", "missing_for_screen", "render"]
+__all__ = ["Job", "environment", "missing_for_screen", "render"]
 
 PACKAGES = {  # what kivy's window opens at run time -> the Debian package that has it
     "GL": "libgl1 libgl1-mesa-dri",
@@ -70,7 +70,7 @@ def render(job: Job) -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-m", "tests.app.driver"],
             input=json.dumps(asdict(job)),
-            env=_environment(job, home),
+            env=environment(job, home),
             capture_output=True,
             text=True,
             timeout=LIMIT_S,
@@ -81,7 +81,8 @@ def render(job: Job) -> dict[str, Any]:
     return answer
 
 
-def _environment(job: Job, home: str) -> dict[str, str]:
+def environment(job: Job, home: str) -> dict[str, str]:
+    """For a process that draws without a screen; `home` is kivy's own folder."""
     environment = {key: value for key, value in os.environ.items() if key != "DISPLAY"}
     return environment | {
         "SDL_VIDEODRIVER": "offscreen",
