@@ -6,6 +6,7 @@ in this process or another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -29,9 +30,9 @@ class Made(Protocol):
     def entries(self) -> Entries: ...
 
     @property
-    def inputs(self) -> list[Array]: ...
+    def inputs(self) -> Sequence[Array]: ...
 
-    def expected(self, entry: str) -> list[Array]: ...
+    def expected(self, entry: str) -> Sequence[Array]: ...
 
 
 def load(runtime: Runtime, made: Made) -> Session:
