@@ -15,6 +15,7 @@ from app.live.presenter import LivePresenter
 from app.live.state import LiveState
 from app.machine import find_machine, platform_name
 from app.models.presenter import ModelsPresenter, Viewer
+from app.offloading.export import TraceExport
 from app.offloading.presenter import OffloadingPresenter
 from app.pages import Navigation, PageName
 from app.platforms import Platform
@@ -51,7 +52,9 @@ class Application:
         self.offloading = OffloadingPresenter(
             self.preferences,
             trace=self.live.trace,
-            folder=folder / "traces",
+            exports=TraceExport(
+                folder / "traces", sharing=find_sharing(platform_name()), secrets=self._secrets
+            ),
             device=platform.device,
             hand_over=hand_over,
         )

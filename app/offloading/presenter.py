@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from app.live.state import LiveState, Result
 from app.offloading.choices import cut_choices, usable_codecs
+from app.offloading.export import Saved, TraceExport
 from app.offloading.state import Decided, Moment, OffloadingState
 from app.presenter import HandOver, Presenter
 from app.problems import problem_of
@@ -34,14 +35,14 @@ KEPT_DECISIONS = 12
 
 
 class OffloadingPresenter(Presenter[OffloadingState]):
-    """`trace()` is the engine's, None while there is none; exports are written into `folder`."""
+    """`trace()` is the engine's, None while there is none."""
 
     def __init__(
         self,
         preferences: PreferenceStore,
         *,
         trace: Callable[[], Trace | None],
-        folder: Path,
+        exports: TraceExport,
         device: str,
         hand_over: HandOver,
         clock: Callable[[], float] = time.monotonic,
@@ -49,7 +50,7 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         super().__init__(OffloadingState(device, preferences.state))
         self._preferences = preferences
         self._trace = trace
-        self._folder = folder
+        self._exports = exports
         self._hand_over = hand_over
         self._clock = clock
         self._model: tuple[Manifest, Artifact] | None = None
@@ -126,12 +127,17 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         """A codec's id, "" if the planner shall choose."""
         self._change(codec=codec)
 
-    def export(self) -> None:
-        """Write the trace to a file: what was decided and from what, to be replayed."""
+    def export(self, copy: Callable[[str], None]) -> None:
+        """Write the trace to a file and offer it: what was decided and from what, for a replay.
+
+        `copy` puts a text on the clipboard.
+        """
         trace = self._trace()
         if trace is not None:
-            done = self._thread.submit(_write, trace, self._folder)
-            done.add_done_callback(lambda done: self._later(done, self._take_file))
+            done = self._thread.submit(self._exports.save, trace)
+            done.add_done_callback(
+                lambda done: self._later(done, lambda saved: self._take_file(saved, copy))
+            )
 
     def dismiss(self) -> None:
         """Put the error away."""
@@ -175,8 +181,8 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         )
         self._show(state)
 
-    def _take_file(self, file: Path) -> None:
-        self._show(replace(self.state, saved=file))
+    def _take_file(self, saved: Saved, copy: Callable[[str], None]) -> None:
+        self._show(replace(self.state, saved=self._exports.share(saved, copy)))
 
     def _take_model(self, model: tuple[Manifest, Artifact]) -> None:
         self.open_model(*model)
@@ -206,15 +212,6 @@ def _moment(now: float, result: Result) -> Moment:
         down_mbit_s=seen.downlink_mbit_s,
         kilobytes_up=result.bytes_up / 1e3,
     )
-
-
-def _write(trace: Trace, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / time.strftime("offload-%Y%m%d-%H%M%S.jsonl", time.gmtime())
-    part = path.with_suffix(".part")
-    part.write_text(trace.text(), encoding="utf-8")
-    part.replace(path)
-    return path
 
 
 def _read_model(path: Path, format_: str, precision: str) -> tuple[Manifest, Artifact]:

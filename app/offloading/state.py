@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from app.offloading.choices import CutChoice
@@ -46,7 +45,7 @@ class OffloadingState:
     """`bundle` is the open one's name, "" if none is; `cuts` and `codecs` are what it leaves to
     choose. `moments` from old to new, `decided` from new to old. `decision` is the last one and
     `candidates` what it was made between. `breaker` is `closed`, `open` or `half open`; `wait_s`
-    are the seconds until the server is tried again. `saved` is the trace's file once it is written.
+    are the seconds until the server is tried again. `saved` says where the trace was put.
     """
 
     device: str
@@ -60,5 +59,5 @@ class OffloadingState:
     candidates: tuple[Candidate, ...] = ()
     breaker: str = ""
     wait_s: float = 0.0
-    saved: Path | None = None
+    saved: str = ""
     problem: Problem | None = None

@@ -75,7 +75,7 @@ class OffloadScreen(Page):
         self._show_plots(state)
         self._reuse("candidates", state.candidates[:SHOWN_CANDIDATES], self._candidate)
         self._reuse("decided", state.decided, _decided)
-        self.ids.saved.text = f"Saved as {state.saved}" if state.saved else ""
+        self.ids.saved.text = state.saved
         if self._drawn.get("problem") != state.problem:
             self._drawn["problem"] = state.problem
             self._show_problem(state)
@@ -83,6 +83,10 @@ class OffloadScreen(Page):
     def go_to_settings(self) -> None:
         """Where a server is chosen."""
         self.application.navigation.go(PageName.SETTINGS)
+
+    def export(self) -> None:
+        """The trace is wanted as a file."""
+        self.presenter.export(Clipboard.copy)
 
     def copy_problem(self) -> None:
         """The error's full text to the clipboard."""

@@ -6,7 +6,9 @@ import shutil
 import pytest
 
 from app.live.state import LiveState
+from app.offloading.export import TraceExport
 from app.offloading.presenter import KEPT_DECISIONS, KEPT_MOMENTS, OffloadingPresenter
+from app.report.sharing import MAX_TEXT, DeskSharing
 from app.settings.preferences import PreferenceStore
 from headtail.offload.estimator import LinkEstimate
 from headtail.offload.planner import Held, Lately, Situation
@@ -72,7 +74,9 @@ def made(ui, clock, tmp_path, traces):
     presenter = OffloadingPresenter(
         PreferenceStore(tmp_path / "preferences.json"),
         trace=lambda: traces[0] if traces else None,
-        folder=tmp_path / "traces",
+        exports=TraceExport(
+            tmp_path / "traces", sharing=DeskSharing(), secrets=lambda: ["The box"]
+        ),
         device="this phone",
         hand_over=ui.hand_over,
         clock=clock,
@@ -198,18 +202,37 @@ def test_a_bundle_that_is_gone_is_told(made, ui, tmp_path):
 
 
 def test_the_trace_is_saved_to_be_replayed(made, ui, tmp_path, traces):
-    made.export()  # without an engine there is none
+    copied: list[str] = []
+    made.export(copied.append)  # without an engine there is none
     trace = Trace()
     trace.add(Record(1, situation(), Decision("local", "off"), "local", 20.0, "ab"))
     traces.append(trace)
-    made.export()
-    path = ui.until(lambda state: state.saved).saved
-    assert path.parent == tmp_path / "traces"
+    made.export(copied.append)
+    told = ui.until(lambda state: state.saved).saved
+    (path,) = (tmp_path / "traces").iterdir()
+    assert copied == [str(path)]
+    assert told == f"Saved as {path}; its path was copied."
     assert [Record.parse(line) for line in path.read_text().splitlines()] == trace.records()
+
+
+def test_no_server_is_named_in_what_is_shared_and_the_newest_lines_are_kept(tmp_path):
+    failed = dataclasses.replace(situation(), failure="The box at https://192.168.1.20:8707 is off")
+    trace = Trace()
+    for number in range(300):
+        trace.add(Record(number, failed, Decision("local", "lost"), "local", 20.0, "ab"))
+    exports = TraceExport(tmp_path, sharing=DeskSharing(), secrets=lambda: ["The box"])
+    saved = exports.save(trace)
+    text = saved.path.read_text()
+    assert len(text.splitlines()) == 300
+    assert "192.168" not in text
+    assert "The box" not in text
+    newest = saved.newest.splitlines()
+    assert len(saved.newest) <= MAX_TEXT < len(text)
+    assert newest == text.splitlines()[-len(newest) :]
 
 
 def test_a_trace_that_cannot_be_saved_is_told(made, ui, tmp_path, traces):
     (tmp_path / "traces").write_text("a file where the folder should be")
     traces.append(Trace())
-    made.export()
+    made.export(lambda _text: None)
     assert ui.until(lambda state: state.problem).problem.full_text
