@@ -6,8 +6,9 @@
 #   openssl                the certificate of the TLS tests
 #   chromium               the report's page and the server's status page, drawn at several widths
 #   aapt ...               the Android manifest, linked and read back
-#   default-jdk-headless g++ npm   ExecuTorch's Java classes (of an npm package) on a desk's JVM
+#   default-jdk-headless g++   ExecuTorch's Java classes on a desk's JVM; they are in an npm package
 #   systemd                systemd-analyze, which checks deploy/headtail.service
+#   xvfb xdotool           the app in a real window, with a mouse and a keyboard
 #   gobjc libgnustep-base-dev gnustep-make   ios/*.m, compiled against a stand-in for Core ML
 set -euo pipefail
 apt-get update -qq
@@ -15,4 +16,6 @@ apt-get install -y -qq --no-install-recommends \
   libgl1 libgl1-mesa-dri libegl1 libgles2 libmtdev1 \
   qemu-user-static openssl chromium systemd \
   gobjc libgnustep-base-dev gnustep-make aapt android-framework-res \
-  default-jdk-headless g++ npm
+  default-jdk-headless g++ xvfb xdotool
+# a Node.js from elsewhere brings npm, and Debian's package of it cannot stand beside that one
+command -v npm >/dev/null || apt-get install -y -qq --no-install-recommends npm

@@ -18,7 +18,7 @@ from tests.app.offscreen import missing_for_screen
 __all__ = ["AppWindow", "Item", "missing_for_window"]
 
 SIZE = (412, 892)
-PATIENCE_S = 60.0
+PATIENCE_S = 40.0
 REPLY_S = 30.0
 
 
@@ -134,18 +134,22 @@ class AppWindow:
             found = reached(page, items)
             if found:
                 return found
-            words = sorted({item.text for item in items})
-            assert time.monotonic() < end, f"{why}: on {page} there is {words}; {self.log()}"
+            if time.monotonic() > end:
+                words = sorted({item.text for item in items if item.usable})
+                raise AssertionError(f"{why}: on {page} there is {words}; {self.log()}")
             time.sleep(0.05)  # between looks, not instead of them
 
     def find(self, words: str, *, kind: str = "") -> Item:
-        """The usable thing that says `words` (its whole text, hint or name), once it is there."""
+        """The usable thing that says `words` (its whole text, hint or name), once it is there and
+        stands still: nobody hits what a page is still laying out."""
+        last: list[Item | None] = [None]
 
         def there(_page: str, items: list[Item]) -> Item | None:
-            for item in items:
-                if words in item.words and item.usable and kind in {"", item.kind}:
-                    return item
-            return None
+            fitting = (i for i in items if words in i.words and i.usable)
+            found = next((i for i in fitting if kind in {"", i.kind}), None)
+            still = found is not None and found == last[0]
+            last[0] = found
+            return found if still else None
 
         found: Item = self.until(there, f"nothing says {words!r}")
         return found
