@@ -78,6 +78,10 @@ class TailServer:
         self.status = 500
         self.status_headers: dict[str, str] = {}
         self.status_body: object = {"error": "made to fail"}
+        self.parameters: dict[str, str | int | float | bool] = {
+            "split.compute_ms": 0.5,
+            "split.decode_ms": 0.25,
+        }
         self.requests = 0
         self.connections = 0
         self.hanging = threading.Event()
@@ -152,7 +156,7 @@ class TailServer:
                 version,
                 (NamedArray(name, logits),),
                 id=request.id,
-                parameters={"split.compute_ms": 0.5, "split.decode_ms": 0.25},
+                parameters=self.parameters,
             )
         )
 
