@@ -72,6 +72,7 @@ class Application:
             Bench(platform.runtimes, machine),
             Records(folder / "benchmarks"),
             bundles=self.bundles,
+            live=self.live,
             hand_over=hand_over,
         )
         self.report = ReportPresenter(

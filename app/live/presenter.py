@@ -13,6 +13,7 @@ from pathlib import Path
 from app.live.inbox import Inbox
 from app.live.inference import Inference
 from app.live.pipeline import Pipeline
+from app.live.readings import Counts
 from app.live.request import Choices
 from app.live.sources import SourceRack
 from app.live.state import (
@@ -63,6 +64,7 @@ class LivePresenter(Presenter[LiveState]):
         self._thumbnails = Thumbnails(self._inbox.put)
         self._rack = SourceRack(platform)
         self._here = True  # whether the page is looked at
+        self._held = False  # whether something else needs the device
         self._end = preferences.subscribe(self._prefer)
 
     def open_bundle(self, path: Path) -> None:
@@ -151,6 +153,20 @@ class LivePresenter(Presenter[LiveState]):
         self._here = False
         self._rack.stop()
 
+    def hold(self) -> None:
+        """Something else needs the whole device: no frame is taken until `release`."""
+        self._held = True
+        self._rack.stop()
+
+    def release(self) -> None:
+        """Go on, if anybody looks."""
+        self._held = False
+        self._resume()
+
+    def counts(self) -> Counts:
+        """What became of every frame since the start."""
+        return self._pipeline.counts()
+
     def fail(self, error: Exception) -> None:
         """Show an error that arose outside the inference thread."""
         self._show(dataclasses.replace(self.state, problem=problem_of(error)))
@@ -194,7 +210,7 @@ class LivePresenter(Presenter[LiveState]):
 
     def _resume(self) -> None:
         state = self.state
-        if not (self._here and state.playing):
+        if self._held or not (self._here and state.playing):
             return
         run, ticket = state.run, state.ticket
 
