@@ -18,7 +18,7 @@ from tests.support.tail_server import TailServer, ToySession, head, images, tail
 DEADLINE_MS = 400.0
 HUNG_MS = 5000.0  # far beyond the deadline: threads of this one process wait for one another too
 SECONDS = 0.3
-LIES = {
+LIES: dict[str, dict[str, str | int | float | bool]] = {
     "an eternity": {"split.compute_ms": 1e9, "split.queue_ms": 1e9},
     "nothing": {"split.compute_ms": 0, "split.queue_ms": 0, "split.decode_ms": 0},
     "less than nothing": {"split.compute_ms": -1e308, "split.decode_ms": -5},
