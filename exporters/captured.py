@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -30,10 +31,11 @@ from exporters.source import SourceModel
 from exporters.splitting import CutPoint, choose_cuts, cut_points, find_cut
 from headtail.errors import SourceFault
 from headtail.manifest import FORWARD, Entry, SizeRange, head_entry
+from headtail.postprocess import classes_in, task_of
 from headtail.strictjson import to_json
 from headtail.tensors import TensorSpec
 
-__all__ = ["Captured", "capture_source", "tail_of"]
+__all__ = ["Captured", "capture_source", "labelled", "tail_of"]
 
 # Kernels follow strides: behind a permutation the model computes in another order than a tail,
 # whose inputs came over a wire and are contiguous.
@@ -86,7 +88,7 @@ def capture_source(
     """
     program = capture(source.module, source.example)
     graph = flat_graph(program)
-    _check_labels(source, output_specs(graph)[0])
+    _check_labels(source, output_specs(graph))
     ranges = parse_ranges(dynamic, input_specs(graph))
     path = folder / f"{FORWARD}.pt2"
     chosen: Sequence[CutPoint] = ()
@@ -170,10 +172,25 @@ def tail_of(source: SourceModel, captured: Captured) -> tuple[TailProgram, list[
     return TailProgram.of(captured.graph, one_sample=True), [remark]
 
 
-def _check_labels(source: SourceModel, scores: TensorSpec) -> None:
-    if source.labels and len(source.labels) != scores.elements:
+def labelled(source: SourceModel, outputs: Sequence[TensorSpec]) -> SourceModel:
+    """The source, knowing what its labels name: boxes, pixels or, as it was, whole pictures."""
+    task = task_of(outputs)
+    named = task if task in ("detection", "segmentation") else ""
+    return dataclasses.replace(source, labelled=named)
+
+
+def _check_labels(source: SourceModel, outputs: Sequence[TensorSpec]) -> None:
+    if not source.labels:
+        return
+    if labelled(source, outputs).labelled:
+        layout = source.preprocess.layout if source.preprocess else "NCHW"
+        wanted, where = classes_in(outputs, layout=layout), "the outputs tell apart"
+    else:
+        wanted, where = outputs[0].elements, f"the first output is {outputs[0]}, with"
+    if wanted not in (None, len(source.labels)):
         raise SourceFault(
-            f"There are {len(source.labels)} labels and the first output is {scores}.",
-            expected="A classifier gives one score per label.",
-            remedy="Correct get_labels(), or leave it out for a model that does not classify.",
+            f"There are {len(source.labels)} labels and {where} {wanted} classes.",
+            expected="One label for each score of a classifier, or for each class of a detector's "
+            "or segmenter's outputs.",
+            remedy="Correct get_labels(), or leave it out.",
         )

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from exporters.cache import Cache, default_root
-from exporters.captured import Captured, capture_source, tail_of
+from exporters.captured import Captured, capture_source, labelled, tail_of
 from exporters.channels_last import FORMATS as CHANNELS_LAST
 from exporters.channels_last import takes_channels_last
 from exporters.conversion import Captures, Conversion, Failure
@@ -90,6 +90,7 @@ def export(
         folder = Path(temporary)
         with clock.stage("capture"):
             captured, said = _capture(source, folder, options)
+            source = labelled(source, captured.entries[0].outputs)
             remarks += said
             name = export_key(
                 source,

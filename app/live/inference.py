@@ -85,6 +85,7 @@ class Inference:
             prepare_ms=prepare_ms,
             head_ms=answer.head_ms,
             tail_ms=answer.tail_ms,
+            local_ms=answer.local_ms,
             total_ms=answer.total_ms,
             frame_ms=_since(handed_s),
             bytes_up=answer.bytes_up,

@@ -44,6 +44,7 @@ class Answerer(Protocol):
 class _Waiting(NamedTuple):
     frame: Frame
     handed_s: float
+    picture: Picture | None  # what is still to be shown
 
 
 class Pipeline:
@@ -77,9 +78,13 @@ class Pipeline:
         """A frame of the source's start `run`. Called on the source's thread."""
         handed_s = time.perf_counter()
         pixels = upright(frame)
-        if self._count_in(run):
-            self._tell(Pictured(run, Picture(shrunk(pixels))))
-            self._offer(run, _Waiting(pixels, handed_s))
+        request = self._counted_in(run)
+        if request is not None:
+            picture = Picture.of(shrunk(pixels))
+            if request.ahead:
+                self._tell(Pictured(run, picture))
+            later = None if request.ahead else picture
+            self._offer(run, _Waiting(pixels, handed_s, later))
 
     def counts(self) -> Counts:
         """What became of the frames so far."""
@@ -99,16 +104,16 @@ class Pipeline:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _count_in(self, run: int) -> bool:
-        """Whether a frame of that run is wanted."""
+    def _counted_in(self, run: int) -> Request | None:
+        """The request that a frame of that run is for; None if it is not wanted any more."""
         with self._wake:
             if self._stopping:
-                return False
+                return None
             self._add(handed=1)
-            wanted = self._request is not None and run == self._request.run
-            if not wanted:
+            if self._request is None or run != self._request.run:
                 self._add(skipped=1)
-            return wanted
+                return None
+            return self._request
 
     def _offer(self, run: int, waiting: _Waiting) -> None:
         with self._wake:
@@ -164,4 +169,7 @@ class Pipeline:
             counts = self._counts
         if result is not None:
             self._meter.add(result.frame_ms, at_s=time.monotonic())
-            self._tell(Answered(request.ticket, request.run, result, self._meter.read(counts)))
+            readings = self._meter.read(counts)
+            self._tell(Answered(request.ticket, request.run, result, readings, waiting.picture))
+        elif waiting.picture is not None:
+            self._tell(Pictured(request.run, waiting.picture))

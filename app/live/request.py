@@ -31,9 +31,14 @@ class Choices:
 
 @dataclass(frozen=True)
 class Request:
-    """The bundle and choices that the page wants answers by; see `app.live.state` for the rest."""
+    """The bundle and choices that the page wants answers by; see `app.live.state` for the rest.
+
+    `ahead` is whether a picture is shown before its answer is there: a camera must not lag, and a
+    photo comes alone. In a replay no picture stands over the answer to another.
+    """
 
     ticket: int
     run: int
     bundle: Path | None
     choices: Choices
+    ahead: bool = True

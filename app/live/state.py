@@ -63,9 +63,19 @@ class SourceKind(enum.Enum):
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Pixels to draw, (H, W, 3) uint8 RGB, upright, top row first; compared by identity."""
+    """Pixels to draw, (H, W, 3) uint8 RGB, upright, top row first, and the same as `rgba` bytes
+    for the graphics memory; compared by identity.
+    """
 
     pixels: Frame
+    rgba: bytes
+
+    @classmethod
+    def of(cls, pixels: Frame) -> Picture:
+        """Made on the thread that has the pixels: it takes a millisecond that the UI has not."""
+        from PIL import Image
+
+        return cls(pixels, Image.fromarray(pixels).convert("RGBA").tobytes())
 
 
 @dataclass(frozen=True)
@@ -108,8 +118,8 @@ class Result:
     its width and height. `paint` is a mask over it, (height, width, 4) uint8 RGBA.
 
     All times in milliseconds: `prepare_ms` frame to tensor, `head_ms` on this device, `tail_ms`
-    network and server together (0 without a server), `total_ms` tensor to outputs, `frame_ms` frame
-    to result with everything.
+    network and server together (0 without a server), `local_ms` the whole model on this device (0
+    if it was not run), `total_ms` tensor to outputs, `frame_ms` frame to result with everything.
     """
 
     seen: Seen
@@ -120,6 +130,7 @@ class Result:
     prepare_ms: float
     head_ms: float
     tail_ms: float
+    local_ms: float
     total_ms: float
     frame_ms: float
     bytes_up: int
@@ -184,7 +195,8 @@ class LiveState:
 
     def request(self) -> Request:
         """What the inference thread has to do for this state."""
-        return Request(self.ticket, self.run, self.bundle_path, self.choices)
+        ahead = self.source in (SourceKind.CAMERA, SourceKind.PHOTOS)
+        return Request(self.ticket, self.run, self.bundle_path, self.choices, ahead)
 
 
 @dataclass(frozen=True)
@@ -214,12 +226,13 @@ class Pictured:
 
 @dataclass(frozen=True, eq=False)
 class Answered:
-    """A frame was answered."""
+    """A frame was answered; `picture` is the frame if it was not shown before."""
 
     ticket: int
     run: int
     result: Result
     readings: Readings
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)
@@ -268,7 +281,8 @@ def _changes(event: Paired | Pictured | Answered | Failed | Stopped) -> dict[str
     if isinstance(event, Pictured):
         return {"picture": event.picture}
     if isinstance(event, Answered):
-        return {"result": event.result, "readings": event.readings, "busy": False}
+        shown = {} if event.picture is None else {"picture": event.picture}
+        return {"result": event.result, "readings": event.readings, "busy": False, **shown}
     if isinstance(event, Stopped):
         return {"obstacle": event.problem, "busy": False, "playing": False}
     return {"problem": event.problem, "busy": False}

@@ -30,7 +30,7 @@ class Thumbnails:
 
     def _draw(self, photo: Photo) -> None:
         try:
-            picture = Picture(square(photo.load()))
+            picture = Picture.of(square(photo.load()))
         except ImageFault:  # said in full when somebody chooses it
             picture = None
         self._tell(Thumbnailed(photo, picture))

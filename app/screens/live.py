@@ -25,16 +25,12 @@ from app.screens.page import Page
 from app.theme import LIGHT
 from app.widgets import bars, controls, overlay, photo, route  # noqa: F401  # used in the .kv
 from app.widgets.focus import Focusable
-from headtail.postprocess import Ranking
+from headtail.postprocess import Mask, Ranking
 
 __all__ = ["LiveScreen", "SourceOption"]
 
-ICON_OF = {
-    SourceKind.CAMERA: "camera",
-    SourceKind.PHOTOS: "photo",
-    SourceKind.REPLAY: "folder",
-    SourceKind.DEMO: "demo",
-}
+
+FAINT = 0.6  # opacity of the bars below the first
 
 
 class SourceOption(Focusable, ButtonBehavior, BoxLayout):  # type: ignore[misc]  # kivy has no types
@@ -57,6 +53,7 @@ class LiveScreen(Page):
     pace = StringProperty("")
     how = StringProperty("")
     device = StringProperty("")
+    source = StringProperty("")
     mode = StringProperty("off")
     asked = BooleanProperty(False)
     failed = BooleanProperty(False)
@@ -74,9 +71,8 @@ class LiveScreen(Page):
         self._live = application.live
         self._state = application.live.state
         super().__init__(**properties)
-        self._options = {kind: self._option(kind) for kind in SourceKind}
         self.bind(theme=lambda *_: self.show(self._state))
-        self._live.subscribe(self.show)
+        self.watch(self._live, self.show)
 
     def enter(self) -> None:
         """The page is shown."""
@@ -100,11 +96,14 @@ class LiveScreen(Page):
         self.can_pick = state.can_pick
         self.needs_server = state.choices.mode != "off" and not state.choices.server
         self.fills = card is None or card.task == "classification"
-        for kind, option in self._options.items():
-            option.chosen = kind is state.source
+        self.source = state.source.value
         self._show_result(state, result)
         self._show_photos(state)
         self._show_problem(state.problem)
+
+    def choose_source(self, name: str) -> None:
+        """A source was pressed."""
+        self._live.choose_source(SourceKind(name))
 
     def set_mode(self, mode: str) -> None:
         """A side of the switch was pressed."""
@@ -140,12 +139,6 @@ class LiveScreen(Page):
         """The error was read."""
         self._live.dismiss()
 
-    def _option(self, kind: SourceKind) -> SourceOption:
-        option = SourceOption(name=kind.value, icon=ICON_OF[kind])
-        option.bind(on_release=lambda *_: self._live.choose_source(kind))
-        self.ids.sources.add_widget(option)
-        return option
-
     def _show_result(self, state: LiveState, result: Result | None) -> None:
         place = result.place if result else Place.DEVICE
         hue, tint = {
@@ -161,11 +154,16 @@ class LiveScreen(Page):
         self.ids.overlay.show(result)
 
     def _show_bars(self, state: LiveState, result: Result | None) -> None:
-        ranked = result.ranked if result else ()
-        if result is None or isinstance(result.seen, Ranking):
-            hues = [self.hue] * len(ranked)
+        seen = result.seen if result else Ranking(())
+        ranked = seen.ranked
+        if isinstance(seen, Ranking):
+            hues = [[*self.hue[:3], 1 if place == 0 else FAINT] for place in range(len(ranked))]
         else:  # the bars are the legend
             hues = [[*class_colour(item.index), 1] for item in ranked]
+        if isinstance(seen, Mask):
+            unpainted = get_color_from_hex(self.theme.outline)
+            for place, segment in enumerate(seen.segments):
+                hues[place] = unpainted if segment.background else hues[place]
         self.ids.bars.show(ranked, hues, grow=not state.moving)
 
     def _show_route(self, state: LiveState, result: Result | None) -> None:

@@ -57,6 +57,7 @@ class BarList(BoxLayout):  # type: ignore[misc]  # kivy has no types
             item = ranked[place] if place < len(ranked) else None
             row.label = item.label if item else ""
             row.value = percent(item.probability) if item else ""
+            row.opacity = 1 if item or not ranked else 0  # before an answer there are five places
             if item:
                 row.hue = hues[place]
             row.go_to(item.probability if item else 0.0, grow=grow)

@@ -80,7 +80,7 @@ class Overlay(Widget):  # type: ignore[misc]  # kivy has no types
         for i, mark in enumerate(self._boxes):
             if result is not None and i < len(found):
                 box = self._placed(result, found[i].box)
-                mark.show(found[i], box, self._label(found[i]))
+                mark.show(found[i], box, self._label(found[i]), top=self.whole[1] + self.whole[3])
             else:
                 mark.hide()
         if result is not None and result.paint is not None:
@@ -127,17 +127,28 @@ class _BoxMark(InstructionGroup):  # type: ignore[misc]  # kivy has no types
         for part in (self._hue, self._line, self._ground, self._ink, self._text):
             self.add(part)
 
-    def show(self, found: Detection, box: tuple[float, float, float, float], texture: Any) -> None:
+    def show(
+        self,
+        found: Detection,
+        box: tuple[float, float, float, float],
+        texture: Any,
+        *,
+        top: float,
+    ) -> None:
+        """The label stands on the box; in it where there is no room below `top`."""
         x, y, _, height = self.box = box
         self.shown, self.text = True, found.label
         self._hue.rgba = (*class_colour(found.index), 1)
         self._ink.a = 1
         self._line.rectangle = box
         across, high = texture.size
-        self._ground.pos = (x - dp(1.5), y + height - high - dp(4))
-        self._ground.size = (across + dp(12), high + dp(5.5))
+        y += height
+        if y + high + dp(4) > top:
+            y -= high + dp(4)
+        self._ground.pos = (x - dp(1.5), y)
+        self._ground.size = (across + dp(12), high + dp(4))
         self._text.texture = texture
-        self._text.pos = (x + dp(4.5), y + height - high - dp(1.5))
+        self._text.pos = (x + dp(4.5), y + dp(2))
         self._text.size = texture.size
 
     def hide(self) -> None:

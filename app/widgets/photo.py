@@ -1,7 +1,7 @@
 """Pictures with round corners: the large frame, still or moving, and the thumbnails of the strip.
 
-A frame has one texture for as long as its size stays: a new picture is written into it, and nothing
-is built anew.
+A moving picture has two textures for as long as its size stays: one is drawn while the next picture
+is written into the other, so that the hardware need not wait, and nothing is built anew.
 """
 
 from __future__ import annotations
@@ -40,44 +40,65 @@ class FramedPicture(Widget):  # type: ignore[misc]  # kivy has no types
     whole = ListProperty([0, 0, 0, 0])
 
     def __init__(self, **properties: Any) -> None:
-        self._texture: Any = None
+        self._shown: _Canvas | None = None
+        self._spare: _Canvas | None = None  # is not drawn, and can be written without waiting
         super().__init__(**properties)
         self.bind(size=self._place, pos=self._place, fills=self._place)
 
     def on_picture(self, _widget: FramedPicture, picture: Picture | None) -> None:
-        """Write the new picture into the texture."""
+        """Write the new picture into the texture that is not drawn, and draw that one."""
         if picture is None:
-            self._texture = None
+            self._shown = self._spare = None
             self._place()
             return
-        height, width = picture.pixels.shape[:2]
-        fresh = self._texture is None or tuple(self._texture.size) != (width, height)
+        size = (picture.pixels.shape[1], picture.pixels.shape[0])
+        fresh = self._shown is None or self._shown.size != size
         if fresh:
-            self._texture = Texture.create(size=(width, height), colorfmt="rgb", mipmap=False)
-            self._texture.flip_vertical()
-        self._texture.blit_buffer(picture.pixels.tobytes(), colorfmt="rgb", bufferfmt="ubyte")
-        if fresh:
+            self._spare = None
+        canvas = self._spare or _Canvas(size)
+        canvas.texture.blit_buffer(picture.rgba, colorfmt="rgba", bufferfmt="ubyte")
+        self._shown, self._spare = canvas, None if fresh else self._shown
+        if fresh or canvas.region is None:
             self._place()
         else:
-            self.canvas.ask_update()
+            self.visible = canvas.region
 
     def _place(self, *_: object) -> None:
-        if self._texture is None or self.width <= 0 or self.height <= 0:
+        shown = self._shown
+        if shown is None or self.width <= 0 or self.height <= 0:
             self.visible = None
             return
-        width, height = self._texture.size
+        width, height = shown.size
         choose = max if self.fills else min
         scale = choose(self.width / width, self.height / height)
         w, h = width * scale, height * scale
         x, y = self.x + (self.width - w) / 2, self.y + (self.height - h) / 2
         self.whole = [x, y, w, h]
-        if not self.fills:
-            self.frame, self.visible = [x, y, w, h], self._texture
-            return
-        seen_w, seen_h = max(1, int(self.width / scale)), max(1, int(self.height / scale))
-        left, bottom = (width - seen_w) // 2, (height - seen_h) // 2
-        self.frame = [*self.pos, *self.size]
-        self.visible = self._texture.get_region(left, bottom, seen_w, seen_h)
+        self.frame = [*self.pos, *self.size] if self.fills else [x, y, w, h]
+        for canvas in (self._spare, shown):
+            if canvas is not None:
+                canvas.cut(self.width / scale, self.height / scale)
+        self.visible = shown.region
+
+
+class _Canvas:
+    """A texture and the part of it that is drawn."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        # four channels: three are converted for every draw where the hardware has only four
+        self.texture = Texture.create(size=size, colorfmt="rgba", mipmap=False)
+        self.texture.flip_vertical()
+        self.region: Any = None
+
+    def cut(self, width: float, height: float) -> None:
+        """Draw the centre, of at most so many pixels."""
+        w, h = (
+            max(1, min(whole, int(part)))
+            for whole, part in zip(self.size, (width, height), strict=True)
+        )
+        left, bottom = (self.size[0] - w) // 2, (self.size[1] - h) // 2
+        self.region = self.texture.get_region(left, bottom, w, h)
 
 
 class PhotoFrame(FramedPicture, FloatLayout):  # type: ignore[misc]  # kivy has no types

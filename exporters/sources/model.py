@@ -27,8 +27,8 @@ class SourceModel:
 
     `evaluation` are the inputs on which artifacts are judged; `frames` are the photos they came
     from, or empty; `eval_labels` the right class of each and `eval_slices` the name of what it
-    belongs to, or empty. `task` is `classification` when there are labels, else `tensor`. `origin`
-    says where the model and its weights come from, `remarks` what was done that nobody asked for.
+    belongs to, or empty. `origin` says where the model and its weights come from, `remarks` what
+    was done that nobody asked for. `labelled` is what the labels name if not whole pictures.
     """
 
     name: str
@@ -43,11 +43,12 @@ class SourceModel:
     remarks: tuple[str, ...] = ()
     eval_labels: tuple[int, ...] = ()
     eval_slices: tuple[str, ...] = ()
+    labelled: str = ""
 
     @property
     def task(self) -> str:
-        """`classification` or `tensor`."""
-        return "classification" if self.labels else "tensor"
+        """`classification` with labels, or what else they name; `tensor` without."""
+        return (self.labelled or "classification") if self.labels else "tensor"
 
 
 def from_module(  # noqa: PLR0913  # the options of a live model, each of them optional data

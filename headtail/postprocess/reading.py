@@ -24,7 +24,7 @@ from headtail.postprocess.segmentation import Segment, classes_of, segments_of
 from headtail.preprocess import Preprocess
 from headtail.tensors import Array, TensorSpec
 
-__all__ = ["Answered", "Boxes", "Mask", "Ranking", "Reading", "reading_of"]
+__all__ = ["Answered", "Boxes", "Mask", "Ranking", "Reading", "classes_in", "reading_of", "task_of"]
 
 MASK_NAMES = ("out", "mask", "masks", "logits")
 
@@ -85,10 +85,9 @@ class Reading:
 
 def reading_of(manifest: Manifest) -> Reading:
     """How to read this model; `UsageFault` says of any other kind what it gives."""
-    shapes = {spec.name: spec.shape for spec in manifest.outputs}
-    task, read = _kind(manifest.outputs, shapes)
+    task, read = _kind(manifest.outputs)
     if read is None or manifest.preprocess is None or len(manifest.inputs) != 1:
-        given = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        given = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in manifest.outputs)
         raise UsageFault(
             f"{manifest.name} takes {len(manifest.inputs)} input(s) and gives {given}; the app "
             "does not know how to show that.",
@@ -99,9 +98,25 @@ def reading_of(manifest: Manifest) -> Reading:
     return Reading(task, manifest, manifest.preprocess, read)
 
 
-def _kind(
-    outputs: Sequence[TensorSpec], shapes: Mapping[str, tuple[int, ...]]
-) -> tuple[str, Read | None]:
+def task_of(outputs: Sequence[TensorSpec]) -> str:
+    """`classification`, `detection` or `segmentation`; "" for outputs that are none of them."""
+    return _kind(outputs)[0]
+
+
+def classes_in(outputs: Sequence[TensorSpec], *, layout: str) -> int | None:
+    """How many classes such outputs tell apart; None where nothing in their shapes says so."""
+    shapes = {spec.name: spec.shape for spec in outputs}
+    task = task_of(outputs)
+    if task == "detection":
+        return shapes["scores"][2] if "boxes" in shapes else shapes["logits"][2] - 1
+    if task == "segmentation":
+        shape = shapes[_mask_name(outputs)]
+        return (shape[1] if layout == "NCHW" else shape[3]) if len(shape) == 4 else None
+    return shapes[outputs[0].name][1] if task else None
+
+
+def _kind(outputs: Sequence[TensorSpec]) -> tuple[str, Read | None]:
+    shapes = {spec.name: spec.shape for spec in outputs}
     for places, scores, read in (
         ("boxes", "scores", _boxes),
         ("pred_boxes", "logits", _queries),
@@ -149,8 +164,7 @@ def _queries(held: Mapping[str, Array], manifest: Manifest, recipe: Preprocess) 
     scores = softmax(held["logits"])[..., :-1]
     centre, extent = np.split(np.asarray(held["pred_boxes"], np.float32), 2, axis=-1)
     boxes = np.concatenate([centre - extent / 2, centre + extent / 2], axis=-1)
-    labels = manifest.labels[: scores.shape[-1]]
-    return Boxes(find_boxes(boxes, scores, labels, size=(recipe.height, recipe.width)))
+    return Boxes(find_boxes(boxes, scores, manifest.labels, size=(recipe.height, recipe.width)))
 
 
 def _mask(output: Array, manifest: Manifest, recipe: Preprocess) -> Answered:

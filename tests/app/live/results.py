@@ -34,6 +34,7 @@ def result(**changes: Any) -> Result:
         "prepare_ms": 3.14,
         "head_ms": 20.0,
         "tail_ms": 0.0,
+        "local_ms": 20.0,
         "total_ms": 20.0,
         "frame_ms": 24.0,
         "bytes_up": 0,

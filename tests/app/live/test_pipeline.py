@@ -16,8 +16,8 @@ from tests.app.live.results import card, result
 SOON_S = 5.0
 
 
-def request(ticket=1, run=1):
-    return Request(ticket, run, Path("x"), Choices())
+def request(ticket=1, run=1, *, ahead=True):
+    return Request(ticket, run, Path("x"), Choices(), ahead)
 
 
 def frame(shade, **turned):
@@ -90,6 +90,18 @@ def test_the_newest_waiting_frame_wins_and_the_others_count_as_skipped(bench):
     assert bench.until(Answered).result.frame_ms == 1
     assert bench.until(Answered).result.frame_ms == 4
     assert bench.pipeline.counts() == Counts(handed=4, answered=2, skipped=2)
+
+
+def test_in_a_replay_a_picture_comes_with_its_own_answer(bench):
+    bench.pipeline.ask(request(ahead=False))
+    bench.pipeline.hand_in(1, frame(5))
+    assert isinstance(bench.told.get(timeout=SOON_S), Opened)
+    answered = bench.told.get(timeout=SOON_S)
+    assert isinstance(answered, Answered)
+    assert answered.picture is not None
+    assert (answered.picture.pixels == 5).all()
+    bench.pipeline.hand_in(1, frame(99))  # nothing is open: it is shown all the same
+    assert (bench.until(Pictured).picture.pixels == 99).all()
 
 
 def test_a_frame_of_a_source_that_was_left_is_skipped_and_not_shown(bench):

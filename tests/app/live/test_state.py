@@ -32,7 +32,7 @@ def photo(key):
 
 
 def picture():
-    return Picture(np.zeros((2, 2, 3), np.uint8))
+    return Picture.of(np.zeros((2, 2, 3), np.uint8))
 
 
 def test_asking_takes_a_new_ticket_and_puts_the_old_error_away():
