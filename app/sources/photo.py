@@ -140,4 +140,4 @@ def _resized(frame: Frame, size: tuple[int, int]) -> Frame:
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(frame))
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), np.uint8)
+    return np.asarray(image.resize(size, Image.BILINEAR, reducing_gap=2.0), np.uint8)

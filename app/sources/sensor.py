@@ -33,9 +33,7 @@ def nv21_pixels(data: bytes, width: int, height: int) -> Frame:
     luma = planes[: width * height].reshape(height, width)
     chroma = planes[width * height :][: width * height // 2].reshape(height // 2, width // 2, 2)
     red, blue = (
-        Image.fromarray(np.ascontiguousarray(chroma[..., i])).resize(
-            (width, height), Image.Resampling.NEAREST
-        )
+        Image.fromarray(np.ascontiguousarray(chroma[..., i])).resize((width, height), Image.NEAREST)
         for i in (0, 1)
     )
     merged = Image.merge("YCbCr", (Image.fromarray(luma), blue, red))

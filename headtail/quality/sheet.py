@@ -109,7 +109,7 @@ def _jpeg(frame: Frame) -> str:
     from PIL import Image
 
     picture = Image.fromarray(frame)
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((SIDE, SIDE), Image.LANCZOS)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
