@@ -25,6 +25,10 @@ from headtail.tensors import Array, TensorSpec
 __all__ = ["ExecuTorchJava"]
 
 _PACKAGE = "org.pytorch:executorch-android"
+# whatever is met later is looked for now, while this is the main thread
+_CLASSES = tuple(
+    f"org.pytorch.executorch.{name}" for name in ("Module", "Tensor", "EValue", "DType")
+)
 # short dtype -> (DType of the Java API, view of a ByteBuffer, kind of java.nio buffer)
 _DTYPES = {
     "f32": ("FLOAT", "asFloatBuffer", "FloatBuffer"),
@@ -141,7 +145,7 @@ class ExecuTorchJavaSession(FileSession):
 
 
 def _module_class() -> Any:
-    module = find_class("org.pytorch.executorch.Module", package=_PACKAGE)
+    module, *_ = [find_class(name, package=_PACKAGE) for name in _CLASSES]
     try:
         module.LOAD_MODE_MMAP  # noqa: B018  # the first touch loads the native library
     except java_exception() as error:

@@ -28,7 +28,14 @@ from headtail.tensors import Array
 __all__ = ["LiteRTJava"]
 
 _PACKAGE = "com.google.ai.edge.litert:litert"
-_CLASSES = "com.google.ai.edge.litert."
+# whatever is met later is looked for now, while this is the main thread
+_CLASSES = (
+    "CompiledModel",
+    "CompiledModel$Options",
+    "CompiledModel$CpuOptions",
+    "TensorBuffer",
+    "Accelerator",
+)
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,7 @@ class LiteRTJava:
     def probe(self) -> Capability:
         """Are the Java classes and their native library in this app? Ask on the main thread."""
         try:
-            for name in ("CompiledModel", "TensorBuffer"):
-                find_class(f"{_CLASSES}{name}", package=_PACKAGE)
+            _classes()
         except RuntimeUnavailable as error:
             return Capability(False, reason=str(error))
         return Capability(True, version=f"{_PACKAGE}, CompiledModel")
@@ -85,7 +91,7 @@ class LiteRTJava:
         for tensor in (t for s in signatures.values() for t in (*s.inputs, *s.outputs)):
             if tensor.affine.dtype.name not in _KINDS:
                 raise UnknownName(f"dtype of {self.name}", tensor.affine.dtype.name, _KINDS)
-        models = find_class(f"{_CLASSES}CompiledModel", package=_PACKAGE)
+        models = _classes()["CompiledModel"]
         before = resident_bytes()
         try:
             model = models.create(str(path), _options(accelerator, threads))
@@ -167,14 +173,18 @@ def _read(buffer: Any, tensor: TfliteTensor) -> Array:
     return np.array(numbers, dtype).reshape(tensor.shape)
 
 
+def _classes() -> dict[str, Any]:
+    place = "com.google.ai.edge.litert"
+    return {name: find_class(f"{place}.{name}", package=_PACKAGE) for name in _CLASSES}
+
+
 def _options(accelerator: str, threads: int) -> Any:
-    accelerators = find_class(f"{_CLASSES}Accelerator", package=_PACKAGE)
+    classes = _classes()
     chosen = find_class("java.util.HashSet", package="Android")()
-    chosen.add(accelerators.valueOf(accelerator.upper()))
-    options = find_class(f"{_CLASSES}CompiledModel$Options", package=_PACKAGE)(chosen)
-    cpu = find_class(f"{_CLASSES}CompiledModel$CpuOptions", package=_PACKAGE)
+    chosen.add(classes["Accelerator"].valueOf(accelerator.upper()))
+    options = classes["CompiledModel$Options"](chosen)
     number = find_class("java.lang.Integer", package="Android")
-    options.setCpuOptions(cpu(number(threads), None, None))
+    options.setCpuOptions(classes["CompiledModel$CpuOptions"](number(threads), None, None))
     return options
 
 

@@ -7,6 +7,7 @@ in this process or another.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -189,6 +190,22 @@ def check_two_sessions(runtime: Runtime, made: Made) -> None:
     first.close()
 
 
+def check_another_thread(runtime: Runtime, made: Made) -> None:
+    """The app loads, runs and closes on its inference thread."""
+
+    def whole_life() -> list[Array]:
+        session = load(runtime, made)
+        try:
+            return session.run("forward", made.inputs)
+        finally:
+            session.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        seen = pool.submit(whole_life).result()
+    for right, array in zip(made.expected("forward"), seen, strict=True):
+        assert snr_db(reference=right, candidate=array) > 100
+
+
 CHECKS = (
     check_what_it_says_of_itself,
     check_right_results,
@@ -201,4 +218,5 @@ CHECKS = (
     check_closed,
     check_another_manifest,
     check_two_sessions,
+    check_another_thread,
 )
