@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 TELL_S = 5.0
+NO_X_CLIPBOARD = "Cutbuffer:"  # kivy says so once where no X server is
 QUIET_S = 20.0  # the longest that the last frames may take once nothing new comes
 
 
@@ -41,7 +42,8 @@ class Faults:
 
         class Lines(logging.Handler):
             def emit(self, record: logging.LogRecord) -> None:
-                faults.note(f"log: {record.getMessage()}")
+                if not record.getMessage().startswith(NO_X_CLIPBOARD):
+                    faults.note(f"log: {record.getMessage()}")
 
         ExceptionManager.add_handler(Handler())
         threading.excepthook = lambda args: self.note(f"thread: {args.exc_value!r}")
