@@ -116,7 +116,9 @@ class Application:
         )
 
     def _seen(self) -> Seen:
-        return Seen(self.live.state, self.offloading.state, self.benchmark.last, trace="")
+        trace = self.live.trace()
+        text = (lambda: "") if trace is None else trace.text
+        return Seen(self.live.state, self.offloading.state, self.benchmark.last, text)
 
     def _secrets(self) -> list[str]:
         """What no report may hold: addresses, names and fingerprints of servers."""

@@ -58,12 +58,13 @@ class ReportState:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the other pages show now; `trace` is every decision as JSON lines, "" if none."""
+    """What the other pages show now; `trace()` is every decision as JSON lines, "" if none, and may
+    be asked on any thread."""
 
     live: LiveState
     offload: OffloadingState
     run: Run | None
-    trace: str
+    trace: Callable[[], str]
 
 
 class ReportPresenter(Presenter[ReportState]):
@@ -156,7 +157,7 @@ class ReportPresenter(Presenter[ReportState]):
             then(path)
 
         def work() -> None:
-            path = save(report, self._folder, trace=trace, secrets=self._secrets())
+            path = save(report, self._folder, trace=trace(), secrets=self._secrets())
             self._hand_over(lambda: written(path))
 
         self._submit(work)

@@ -27,7 +27,7 @@ def seen(bundle, run):
         decided=(Decided("local (server lost)", LOST, 7),),
     )
     live = LiveState(bundle_path=bundle, bundle=CARD, readings=Readings(n=3))
-    return Seen(live, offload, run, trace="")
+    return Seen(live, offload, run, lambda: "")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_bundle_that_was_deleted_meanwhile_leaves_the_rest(make, seen, tmp_pat
 
 
 def test_saving_writes_and_says_where(make, seen, ui):
-    presenter = make(dataclasses.replace(seen, trace='{"x":1}\n'))
+    presenter = make(dataclasses.replace(seen, trace=lambda: '{"x":1}\n'))
     presenter.save()
     assert presenter.state.phase is Phase.SAVING
     state = ui.until(lambda state: state.saved is not None and state.told)
