@@ -140,4 +140,5 @@ def _resized(frame: Frame, size: tuple[int, int]) -> Frame:
     from PIL import Image
 
     image = Image.fromarray(np.ascontiguousarray(frame))
-    return np.asarray(image.resize(size, Image.BILINEAR, reducing_gap=2.0), np.uint8)
+    mode = Image.BILINEAR  # type: ignore[attr-defined]  # kivy-ios' Pillow 8 has no Resampling
+    return np.asarray(image.resize(size, mode, reducing_gap=2.0), np.uint8)

@@ -32,8 +32,9 @@ def nv21_pixels(data: bytes, width: int, height: int) -> Frame:
     planes = np.frombuffer(data, np.uint8)
     luma = planes[: width * height].reshape(height, width)
     chroma = planes[width * height :][: width * height // 2].reshape(height // 2, width // 2, 2)
+    mode = Image.NEAREST  # type: ignore[attr-defined]  # kivy-ios' Pillow 8 has no Resampling
     red, blue = (
-        Image.fromarray(np.ascontiguousarray(chroma[..., i])).resize((width, height), Image.NEAREST)
+        Image.fromarray(np.ascontiguousarray(chroma[..., i])).resize((width, height), mode)
         for i in (0, 1)
     )
     merged = Image.merge("YCbCr", (Image.fromarray(luma), blue, red))

@@ -109,7 +109,8 @@ def _jpeg(frame: Frame) -> str:
     from PIL import Image
 
     picture = Image.fromarray(frame)
-    picture.thumbnail((SIDE, SIDE), Image.LANCZOS)
+    mode = Image.LANCZOS  # type: ignore[attr-defined]  # kivy-ios' Pillow 8 has no Resampling
+    picture.thumbnail((SIDE, SIDE), mode)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return base64.b64encode(buffer.getvalue()).decode("ascii")
