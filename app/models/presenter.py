@@ -86,6 +86,7 @@ class ModelsPresenter(Presenter[ModelsState]):
         """The page is left: nobody is asked any more. Downloads go on."""
         self._shown = False
         self._server.look(looking=False)
+        self._render(asked=None)
 
     def refresh(self) -> None:
         """Look at the folder again and ask the server at once."""
@@ -196,7 +197,6 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     def _delete(self, path: Path, *, then: Callable[[], None] = lambda: None) -> None:
         def gone() -> None:
-            self._checks.pop(path, None)
             self._look()
             then()
 
@@ -218,6 +218,8 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     def _saw(self, looked: Looked) -> None:
         self._looked = looked
+        paths = {found.path for found in looked.shelf.found}
+        self._checks = {path: c for path, c in self._checks.items() if path in paths}
         self._listed()
         self._verify_all()
 

@@ -50,7 +50,7 @@ class ModelsScreen(Page):
             "toggle": self._models.toggle,
         }
         super().__init__(**properties)
-        self._models.subscribe(self.show)
+        self.watch(self._models, self.show)
 
     def enter(self) -> None:
         """The page is shown: what is dropped on the window now is installed."""
@@ -132,14 +132,17 @@ class ModelsScreen(Page):
     def _ask(self, state: ModelsState) -> None:
         card = state.card(state.asked) if state.asked else None
         if card is None or self._dialog is not None:
+            if card is None and self._dialog is not None:
+                self._dialog.dismiss(animation=False)
             return
         title, text = notices.question(card)
         self._dialog = cards.ConfirmDialog(self._answer, title=title, text=text)
-        self._dialog.open(animation=False)
+        self._dialog.open()
 
     def _answer(self, yes: bool) -> None:
-        self._dialog = None
-        self._models.answer(delete=yes)
+        if self._dialog is not None:
+            self._dialog = None
+            self._models.answer(delete=yes)
 
     def _dropped(self, _window: Any, name: bytes, *_place: Any) -> bool:
         path = Path(name.decode())
