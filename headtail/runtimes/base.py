@@ -68,7 +68,8 @@ class Session(Protocol):
         ...
 
     def memory_bytes(self) -> int | None:
-        """By how much this process's resident memory grew while the artifact was loaded.
+        """By how much this process's resident memory grew while the artifact was loaded and each of
+        its entry points was run for the first time.
 
         Measured, so whatever else the process did meanwhile is in it; None where the system does
         not tell.

@@ -50,8 +50,12 @@ def check_what_it_says_of_itself(runtime: Runtime, made: Made) -> None:
     for ask in (session.inputs, session.outputs):
         with pytest.raises(UnknownName, match=r"head_cnv.*Did you mean 'head_conv'"):
             ask("head_cnv")
-    memory = session.memory_bytes()
-    assert memory is None or memory >= 0
+    loaded = session.memory_bytes()
+    assert loaded is None or loaded >= 0
+    session.run("forward", made.inputs)
+    run = session.memory_bytes()
+    assert (run is None) == (loaded is None)
+    assert (run or 0) >= (loaded or 0)
     session.close()
 
 
