@@ -7,6 +7,7 @@ and in the tests, the bridge is a library of its own. ctypes lets other threads 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -188,7 +189,7 @@ class Bridge:
         text, raw = _room()
         folder = None if cache is None else _bytes(cache)
         self._call("compile", _bytes(package), folder, key.encode(), int(again), text)
-        return Path(raw.value.decode())
+        return Path(os.fsdecode(raw.value))
 
     def open(self, compiled: Path, function: str | None, *, units: int) -> int:
         """The handle of one function; None is the model's default."""
@@ -239,7 +240,7 @@ def _room() -> tuple[Text, ctypes.Array[ctypes.c_char]]:
 
 
 def _bytes(path: Path) -> bytes:
-    return str(path.resolve()).encode()
+    return os.fsencode(path.resolve())
 
 
 def _tensors(arrays: Mapping[str, Array]) -> ctypes.Array[Tensor]:

@@ -275,6 +275,22 @@ def test_a_probe_names_the_system_or_says_what_is_missing(runtime, tmp_path):
         assert "cannot be loaded" in CoreMLBridge(library).probe().reason
 
 
+def test_only_times_on_a_phone_are_a_devices(monkeypatch):
+    monkeypatch.delenv("KIVY_BUILD", raising=False)
+    assert CoreMLBridge().timing_kind == "host"  # a Mac
+    monkeypatch.setenv("KIVY_BUILD", "ios")
+    assert CoreMLBridge().timing_kind == "device"
+    monkeypatch.setenv("SIMULATOR_UDID", "5C5D")
+    assert CoreMLBridge().timing_kind == "host"
+
+
+def test_a_path_may_hold_any_character(runtime, package, tmp_path):
+    odd = package.rename(tmp_path / "nét 網 %20 'x'.mlpackage")
+    session = runtime.load(odd, entries=ENTRIES)
+    np.testing.assert_array_equal(session.run("forward", [ZETA, ALPHA])[0], ZETA * 2)
+    session.close()
+
+
 def test_threads_take_turns_in_one_model(runtime, fake, package):
     session = runtime.load(package, entries=ENTRIES)
     wrong = []

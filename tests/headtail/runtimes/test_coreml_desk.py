@@ -3,6 +3,7 @@
 The session contract is in test_coreml_contract.py.
 """
 
+import importlib.util
 import sys
 
 import numpy as np
@@ -12,6 +13,7 @@ from headtail.errors import ConversionFailed, RuntimeUnavailable, UnknownName
 from headtail.runtimes.coreml_desk import CoreMLDesk
 from headtail.tensors import TensorSpec
 from tests.coreml_fake.packages import feature, write_package
+from tests.support.capabilities import require
 
 FUNCTIONS = {
     "forward": {
@@ -81,6 +83,7 @@ def test_elsewhere_than_on_a_mac_the_probe_says_so(package):
 
 @pytest.mark.parametrize(("system", "there"), [("14.7.1", False), ("15.0", True), ("26.1", True)])
 def test_an_old_mac_is_told(monkeypatch, system, there):
+    require(importlib.util.find_spec("coremltools") is not None, "coremltools is not installed")
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.setattr("platform.mac_ver", lambda: (system, ("", "", ""), "arm64"))
     capability = CoreMLDesk().probe()

@@ -107,6 +107,7 @@ def test_closing_during_a_prediction_lets_it_end(bridge, library, compiled):
     [
         ({"w": X}, "No input is called w; there are x"),
         ({"x": X, "w": X}, "No input is called w"),
+        ({"n" * 256: X}, r"No input is called \(null\)"),  # a name without an end
         ({"x": X.astype(np.int8)}, r"x has 12 bytes, its shape 0"),
         ({"x": X[:2]}, "x does not match the model"),
     ],
