@@ -70,9 +70,7 @@ def test_coremltools_takes_what_the_desk_asks_for(made):
     session = CoreMLDesk(open_by_coremltools).load(made.path, entries=made.entries)
     with pytest.raises(ConversionFailed, match=r"head_conv: .*(macOS|CoreML\.framework)"):
         session.run("head_conv", made.inputs)
-    with pytest.raises(
-        IntegrityFault, match=r"cannot open net.mlpackage: .*head_absent"
-    ):
+    with pytest.raises(IntegrityFault, match=r"cannot open net.mlpackage: .*head_absent"):
         open_by_coremltools(made.path, "head_absent", "CPU_ONLY")
 
 
