@@ -103,7 +103,8 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
         course = self._course = Course.usual(self.state.runs, cool_down_s=self._cool_down_s)
         if self._live is not None:
             self._live.hold()
-        self._change(phase=Phase.RUNNING, rows=(), notes=(), problem=None, compared_with="")
+        table = {"rows": (), "notes": (), "measured_at": "", "compared_with": ""}
+        self._change(phase=Phase.RUNNING, problem=None, **table)
         self._begin(lambda: self._measure(survey, cells, course))
 
     def cancel(self) -> None:
@@ -156,7 +157,8 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
 
     def _look(self, paths: Sequence[Path]) -> None:
         survey = self._bench.survey(paths)
-        self._hand_over(lambda: self._looked(survey))
+        kept = self._records.of(survey.machine)
+        self._hand_over(lambda: self._looked(survey, kept))
 
     def _measure(self, survey: Survey, cells: Sequence[Cell], course: Course) -> None:
         formers = self._records.of(survey.machine)
@@ -173,14 +175,20 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
 
     # on the UI thread
 
-    def _looked(self, survey: Survey) -> None:
+    def _looked(self, survey: Survey, kept: Sequence[Run]) -> None:
         self._survey = survey
+        if self.last is None and kept:  # what an earlier start of the app measured
+            self._tabulate(kept[0], kept[1:])
         self._rest(matrix=survey.matrix, machine=survey.machine, condition=survey.condition)
 
     def _measured(self, run: Run, formers: Sequence[Run]) -> None:
+        self._tabulate(run, formers)
+        self._rest()
+
+    def _tabulate(self, run: Run, formers: Sequence[Run]) -> None:
         self.last = run if run.cells else self.last
         changed, fastest = changes(run, formers), best(run.cells)
-        self._rest(
+        self._change(
             rows=tuple(Row(m, m.cell == fastest, changed.get(m.cell)) for m in run.cells),
             measured_at=run.started_at,
             compared_with=formers[0].started_at if changed else "",

@@ -22,7 +22,9 @@ LEAST = 4  # letters; a shorter name would take words apart
 _CODE = re.compile(r"headtail://\S+", re.IGNORECASE)
 _URL = re.compile(r"\b(?:https?|wss?|grpcs?|ftp|file)://[^\s\"'<>]+", re.IGNORECASE)
 _IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?(?![\w.]*\d)")
-_IPV6 = re.compile(r"\[[0-9a-f:]*:[0-9a-f:.]*(?:%\w+)?\](?::\d{1,5})?", re.IGNORECASE)
+_IPV6 = re.compile(  # with bounds: a text of colons must not take minutes
+    r"\[(?=[0-9a-f]{0,4}:)[0-9a-f:.]{2,45}(?:%\w{1,16})?\](?::\d{1,5})?", re.IGNORECASE
+)
 _HOST_PORT = re.compile(r"(?<![\w.-])[a-z][\w-]*(?:\.[\w-]+)*:\d{2,5}\b", re.IGNORECASE)
 _BEARER = re.compile(r"\bBearer\s+\S+", re.IGNORECASE)
 

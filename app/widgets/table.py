@@ -80,7 +80,7 @@ class TableRow(BoxLayout):  # type: ignore[misc]  # kivy has no types
         self.line = line
         for name in ("name", "note", "figure", "share", "detail", "mark", "tone", "best", "failed"):
             setattr(self, name, getattr(line, name))
-        _fill(self.ids.cells, line.cells)
+        _fill(self.ids.cells, line.cells if self.wide else ())
 
 
 class Table(BoxLayout):  # type: ignore[misc]  # kivy has no types

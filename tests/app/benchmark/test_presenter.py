@@ -134,6 +134,17 @@ def test_the_second_run_is_compared_with_the_first(make, bench, bundle, ui, toas
     assert toaster.left == 3  # each thread left the machine: one look, two runs
 
 
+def test_the_next_start_of_the_app_shows_what_was_measured(make, bench, bundle, ui):
+    former = make(bench, bundle)
+    looked(former, ui)
+    table = measured(former, ui)
+    ui.states.clear()
+    presenter = make(bench, bundle)
+    state = looked(presenter, ui)
+    assert (state.rows, state.measured_at) == (table.rows, table.measured_at)
+    assert presenter.last == former.last
+
+
 def test_what_is_cancelled_stops_and_what_was_measured_stays(make, bench, bundle, ui, echo, live):
     presenter = make(bench, bundle)
     looked(presenter, ui)

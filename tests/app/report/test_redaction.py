@@ -71,6 +71,13 @@ def test_a_known_secret_never_survives_wherever_it_stands(secret, around):
     assert (clean["n"], clean["none"]) == (1.5, None)
 
 
+@pytest.mark.parametrize(
+    "part", ["[", ":", "[:", "a.", "1.", "a:", "1.1.1.1.", "http://", "[fe80::%"]
+)
+def test_a_long_text_takes_no_longer_than_its_length(part):
+    redacted_text("[" + part * 50_000, [])  # minutes where a pattern looks back over and over
+
+
 def test_a_whole_address_goes_before_its_host():
     known = ["desk", "https://desk.example/x"]
     assert redacted_text("see https://desk.example/x", known) == "see [hidden]"

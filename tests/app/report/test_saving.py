@@ -6,7 +6,10 @@ import pytest
 
 from app.report.contents import Report, as_markdown, sections_of
 from app.report.saving import save
+from headtail.offload.planner import decide
+from headtail.offload.trace import Record, Trace, replay
 from headtail.strictjson import from_json, parse
+from tests.headtail.offload.test_planner import USUAL
 
 SECRETS = ("https://192.168.1.20:8707", "Alice's desk", "ab12" * 16)
 PRIVATE = ("192.168", "8707", "alices-desk", "s3cr3t", "headtail://", "Alice", "ab12")
@@ -86,3 +89,18 @@ def test_a_folder_that_cannot_be_made_is_an_error_and_nothing_is_left(report, tm
     (tmp_path / folder).write_text("a file")
     with pytest.raises(OSError, match="exists"):
         save(report, tmp_path / folder, trace="", secrets=[])
+
+
+def test_a_redacted_trace_still_gives_the_same_decisions(report, tmp_path):
+    lost = dataclasses.replace(
+        USUAL, breaker="open", wait_s=4.0, failure="Nothing answers at https://192.168.1.20:8707."
+    )
+    trace = Trace()
+    for number, situation in enumerate((USUAL, lost)):
+        decision = decide(situation)
+        trace.add(Record(number, situation, decision, decision.where, 12.5, "0" * 32))
+    assert "192.168" in trace.text()
+    save(report, tmp_path, trace=trace.text(), secrets=SECRETS)
+    (file,) = tmp_path.glob("*.jsonl")
+    assert "192.168" not in file.read_text()
+    assert replay(file.read_text().splitlines()) == (2, [])
