@@ -143,7 +143,7 @@ def test_crop_is_resize_then_crop(side, target, fraction, mode):
     scale = max(target[0] / side[0], target[1] / side[1]) / fraction
     height, width = round(side[0] * scale), round(side[1] * scale)
     assert (height, width) == pytest.approx((side[0] * scale, side[1] * scale))
-    resized = Image.fromarray(frame).resize((width, height), Image.Resampling[mode.upper()])
+    resized = Image.fromarray(frame).resize((width, height), getattr(Image, mode.upper()))
     top, left = (height - target[0]) // 2, (width - target[1]) // 2
     box = (left, top, left + target[1], top + target[0])
     difference = one.view(frame).astype(int) - np.asarray(resized.crop(box)).astype(int)
@@ -159,7 +159,7 @@ def test_crop_is_resize_then_crop_where_sizes_are_not_whole(side):
     ours = recipe(height=224, width=224, crop_fraction=0.875).view(frame).astype(int)
     scale = 256 / min(side)
     height, width = round(side[0] * scale), round(side[1] * scale)
-    resized = Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(frame).resize((width, height), Image.BILINEAR)  # type: ignore[attr-defined]
     left, top = (width - 224) // 2, (height - 224) // 2
     theirs = np.asarray(resized.crop((left, top, left + 224, top + 224))).astype(int)
     slope = max(abs(np.diff(theirs, axis=axis)).max() for axis in (0, 1))
@@ -483,3 +483,28 @@ def test_damaged_files_end_in_a_picture_or_one_error():
         else:
             check_frame(frame)
     assert 100 < refused < 1400
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    side=st.tuples(st.integers(40, 300), st.integers(40, 300)),
+    fit=st.sampled_from(["crop", "squash"]),
+    fraction=st.sampled_from([0.5, 0.875, 1.0]),
+    spot=st.tuples(st.floats(0.15, 0.85), st.floats(0.15, 0.85)),
+)
+def test_the_window_leads_from_the_view_back_to_the_frame(side, fit, fraction, spot):
+    """A bright square in the frame is where the window says, to less than a pixel of the view."""
+    height, width = side
+    prepare = recipe(height=32, width=48, fit=fit, crop_fraction=fraction)
+    left, top, right, bottom = prepare.window(width, height)
+    # the square is centred on a point of the window, and a quarter of the window wide
+    x, y = left + spot[0] * (right - left), top + spot[1] * (bottom - top)
+    half = (right - left) / 8, (bottom - top) / 8
+    across = np.clip(np.arange(width + 1), x - half[0], x + half[0])
+    down = np.clip(np.arange(height + 1), y - half[1], y + half[1])
+    covered = np.outer(np.diff(down), np.diff(across))  # of each pixel, exactly
+    frame = np.repeat(np.round(covered * 255).astype(np.uint8)[..., None], 3, axis=2)
+    seen = prepare.view(frame)[..., 0].astype(np.float64)
+    ys, xs = np.mgrid[0:32, 0:48] + 0.5
+    assert (seen * xs).sum() / seen.sum() == pytest.approx(spot[0] * 48, abs=0.75)
+    assert (seen * ys).sum() / seen.sum() == pytest.approx(spot[1] * 32, abs=0.75)

@@ -7,15 +7,24 @@ import numpy as np
 import pytest
 
 from app.live.presenter import LivePresenter
-from app.live.state import Place
+from app.live.readings import Counts
+from app.live.state import Place, SourceKind
 from app.platforms import find_platform
 from app.servers import Servers
 from app.settings.preferences import PreferenceStore
+from app.sources.base import SourceFrame
 from app.sources.photo import folder_photos, photo_file
+from headtail.errors import UsageFault
 from headtail.preprocess import load_image
 
 pytestmark = pytest.mark.slow
 DEADLINE_MS = 1000.0
+COLOURS = {
+    "black": (0, 0, 0),
+    "blue": (0, 0, 1),
+    "green": (0, 1, 0),
+    "grey": (0.5, 0.5, 0.5),
+}
 SAMPLES = ["black", "blue", "green", "grey"]  # what the photos in the bundle show, in order
 
 
@@ -174,3 +183,154 @@ def test_a_phone_without_runtimes_says_so(ui, colour_bundle):
     assert state.problem.what == "No artifact of nearest_colour can run here."
     assert "LiteRT fp32: no runtime for this format here" in state.problem.remedy
     assert controller.close()
+
+
+class FakeCamera:
+    """A source whose frames the test hands in itself."""
+
+    name, still = "camera", False
+
+    def __init__(self):
+        self.running = False
+        self.starts = 0
+
+    def start(self, deliver, failed):
+        self.deliver, self.failed = deliver, failed
+        self.running = True
+        self.starts += 1
+
+    def stop(self):
+        self.running = False
+
+
+@pytest.fixture
+def filmed(ui):
+    """A controller with such a camera."""
+    camera = FakeCamera()
+    platform = dataclasses.replace(find_platform("linux"), camera=lambda: camera)
+    controller = made(platform, ui)
+    controller.camera = camera
+    yield controller
+    assert controller.close()
+
+
+def shade(colour, number=0):
+    return SourceFrame(np.full((48, 64, 3), colour, np.uint8), 0.0, number)
+
+
+def test_frames_of_a_camera_are_answered_and_counted(filmed, ui, colour_bundle):
+    filmed.open_bundle(colour_bundle)
+    filmed.choose_source(SourceKind.CAMERA)
+    ui.until(lambda s: s.bundle is not None)
+    for number, colour in enumerate([(255, 0, 0), (0, 0, 255)]):
+        filmed.camera.deliver(shade(colour, number))
+        state = ui.until(lambda s, n=number: s.readings.counts.answered == n + 1)
+    assert state.result.ranked[0].label == "blue"
+    assert (state.picture.pixels == (0, 0, 255)).all()
+    assert state.readings.counts == Counts(handed=2, answered=2)
+
+
+def test_leaving_gives_the_camera_back_and_coming_again_takes_it(filmed, ui):
+    filmed.choose_source(SourceKind.CAMERA)
+    assert filmed.camera.running
+    filmed.leave()
+    assert not filmed.camera.running
+    filmed.enter()
+    filmed.enter()  # it is here already
+    assert (filmed.camera.running, filmed.camera.starts) == (True, 2)
+    filmed.play(playing=False)
+    filmed.leave()
+    filmed.enter()
+    assert not filmed.camera.running  # it was paused, and still is
+    filmed.play(playing=True)
+    assert filmed.camera.running
+
+
+def test_nothing_is_taken_while_nobody_looks(filmed, ui):
+    filmed.leave()
+    filmed.choose_source(SourceKind.CAMERA)
+    assert not filmed.camera.running
+    filmed.enter()
+    assert filmed.camera.running
+
+
+def test_a_camera_that_is_refused_is_said_in_its_place_and_can_be_tried_again(filmed, ui):
+    filmed.choose_source(SourceKind.CAMERA)
+    filmed.camera.failed(UsageFault("No.", expected="Yes.", remedy="Ask."))
+    state = ui.until(lambda s: s.obstacle)
+    assert (state.obstacle.what, state.playing, state.problem) == ("No.", False, None)
+    filmed.choose_source(SourceKind.CAMERA)
+    assert filmed.camera.running
+    assert filmed.state.obstacle is None
+
+
+def test_the_demo_pattern_runs_through_a_real_model_until_it_is_paused(
+    controller, ui, colour_bundle
+):
+    controller.open_bundle(colour_bundle)
+    controller.choose_source(SourceKind.DEMO)
+    state = ui.until(lambda s: s.readings.counts.answered >= 5 and s.readings.fps)
+    assert state.readings.p50_ms <= state.readings.p95_ms
+    controller.play(playing=False)
+    assert not controller.state.playing
+    counts = controller.state.readings.counts
+    assert counts.answered + counts.skipped + counts.failed <= counts.handed
+    controller.play(playing=True)
+    ui.until(lambda s: s.readings.counts.answered > counts.answered + 3)
+
+
+def test_the_samples_of_a_bundle_can_be_replayed_without_anything_dropped(
+    controller, ui, colour_bundle
+):
+    controller.open_bundle(colour_bundle)
+    ui.until(answered)
+    controller.choose_source(SourceKind.REPLAY)
+    seen = []
+    while len(seen) < 3:
+        state = ui.until(lambda s: s.result is not None and s.result not in seen)
+        seen.append(state.result)
+        # a picture never stands over the answer to another
+        colour = state.picture.pixels.mean((0, 1)).round()
+        assert state.result.ranked[0].label == nearest(colour)
+    assert {result.ranked[0].label for result in seen} <= set(SAMPLES)
+
+
+def nearest(colour):
+    return min(COLOURS, key=lambda name: np.abs(np.array(COLOURS[name]) * 255 - colour).sum())
+
+
+def test_with_nothing_to_replay_the_page_says_what_could_be(controller, ui):
+    controller.choose_source(SourceKind.REPLAY)
+    state = ui.until(lambda s: s.obstacle)
+    assert "nothing to replay" in state.obstacle.what
+
+
+def test_a_dropped_folder_of_photos_plays_and_a_dropped_file_of_none_is_said(
+    controller, ui, colour_bundle, red_photo, tmp_path
+):
+    controller.open_bundle(colour_bundle)
+    controller.drop(red_photo.parent)
+    state = ui.until(lambda s: s.result is not None and s.source is SourceKind.REPLAY)
+    assert (state.replay, state.result.ranked[0].label) == (red_photo.parent.name, "red")
+    controller.drop(tmp_path)  # a folder without photos
+    assert "holds no photos" in controller.state.problem.what
+
+
+def test_threads_and_accelerator_are_those_of_the_preferences(controller, ui, colour_bundle):
+    controller.open_bundle(colour_bundle)
+    assert ui.until(answered).bundle.threads == 1
+    ui.preferences.change(threads=2, accelerator="npu")
+    state = ui.until(lambda s: answered(s) and s.bundle.threads == 2)
+    assert state.bundle.accelerator == "cpu"
+    assert state.bundle.notes == ("No runtime of this format here runs on npu.",)
+    assert ui.preferences.state.bundle == str(colour_bundle)
+
+
+def test_a_bundle_can_be_let_go(controller, ui, colour_bundle):
+    controller.open_bundle(colour_bundle)
+    ui.until(answered)
+    controller.close_bundle()
+    state = controller.state
+    assert (state.bundle_path, state.bundle, state.result, state.photos) == (None, None, None, ())
+    controller.open_bundle(colour_bundle)
+    assert ui.until(answered).result.ranked[0].label == SAMPLES[0]

@@ -2,8 +2,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.sources.photo import bundled_photos, folder_photos, photo_file, shrunk, square
+from app.sources.photo import (
+    PhotoSource,
+    bundled_photos,
+    folder_photos,
+    photo_bytes,
+    photo_file,
+    shrunk,
+    square,
+)
 from headtail.errors import ImageFault, UsageFault
+from tests.app.sources.collecting import Collected
 
 
 def frame(height, width):
@@ -55,3 +64,24 @@ def test_square_shows_the_centre():
     thumbnail = square(wide, side=8)
     assert thumbnail.shape == (8, 8, 3)
     assert (thumbnail == 200).all()
+
+
+def test_a_photo_gives_one_frame_for_each_start(red_photo):
+    source = PhotoSource(photo_file(red_photo))
+    for _ in range(2):
+        collected = Collected(source)
+        frame = collected.frame()
+        assert (frame.number, frame.rotation, frame.pixels.shape) == (0, 0, (480, 640, 3))
+    assert collected.frames.empty()
+
+
+def test_a_photo_that_cannot_be_read_is_said(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no")
+    assert isinstance(Collected(PhotoSource(photo_file(tmp_path / "a.jpg"))).fault(), ImageFault)
+
+
+def test_bytes_of_a_photo_are_known_again(red_photo):
+    data = red_photo.read_bytes()
+    one, again = photo_bytes(data, "Chosen photo"), photo_bytes(data, "Chosen photo")
+    assert one.key == again.key
+    assert one.load().shape == (480, 640, 3)
