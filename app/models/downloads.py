@@ -102,15 +102,18 @@ class Downloads:
                 job = self._thread.submit(self._run, offer, address, quota, transfer)
                 self._running[offer.bundle_id] = transfer, job
 
-    def stop(self, bundle_id: str) -> None:
-        """Stop it, waiting or running; it ends as an `Ended` without path and error."""
+    def stop(self, bundle_id: str) -> bool:
+        """Stop it, waiting or running; it ends as an `Ended` without path and error, unless it was
+        finished just then. False if there is none.
+        """
         with self._lock:
             transfer, job = self._running.get(bundle_id, (None, None))
         if transfer is None or job is None:
-            return
+            return False
         transfer.stop()
         if job.cancel():
             self._end(bundle_id, None, None)
+        return True
 
     def close(self, *, timeout_s: float = 5.0) -> bool:
         """Stop all; False if one is still running then. What has come can be gone on with."""
@@ -119,7 +122,8 @@ class Downloads:
         self._thread.shutdown(wait=False, cancel_futures=True)
         for transfer, _ in running.values():
             transfer.stop()
-        return not wait([job for _, job in running.values()], timeout_s).not_done
+        jobs = [job for _, job in running.values() if not job.cancelled()]
+        return not wait(jobs, timeout_s).not_done
 
     def _run(self, offer: Offer, address: str, quota: int, transfer: Transfer) -> None:
         path, problem = None, None

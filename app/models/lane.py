@@ -21,7 +21,7 @@ class Lane:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._jobs: set[Future[None]] = set()
 
-    def submit(self, work: Callable[[], None]) -> None:
+    def submit(self, work: Callable[[], object]) -> None:
         """Do `work` when its turn comes. Called on the UI thread."""
         self._jobs = {job for job in self._jobs if not job.done()}
         self._jobs.add(self._thread.submit(self._do, work))
@@ -29,9 +29,11 @@ class Lane:
     def close(self, *, timeout_s: float = 5.0) -> bool:
         """Drop what waits, let the running job end; False if it is still running then."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-        return not wait(self._jobs, timeout_s).not_done
+        # `wait` would wait for those as well that were dropped
+        running = [job for job in self._jobs if not job.cancelled()]
+        return not wait(running, timeout_s).not_done
 
-    def _do(self, work: Callable[[], None]) -> None:
+    def _do(self, work: Callable[[], object]) -> None:
         try:
             work()
         except Exception as error:  # it is shown, and the next job runs

@@ -28,11 +28,12 @@ from headtail.bundle.staging import SUFFIX
 from headtail.bundle.verifying import check_layout
 from headtail.errors import EnvironmentFault, HeadtailError, UsageFault
 from headtail.manifest import MANIFEST, Manifest
-from headtail.offload.partfile import Part, full_disk_told, list_parts
+from headtail.offload.partfile import Part, full_disk_told, list_parts, part_path
 
 __all__ = ["Found", "Library", "NoRoom", "Shelf"]
 
 DELETED = ".deleted-"
+PARTIAL = "partial-"  # what `headtail.bundle.staging` calls its own, which has no lock
 LEFT_OVER_S = 3600.0  # a hidden folder that nobody wrote to for so long belongs to no one
 _ODD = re.compile(r"[^A-Za-z0-9._-]+")
 MAX_NAME = 60
@@ -82,6 +83,10 @@ class Library:
         plain = _ODD.sub("_", name).strip("._-")[:MAX_NAME] or "model"
         return self.folder / f"{plain}-{_ODD.sub('_', bundle_id)[:12]}{SUFFIX}"
 
+    def part(self, name: str, bundle_id: str, digest: str) -> Path:
+        """Where a download of it is collected, whose zip has this SHA-256."""
+        return part_path(self.destination(name, bundle_id), digest)
+
     def verify(self, path: Path) -> None:
         """Compare every byte with the manifest; raises what `open_bundle` raises."""
         open_bundle(path)
@@ -116,7 +121,7 @@ class Library:
 
     def delete(self, path: Path) -> None:
         """Remove a bundle or an unfinished download; what is gone already is gone."""
-        if path.parent != self.folder:
+        if path.parent != self.folder.absolute() and path.parent != self.folder:
             raise UsageFault(
                 f"{path} is not an installed bundle.",
                 expected=f"Only what lies in {self.folder} is deleted.",
@@ -147,10 +152,24 @@ class Library:
 
     def _clear(self) -> None:
         """Remove what a crash left: what was to be deleted, and stagings nobody writes to."""
+        busy = [part.destination.name for part in list_parts(self.folder) if part.busy]
         for path in self.folder.iterdir():
-            staging = path.name.startswith(".") and not path.name.endswith(".part")
-            if path.name.startswith(DELETED) or (staging and _age_s(path) > LEFT_OVER_S):
+            if path.name.startswith(DELETED) or (
+                _is_staging(path)
+                and not any(path.name.startswith(f".{name}.") for name in busy)
+                and (_of_a_download(path) or _age_s(path) > LEFT_OVER_S)
+            ):
                 _remove(path)
+
+
+def _is_staging(path: Path) -> bool:
+    return path.name.startswith(".") and not path.name.endswith(".part")
+
+
+def _of_a_download(path: Path) -> bool:
+    """Whether it is unpacked under the lock of its `.part`, so that without one it is left over."""
+    name = path.name.partition(f"{SUFFIX}.")[2]
+    return bool(name) and not name.startswith(PARTIAL)
 
 
 def _examine(path: Path) -> Found:

@@ -60,6 +60,7 @@ class ModelsPresenter(Presenter[ModelsState]):
         self._opened: Path | None = None
         self._looked: Looked | None = None
         self._checks: dict[Path, tuple[Check, Problem | None]] = {}
+        self._cancelled: set[str] = set()
         self._shown = False
         self._files = Lane("models", hand_over=hand_over, failed=self.fail)
         self._downloads = Downloads(
@@ -150,12 +151,15 @@ class ModelsPresenter(Presenter[ModelsState]):
         """Stop a download; what has come is kept."""
         self._downloads.stop(bundle_id)
 
+    def cancel(self, bundle_id: str) -> None:
+        """Give a download up, running or not: what has come is thrown away."""
+        if not self._downloads.stop(bundle_id):
+            self._given_up(bundle_id)
+        else:
+            self._cancelled.add(bundle_id)
+
     def discard(self, digest: str) -> None:
-        """Give up a stopped download; `digest` is the SHA-256 of its zip."""
-        for download in tuple(self.state.downloads.values()):
-            offer = self._server.offer(download.bundle_id)
-            if offer is not None and offer.sha256 == digest:
-                self._drop(download.bundle_id)
+        """Throw away what an unfinished download has got; `digest` is the SHA-256 of its zip."""
         for part in self._looked.shelf.parts if self._looked else ():
             if part.digest == digest and not part.busy:
                 self._delete(part.path)
@@ -254,15 +258,25 @@ class ModelsPresenter(Presenter[ModelsState]):
                 now = dataclasses.replace(now, mbit_s=event.mbit_s, remaining_s=event.remaining_s)
                 self._put(dataclasses.replace(now, phase=phase, held=event.held))
             return
+        cancelled = event.bundle_id in self._cancelled
+        self._cancelled.discard(event.bundle_id)
         if event.path is not None:
             self._checks[event.path] = Check.VERIFIED, None
             self._drop(event.bundle_id)
+        elif cancelled:
+            self._given_up(event.bundle_id)
         elif now is not None:
             problem = problem_of(event.error) if event.error else None
             phase = Phase.FAILED if problem else Phase.PAUSED
             now = dataclasses.replace(now, mbit_s=None, remaining_s=None)
             self._put(dataclasses.replace(now, phase=phase, problem=problem))
         self._look()
+
+    def _given_up(self, bundle_id: str) -> None:
+        self._drop(bundle_id)
+        offer = self._server.offer(bundle_id)
+        if offer is not None:
+            self._delete(self._library.part(offer.name, bundle_id, offer.sha256))
 
     def _put(self, download: Download) -> None:
         self._render(downloads={**self.state.downloads, download.bundle_id: download})

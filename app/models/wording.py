@@ -172,14 +172,14 @@ def _offered_row(artifact: OfferedArtifact) -> Row:
 def _offer_buttons(offer: Offer, download: Download | None, *, live: bool) -> tuple[Button, ...]:
     pause = Button("Pause", "pause", offer.bundle_id, CALM)
     resume = Button("Resume", "download", offer.bundle_id, SERVER)
-    discard = Button("Cancel", "discard", offer.sha256, DANGER)
+    cancel = Button("Cancel", "cancel", offer.bundle_id, DANGER)
     if download is None:
         get = Button("Download", "download", offer.bundle_id, SERVER)
         return (get,) if live else ()
     if download.phase in (Phase.WAITING, Phase.RUNNING):
-        return (pause,)
+        return pause, cancel
     if download.phase in (Phase.PAUSED, Phase.FAILED):
-        return (resume, discard) if live else (discard,)
+        return (resume, cancel) if live else (cancel,)
     return ()
 
 

@@ -45,6 +45,7 @@ class ModelsScreen(Page):
             "repair": lambda path: self._models.repair(Path(path)),
             "download": self._models.download,
             "pause": self._models.pause,
+            "cancel": self._models.cancel,
             "discard": self._models.discard,
             "copy": Clipboard.copy,
             "toggle": self._models.toggle,

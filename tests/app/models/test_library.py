@@ -174,6 +174,24 @@ def test_what_a_crash_left_is_cleared_and_what_is_being_written_is_not(library, 
     assert sorted(p.name for p in library.folder.iterdir()) == [".install-new", installed.name]
 
 
+def test_what_a_killed_download_unpacked_is_cleared_at_once_and_of_a_running_one_is_not(library):
+    library.folder.mkdir()
+    left, running, foreign = (
+        library.folder / name
+        for name in (".a.bundle.x1y2", ".b.bundle.x1y2", ".c.bundle.partial-1-x1y2")
+    )
+    for folder in (left, running, foreign):
+        folder.mkdir()
+    with open_part(part_path(library.folder / "b.bundle", "b" * 64)) as file:
+        file.write(b"x")
+        file.flush()
+        library.look()
+        assert {p.name for p in library.folder.iterdir() if p.is_dir()} == {
+            running.name,
+            foreign.name,
+        }
+
+
 def test_an_unfinished_download_is_listed_and_told_from_one_that_runs(library):
     library.folder.mkdir()
     part = part_path(library.folder / "net.bundle", "a" * 64)

@@ -238,6 +238,21 @@ def test_a_download_is_paused_while_the_server_is_silent_and_gone_on_with(start,
     assert origin.ranges == [None, f"bytes={kept}-"]
 
 
+@pytest.mark.parametrize("when", ["running", "paused", "waiting"])
+def test_a_download_that_is_cancelled_leaves_nothing(start, ui, origin, tmp_path, when):
+    origin.stall = threading.Event()
+    presenter = start(server=origin.url)
+    offer = download(ui, presenter)
+    if when != "waiting":
+        ui.until(lambda s: s.downloads[offer.bundle_id].held > 0)
+    if when == "paused":
+        presenter.pause(offer.bundle_id)
+        ui.until(paused(offer))
+    presenter.cancel(offer.bundle_id)
+    ui.until(lambda s: s.downloads == {} and s.used == 0)
+    ui.until(lambda s: list((tmp_path / "models").glob(".*")) == [])
+
+
 def test_a_download_is_gone_on_with_after_the_app_was_started_again(start, ui, origin):
     origin.stop_after = CUT
     presenter = start(server=origin.url)

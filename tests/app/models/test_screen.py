@@ -10,6 +10,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -26,7 +27,7 @@ from tests.support.range_server import RangeServer
 pytestmark = pytest.mark.slow
 
 SMALLEST = 44  # dp, for a thumb
-FULL = [["fill"], ["serve", "SERVER"], ["scroll", 1.0]]
+FULL: list[list[Any]] = [["fill"], ["serve", "SERVER"], ["scroll", 1.0]]
 DRAWN = [
     Scene("models-empty", "MODELS", gestures=[["empty"], ["serve", ""], ["scroll", 1.0]]),
     Scene("models", "MODELS", gestures=FULL),

@@ -209,10 +209,14 @@ RUNNING = Download(OFFER.bundle_id, "net", 18_000_000, 4_500_000, Phase.RUNNING,
 @pytest.mark.parametrize(
     ("changes", "words", "want"),
     [
-        ({}, "4.5 MB of 18.0 MB  \u00b7  12.3 Mbit/s  \u00b7  9 s left", ["Pause"]),
-        ({"remaining_s": None, "mbit_s": 0.0}, "4.5 MB of 18.0 MB  \u00b7  0.0 Mbit/s", ["Pause"]),
-        ({"mbit_s": None}, "Downloading  \u00b7  4.5 MB of 18.0 MB", ["Pause"]),
-        ({"phase": Phase.WAITING}, "Waiting  \u00b7  4.5 MB of 18.0 MB", ["Pause"]),
+        ({}, "4.5 MB of 18.0 MB  \u00b7  12.3 Mbit/s  \u00b7  9 s left", ["Pause", "Cancel"]),
+        (
+            {"remaining_s": None, "mbit_s": 0.0},
+            "4.5 MB of 18.0 MB  \u00b7  0.0 Mbit/s",
+            ["Pause", "Cancel"],
+        ),
+        ({"mbit_s": None}, "Downloading  \u00b7  4.5 MB of 18.0 MB", ["Pause", "Cancel"]),
+        ({"phase": Phase.WAITING}, "Waiting  \u00b7  4.5 MB of 18.0 MB", ["Pause", "Cancel"]),
         ({"phase": Phase.INSTALLING}, "Checking and unpacking  \u00b7  4.5 MB of 18.0 MB", []),
         ({"phase": Phase.PAUSED}, "Paused  \u00b7  4.5 MB of 18.0 MB", ["Resume", "Cancel"]),
         (
