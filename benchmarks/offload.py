@@ -13,9 +13,9 @@ measured is whether frames are answered in time, rightly, and how soon the plan 
     wrong         differ from what the artifact itself gives by more than the codec can explain
     changed       until the first decision for another route: frames before it, ms
 
-`tests/headtail/offload/test_failure_matrix.py` holds the same rows with a small model, and the ones
-that are no rows of figures: the clock that jumps, the disk that is full. Prints a line per row and
-one JSON line at the end.
+`tests/headtail/offload/test_failure_matrix.py` holds the same rows with a small model. Needs root,
+to mount a small disk, and a C compiler. With `--only` the other rows of the file stay as they are.
+Prints a line per row and one JSON line at the end.
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ import socket
 import ssl
 import statistics
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.server_rig import commit, versions
+from benchmarks.server_disk import _small_disk
+from benchmarks.server_rig import ROOT, commit, python_path, versions
 from headtail.bundle import Bundle, open_bundle
-from headtail.errors import IntegrityFault
+from headtail.errors import HeadtailError, IntegrityFault
 from headtail.manifest import FORWARD
 from headtail.offload.client import Companion
 from headtail.offload.engine import OffloadEngine
@@ -49,6 +52,7 @@ from headtail.offload.trace import replay
 from headtail.runtimes import runtime_of
 from tests.support.failure_rows import ALLOWANCE_MS, Row, SlowDevice, Watch, split_first
 from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.jumping_clock import jumping_clock
 from tests.support.real_server import RealServer
 
 GOOD = Fault(mbit_s=10.0, rtt_s=0.02)
@@ -224,6 +228,48 @@ def corrupted(name: str, bench: Bench, server: RealServer, link: FaultProxy) -> 
     return row
 
 
+def clock_jump(name: str, bench: Bench, server: RealServer, _link: FaultProxy) -> Row:
+    """The phone's wall clock goes a day forth and two back; offload is forced, and
+    the device is as fast as this machine."""
+    told, environment = server.told, jumping_clock(server.state.parent)
+    arguments = [bench.path.resolve(), told["url"], told["fingerprint"], told["key"]]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.clock_client", *map(str, arguments)],
+        env={**os.environ, **python_path(), **environment},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    seen = json.loads(done.stdout.splitlines()[-1])
+    jumped = seen.pop("jumped_s")
+    if [round(seconds, -2) for seconds in jumped] != [86_400, -172_800]:
+        raise SystemExit(f"the clock did not jump: {jumped}")
+    return Row(name, **seen)
+
+
+def disk_full(name: str, bench: Bench, server: RealServer, link: FaultProxy) -> Row:
+    """A bundle is downloaded to a disk of a megabyte, while frames are answered."""
+    watch = bench.watch(link, server.told)
+    with _small_disk(1) as disk, contextlib.closing(Companion(server.told["url"])) as companion:
+        errors: list[HeadtailError] = []
+
+        def download() -> None:
+            try:
+                bundle_id = bench.bundle.manifest.bundle_id
+                companion.download(bundle_id, disk / "new.bundle")
+            except HeadtailError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=download)
+        row = split_first(watch, name, thread.start, seconds=SECONDS)
+        thread.join()
+        if not errors or (disk / "new.bundle").exists():
+            raise SystemExit("a full disk took a bundle")
+        row.reasons = [str(errors[0])]
+    return row
+
+
 def killed(name: str, bench: Bench, server: RealServer, link: FaultProxy) -> Row:
     """kill -9 of all of the server's processes."""
     return split_first(bench.watch(link, server.told), name, server.kill, seconds=SECONDS)
@@ -239,10 +285,13 @@ ROWS: dict[str, tuple[str, Run]] = {
     "corrupt reply under TLS": ("secure", shaped(dataclasses.replace(GOOD, flip_down=997))),
     "wrong bundle": ("plain", other_bundle),
     "certificate changed": ("secure", impostor),
+    "clock jump": ("secure", clock_jump),
+    "disk full": ("plain", disk_full),
     "bundle corrupted while live": ("plain", corrupted),
     "server killed": ("plain", killed),
 }
-UNCHANGED = ("bundle corrupted while live",)  # nothing of offload is concerned: no plan may change
+# server and link are not concerned: no plan has to change
+UNCHANGED = ("bundle corrupted while live", "clock jump", "disk full")
 
 
 def steady(bench: Bench, folder: Path) -> dict[str, Any]:
@@ -297,7 +346,8 @@ def main() -> None:
         try:
             for row in rows(bench, Path(folder), asked.only):
                 good = row.good or (row.fault in UNCHANGED and not row.wrong and not row.late)
-                found.append(dataclasses.asdict(row) | {"good": good})
+                load = round(os.getloadavg()[0], 1)
+                found.append(dataclasses.asdict(row) | {"good": good, "load_average": load})
                 print(json.dumps(found[-1]), flush=True)
             figures = steady(bench, Path(folder))
         finally:
@@ -312,7 +362,6 @@ def main() -> None:
         "deadline_ms": DEADLINE_MS,
         "allowance_ms": ALLOWANCE_MS,
         "tolerance": TOLERANCE,
-        "load_average": os.getloadavg(),
         "cpus": os.cpu_count(),
         "machine": platform.machine(),
         "commit": commit(),
@@ -321,6 +370,11 @@ def main() -> None:
         "steady": figures,
         "all_good": all(row["good"] for row in found),
     }
+    if asked.output is not None and asked.only:
+        held = json.loads(asked.output.read_text())
+        held["rows"] = [row for row in held["rows"] if row["fault"] not in asked.only] + found
+        held["all_good"] = all(row["good"] for row in held["rows"])
+        result = held
     if asked.output is not None:
         asked.output.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
     print(json.dumps({k: result[k] for k in ("bundle", "all_good", "steady")}))

@@ -95,7 +95,7 @@ class LinkEstimator:
             message = message._replace(ms=max(message.ms - waited_ms, 0.0))
         window = self._upward if bytes_up >= bytes_down else self._downward
         window.append(message)
-        self._least, self._most, self._bound_s = 0.0, math.inf, -math.inf
+        self._unbind()
 
     def waiting(self, bytes_up: int, waited_ms: float, *, server_ms: float = 0.0) -> None:
         """A message of so many bytes was sent and nothing has come back yet, or ever."""
@@ -130,6 +130,10 @@ class LinkEstimator:
         if ping.ms > LONG * expected_ms and ping.ms - expected_ms > LONG_MS:
             self._bound(least=(ping.ms - rtt_ms) / ping.size)
         elif up is not None and ping.ms / ping.size < up:
+            unbound, _ = self._unbound_costs()
+            if unbound is not None and unbound <= ping.ms / ping.size:
+                self._unbind()  # it was the bound that was wrong: an odd ping or a slow server
+                return
             self._upward.clear()
             self._downward.clear()
             self._bound(most=ping.ms / ping.size)
@@ -142,13 +146,19 @@ class LinkEstimator:
         else:
             self._least, self._most = 0.0, most
 
-    def _costs(self) -> tuple[float | None, float | None]:
-        """Milliseconds per byte up and down."""
+    def _unbind(self) -> None:
+        self._least, self._most, self._bound_s = 0.0, math.inf, -math.inf
+
+    def _unbound_costs(self) -> tuple[float | None, float | None]:
         up, down = self._cost(self._upward), self._cost(self._downward)
         if up is not None and down is not None:
             up = self._cost(self._upward, against=down)
             down = self._cost(self._downward, against=up)
-        up = up if up is not None else down
+        return (up if up is not None else down), down
+
+    def _costs(self) -> tuple[float | None, float | None]:
+        """Milliseconds per byte up and down."""
+        up, down = self._unbound_costs()
         if self._clock() - self._bound_s <= RATE_LIFE_S:
             if up is not None:
                 up = min(max(up, self._least), self._most)

@@ -150,7 +150,7 @@ class Watch:
 
 
 def split_first(
-    watch: Watch, fault: str, begin: Callable[[], object], *, seconds: float = 1.5
+    watch: Watch, fault: str, begin: Callable[[], object], *, seconds: float = 1.2
 ) -> Row:
     """Frames until they are split steadily; then the fault begins."""
     watch.until_split()

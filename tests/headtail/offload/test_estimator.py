@@ -123,6 +123,16 @@ def test_a_ping_alone_tells_that_the_link_became_slow():
     assert link.told().uplink_mbit_s == pytest.approx(0.1, rel=0.01)
 
 
+def test_one_odd_ping_is_forgotten_with_the_next():
+    link = Link()
+    link.ping()
+    link.send(8000)
+    link.estimator.ponged(1200, 300, 250.0)  # the radio slept
+    assert link.told().uplink_mbit_s < 0.1
+    link.ping()
+    assert link.told().uplink_mbit_s == pytest.approx(10)
+
+
 def test_a_ping_alone_tells_that_the_link_is_not_as_slow_as_it_was():
     link = Link(rtt_ms=5.0, mbit_s=0.1)
     link.ping()

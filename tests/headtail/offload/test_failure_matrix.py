@@ -31,6 +31,7 @@ from tests.headtail.offload.toy_session import ToySession
 from tests.support.capabilities import require
 from tests.support.failure_rows import SlowDevice, Watch, split_first
 from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.jumping_clock import jumping_clock
 from tests.support.real_server import RealServer
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,6 @@ TOLERANCE = 0.02  # of aq8t at this model's cuts; raw32 is closer
 HEALED_MS = 10_000
 GOOD = Fault(mbit_s=10.0, rtt_s=0.01)
 BODY_MEMORY = 20_000
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 ROOT = Path(__file__).parents[3]
 
 
@@ -263,27 +263,13 @@ def test_a_link_that_becomes_a_hundred_times_slower(toy, link, watch_of):
 
 def test_a_clock_that_jumps(toy, secure, tmp_path):
     """The client in a process of its own, whose wall clock goes a day forth and two back."""
-    require(Path(FAKETIME).exists(), "no libfaketime: .ci/packages.sh")
-    offset = tmp_path / "offset"
-    offset.write_text("+0")
+    require(shutil.which("cc") is not None, "no C compiler: .ci/packages.sh")
     command = [sys.executable, "-m", "tests.support.clock_client", str(toy.path)]
+    told = secure.told
     client = subprocess.Popen(
-        [
-            *command,
-            str(offset),
-            str(secure.told["url"]),
-            secure.told["fingerprint"],
-            secure.told["key"],
-        ],
+        [*command, str(told["url"]), told["fingerprint"], told["key"]],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "LD_PRELOAD": FAKETIME,
-            "FAKETIME_TIMESTAMP_FILE": str(offset),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        },
+        env={**os.environ, "OMP_NUM_THREADS": "1", **jumping_clock(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
     )
