@@ -1,27 +1,19 @@
-// A STAND-IN for Core ML: objects, errors and memory as Apple's framework has them, no arithmetic.
-// See fake_coreml.h.
-#import "fake_coreml.h"
-
-#import <CoreML/CoreML.h>
+// A STAND-IN for Core ML's MLModel: compiles by copying, computes by asking the test. It has objects,
+// errors and memory as Apple's framework has them, no arithmetic; see fake_coreml.h.
+#import "fake_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static fake_coreml_describe describe_model;
 static fake_coreml_compute compute_model;
-static int32_t functions_there = 1;
 static int32_t units_used = -1;
 static int32_t compiles = 0;
-static int32_t alive = 0;
 static int32_t most_at_once = 0;
 
 void fake_coreml_interpret(fake_coreml_describe describe, fake_coreml_compute compute) {
     describe_model = describe;
     compute_model = compute;
-}
-
-void fake_coreml_set_functions(int32_t there) {
-    functions_there = there;
 }
 
 int32_t fake_coreml_units(void) {
@@ -32,27 +24,8 @@ int32_t fake_coreml_compiles(void) {
     return compiles;
 }
 
-int32_t fake_coreml_alive(void) {
-    return __atomic_load_n(&alive, __ATOMIC_SEQ_CST);
-}
-
 int32_t fake_coreml_at_once(void) {
     return __atomic_load_n(&most_at_once, __ATOMIC_SEQ_CST);
-}
-
-#define COUNTED                                            \
-    +(id)allocWithZone : (NSZone *)zone {                  \
-        __atomic_add_fetch(&alive, 1, __ATOMIC_SEQ_CST);   \
-        return [super allocWithZone:zone];                 \
-    }
-
-#define UNCOUNT __atomic_sub_fetch(&alive, 1, __ATOMIC_SEQ_CST)
-
-static void fail(NSError **error, NSString *said) {
-    NSDictionary *info = [NSDictionary dictionaryWithObject:said forKey:NSLocalizedDescriptionKey];
-    if (error != NULL) {
-        *error = [NSError errorWithDomain:@"com.apple.CoreML" code:0 userInfo:info];
-    }
 }
 
 static size_t item_bytes(NSInteger dtype) {
@@ -65,224 +38,10 @@ static void sizes_of(NSArray *numbers, int64_t *into) {
     }
 }
 
-@implementation MLMultiArray
-COUNTED
-- (id)initWithDataPointer:(void *)dataPointer
-                    shape:(NSArray *)aShape
-                 dataType:(MLMultiArrayDataType)aType
-                  strides:(NSArray *)theStrides
-              deallocator:(id)deallocator
-                    error:(NSError **)error {
-    self = [super init];
-    if (dataPointer == NULL || [aShape count] != [theStrides count] || deallocator != nil) {
-        fail(error, @"The multi-array cannot be made of this.");
-        [self release];
-        return nil;
-    }
-    data = dataPointer;
-    shape = [aShape copy];
-    strides = [theStrides copy];
-    dataType = aType;
-    return self;
-}
-
-// Not part of Core ML: the array frees its memory itself.
-- (void)own {
-    owned = data;
-}
-
-- (void)dealloc {
-    free(owned);
-    [shape release];
-    [strides release];
-    UNCOUNT;
-    [super dealloc];
-}
-
-- (void *)dataPointer {
-    return data;
-}
-
-- (MLMultiArrayDataType)dataType {
-    return dataType;
-}
-
-- (NSArray *)shape {
-    return shape;
-}
-
-- (NSArray *)strides {
-    return strides;
-}
-@end
-
-@implementation MLFeatureValue
-COUNTED
-+ (id)featureValueWithMultiArray:(MLMultiArray *)value {
-    MLFeatureValue *made = [[[self alloc] init] autorelease];
-    made->array = [value retain];
-    return made;
-}
-
-- (MLMultiArray *)multiArrayValue {
-    return array;
-}
-
-- (void)dealloc {
-    [array release];
-    UNCOUNT;
-    [super dealloc];
-}
-@end
-
-@implementation MLDictionaryFeatureProvider
-COUNTED
-- (id)initWithDictionary:(NSDictionary *)dictionary error:(NSError **)error {
-    self = [super init];
-    if ([dictionary count] == 0) {
-        fail(error, @"There is no feature.");
-        [self release];
-        return nil;
-    }
-    values = [dictionary copy];
-    return self;
-}
-
-- (NSSet *)featureNames {
-    return [NSSet setWithArray:[values allKeys]];
-}
-
-- (MLFeatureValue *)featureValueForName:(NSString *)featureName {
-    return [values objectForKey:featureName];
-}
-
-- (void)dealloc {
-    [values release];
-    UNCOUNT;
-    [super dealloc];
-}
-@end
-
-@implementation MLMultiArrayConstraint
-COUNTED
-+ (id)constraintOf:(NSDictionary *)feature {
-    MLMultiArrayConstraint *made = [[[self alloc] init] autorelease];
-    made->shape = [[feature objectForKey:@"shape"] copy];
-    made->dataType = [[feature objectForKey:@"dtype"] integerValue];
-    return made;
-}
-
-- (NSArray *)shape {
-    return shape;
-}
-
-- (MLMultiArrayDataType)dataType {
-    return dataType;
-}
-
-- (void)dealloc {
-    [shape release];
-    UNCOUNT;
-    [super dealloc];
-}
-@end
-
-@implementation MLFeatureDescription
-COUNTED
-+ (id)descriptionOf:(NSDictionary *)feature {
-    MLFeatureDescription *made = [[[self alloc] init] autorelease];
-    if ([feature objectForKey:@"dtype"] != nil) {
-        made->constraint = [[MLMultiArrayConstraint constraintOf:feature] retain];
-    }
-    return made;
-}
-
-- (MLMultiArrayConstraint *)multiArrayConstraint {
-    return constraint;
-}
-
-- (void)dealloc {
-    [constraint release];
-    UNCOUNT;
-    [super dealloc];
-}
-@end
-
-@implementation MLModelDescription
-COUNTED
-static NSDictionary *by_name(NSArray *features) {
-    NSMutableDictionary *named = [NSMutableDictionary dictionary];
-    for (NSUInteger i = 0; i < [features count]; i++) {
-        NSDictionary *feature = [features objectAtIndex:i];
-        [named setObject:[MLFeatureDescription descriptionOf:feature]
-                  forKey:[feature objectForKey:@"name"]];
-    }
-    return named;
-}
-
-+ (id)descriptionOf:(NSDictionary *)facts {
-    MLModelDescription *made = [[[self alloc] init] autorelease];
-    made->inputs = [by_name([facts objectForKey:@"inputs"]) copy];
-    made->outputs = [by_name([facts objectForKey:@"outputs"]) copy];
-    return made;
-}
-
-- (NSDictionary *)inputDescriptionsByName {
-    return inputs;
-}
-
-- (NSDictionary *)outputDescriptionsByName {
-    return outputs;
-}
-
-- (void)dealloc {
-    [inputs release];
-    [outputs release];
-    UNCOUNT;
-    [super dealloc];
-}
-@end
-
-@implementation MLModelConfiguration
-COUNTED
-+ (BOOL)instancesRespondToSelector:(SEL)selector {
-    if (!functions_there && sel_isEqual(selector, @selector(setFunctionName:))) {
-        return NO;
-    }
-    return [super instancesRespondToSelector:selector];
-}
-
-- (void)setComputeUnits:(MLComputeUnits)computeUnits {
-    units = computeUnits;
-}
-
-- (void)setFunctionName:(NSString *)aName {
-    if (!functions_there) {
-        [self doesNotRecognizeSelector:_cmd];
-    }
-    [functionName release];
-    functionName = [aName copy];
-}
-
-- (MLComputeUnits)unitsAsked {
-    return units;
-}
-
-- (NSString *)functionAsked {
-    return functionName;
-}
-
-- (void)dealloc {
-    [functionName release];
-    UNCOUNT;
-    [super dealloc];
-}
-@end
-
 static NSDictionary *facts_of(NSString *path, NSString *function, NSError **error) {
     char text[65536] = "";
     if (describe_model([path fileSystemRepresentation], [function UTF8String], text, sizeof text)) {
-        fail(error, [NSString stringWithUTF8String:text]);
+        fake_fail(error, [NSString stringWithUTF8String:text]);
         return nil;
     }
     NSData *json = [NSData dataWithBytes:text length:strlen(text)];
@@ -409,7 +168,7 @@ COUNTED
         MLMultiArray *array = [[given featureValueForName:name] multiArrayValue];
         if (array == nil || ![[array shape] isEqual:[feature objectForKey:@"shape"]] ||
             [array dataType] != [[feature objectForKey:@"dtype"] integerValue]) {
-            fail(error, [NSString stringWithFormat:@"MultiArray %@ does not match the model.", name]);
+            fake_fail(error, [NSString stringWithFormat:@"MultiArray %@ does not match the model.", name]);
             return NO;
         }
         tensors[i].name = [name UTF8String];
@@ -448,7 +207,7 @@ COUNTED
         [NSException raise:NSInvalidArgumentException format:@"%s", text];
     }
     if (answer != FAKE_COREML_OK) {
-        fail(error, [NSString stringWithUTF8String:text]);
+        fake_fail(error, [NSString stringWithUTF8String:text]);
         return nil;
     }
     return [[[MLDictionaryFeatureProvider alloc] initWithDictionary:results_of(features, dense)

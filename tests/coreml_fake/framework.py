@@ -58,7 +58,7 @@ def built_for_apple(folder: Path) -> Path:
 def build(folder: Path, *flags: str) -> Path:
     """Compile bridge and stand-in into one library; every warning is an error."""
     library = folder / LIBRARY
-    sources = [*sorted((ROOT / "ios").glob("*.m")), HERE / "fake_coreml.m"]
+    sources = [*sorted((ROOT / "ios").glob("*.m")), *sorted(HERE.glob("*.m"))]
     command = compiling("-shared", "-fPIC", *flags, *map(str, sources), "-o", str(library))
     done = subprocess.run(
         [*command, *_config("--base-libs")], capture_output=True, text=True, check=False
