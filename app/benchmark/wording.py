@@ -32,9 +32,9 @@ __all__ = [
 ]
 
 KINDS = {
-    "host": "on this computer",
-    "device": "on this device",
-    "emulated": "emulated: it runs, how fast a phone is this does not say",
+    "host": "Latency on this computer",
+    "device": "Latency on this device",
+    "emulated": "Emulated: it runs; how fast a phone is this does not say",
 }
 
 
@@ -88,7 +88,7 @@ def hint(state: BenchmarkState) -> str:
 def results_words(state: BenchmarkState) -> str:
     """The table's heading: what kind of time it holds, and when it was taken."""
     kinds = sorted({m.timing.kind for m in _measured(state) if m.timing is not None})
-    said = f"Latency {', '.join(KINDS[kind] for kind in kinds)}" if kinds else "Results"
+    said = ". ".join(KINDS[kind] for kind in kinds) or "Results"
     return said if _measured(state) else ""
 
 
