@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from headtail.postprocess import Mask
 
-__all__ = ["INK", "class_colour", "painted"]
+__all__ = ["INK", "OPAQUE", "class_colour", "painted"]
 
 INK = (0.09, 0.094, 0.11)  # of text on a class's colour
 GOLDEN = 0.618033988749895  # turns of the hue from one class to the next: neighbours differ most

@@ -27,15 +27,29 @@ SETTLED_LIMIT_S = 30
 @pytest.fixture(scope="session")
 def colour_bundle(tmp_path_factory) -> Path:
     """`nearest_colour.bundle`, see `tests.app.colour_bundle`."""
+    destination: Path = tmp_path_factory.mktemp("app") / "nearest_colour.bundle"
+    export("tests.app.colour_bundle", destination)
+    return destination
+
+
+@pytest.fixture(scope="session")
+def scene_bundles(tmp_path_factory) -> Path:
+    """The folder of `detector.bundle` and `segmenter.bundle`, see `tests.app.scene_bundles`."""
+    folder: Path = tmp_path_factory.mktemp("scenes")
+    export("tests.app.scene_bundles", folder)
+    return folder
+
+
+def export(module: str, destination: Path) -> None:
+    """Have a module write its bundles, in a process of its own."""
     absent = [
         name for name in ("torch", "litert_torch", "ai_edge_litert") if find_spec(name) is None
     ]
     require(
         not absent, f"no bundle can be exported here: pip install 'headtail[export]' ({absent})"
     )
-    destination: Path = tmp_path_factory.mktemp("app") / "nearest_colour.bundle"
     done = subprocess.run(
-        [sys.executable, "-m", "tests.app.colour_bundle", str(destination)],
+        [sys.executable, "-m", module, str(destination)],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -44,7 +58,6 @@ def colour_bundle(tmp_path_factory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return destination
 
 
 @pytest.fixture(scope="session")

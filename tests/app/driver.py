@@ -84,6 +84,8 @@ class Driver:
             "clipboard": Clipboard.paste(),
             "theme": self.app.theme.name,
             "thumbnails": len(root.ids.strip.children),
+            "marks": root.ids.overlay.marks(),
+            "whole": list(root.ids.photo.whole),
             "widgets": {name: _box(widget) for name, widget in root.ids.items()},
         }
 

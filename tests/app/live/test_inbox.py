@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 
 from app.live.inbox import Inbox
@@ -14,7 +16,8 @@ class Turns:
     """An event loop that turns when the test says so."""
 
     def __init__(self):
-        self.calls, self.taken = [], []
+        self.calls: list[Any] = []
+        self.taken: list[Any] = []
         self.inbox = Inbox(self.calls.append, self.taken.append)
 
     def turn(self):

@@ -8,7 +8,7 @@ import pytest
 
 from app.live.presenter import LivePresenter
 from app.live.readings import Counts
-from app.live.state import Place, SourceKind
+from app.live.state import Place, Result, SourceKind
 from app.platforms import find_platform
 from app.servers import Servers
 from app.settings.preferences import PreferenceStore
@@ -285,7 +285,7 @@ def test_the_samples_of_a_bundle_can_be_replayed_without_anything_dropped(
     controller.open_bundle(colour_bundle)
     ui.until(answered)
     controller.choose_source(SourceKind.REPLAY)
-    seen = []
+    seen: list[Result] = []
     while len(seen) < 3:
         state = ui.until(lambda s: s.result is not None and s.result not in seen)
         seen.append(state.result)

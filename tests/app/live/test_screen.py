@@ -1,9 +1,12 @@
 """The real app, drawn: what the widgets say and what the pixels show."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from app.live.palette import OPAQUE, class_colour
 from app.theme import DARK, LIGHT
 from tests.app.offscreen import Job, missing_for_screen, render
 from tests.support.capabilities import require
@@ -229,6 +232,99 @@ def test_bundle_and_photo_can_be_dropped_on_the_window(colour_bundle, red_photo,
     )
     assert seen["thumbnails"] == 5
     assert seen["bars"][0]["label"] == "red"
+
+
+SCENE = (960, 640)  # of which the models see the centre, 640 x 640, as 4 x 4 cells
+SQUARES = {"red": (1, 0), "green": (3, 3)}  # column and row of the cell
+COLOURS = {"red": (230, 10, 10), "green": (10, 230, 10)}
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """A wide photo with a red and a green square where the models see two of their cells."""
+    photo = Image.new("RGB", SCENE, (128, 128, 128))
+    for name, (column, row) in SQUARES.items():
+        left, top = 160 + 160 * column, 160 * row
+        photo.paste(COLOURS[name], (left, top, left + 160, top + 160))
+    path = tmp_path_factory.mktemp("scene") / "scene.png"
+    photo.save(path)
+    return path
+
+
+def cell(seen, name):
+    """Where the square of that name is in the window: left, bottom, width, height."""
+    x, y, width, height = seen["whole"]
+    column, row = SQUARES[name]
+    side = height / 4
+    return [x + width / 6 + side * column, y + height - side * (row + 1), side, side]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_boxes_stand_where_things_are(scene_bundles, scene, tmp_path, size):
+    picture = tmp_path / "screen.png"
+    bundle = str(scene_bundles / "detector.bundle")
+    seen = render(Job(picture=str(picture), bundle=bundle, photos=[str(scene)], size=size))
+    assert {mark["label"] for mark in seen["marks"]} == {"red", "green"}
+    image = pixels(picture)
+    for mark in seen["marks"]:
+        place = cell(seen, mark["label"])
+        assert mark["box"] == pytest.approx(place, abs=1)
+        # the line is drawn along the box: a pixel of its class's colour on the lower edge
+        index = ("red", "green").index(mark["label"])
+        colour = np.array([255 * value for value in class_colour(index)])
+        edge = patch(image, [place[0] + place[2] / 2, place[1] - 1, 1, 3])[:, 0]
+        assert np.abs(edge - colour).max(axis=1).min() <= 12
+        inside = patch(image, [place[0] + place[2] / 2, place[1] + 6, 1, 1])[0, 0]
+        assert np.abs(inside - COLOURS[mark["label"]]).max() <= 12
+    assert [bar["label"] for bar in seen["bars"]][:2] in (["red", "green"], ["green", "red"])
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
+def test_a_mask_lies_on_what_it_names_and_the_bars_are_its_legend(
+    scene_bundles, scene, tmp_path, theme
+):
+    picture = tmp_path / "screen.png"
+    bundle = str(scene_bundles / "segmenter.bundle")
+    dark = theme is DARK
+    seen = render(Job(picture=str(picture), bundle=bundle, photos=[str(scene)], dark=dark))
+    image = pixels(picture)
+    legend = {bar["label"]: bar for bar in seen["bars"]}
+    for name in SQUARES:
+        place = cell(seen, name)
+        hue = np.array([255 * value for value in legend[name]["hue"][:3]])
+        mixed = hue * OPAQUE / 255 + np.array(COLOURS[name]) * (1 - OPAQUE / 255)
+        x, y, width, height = place
+        painted = patch(image, [x + 2, y + 2, width - 4, height - 4]).reshape(-1, 3)
+        assert np.abs(painted - mixed).max() <= 12  # to the edge, in the colour of the legend
+        assert legend[name]["fraction"] == pytest.approx(1 / 16, abs=0.002)
+        beside = patch(image, [x - 6, y + height / 2, 3, 3]).reshape(-1, 3)
+        assert np.abs(beside - 128).max() <= 12  # what nobody names is not painted
+    assert legend["background"]["fraction"] == pytest.approx(14 / 16, abs=0.002)
+
+
+def test_what_moves_shows_its_pace_and_its_counts(colour_bundle, tmp_path):
+    picture = tmp_path / "screen.png"
+    seen = render(Job(picture=str(picture), bundle=str(colour_bundle), gestures=["demo", "pause"]))
+    texts = " ".join(text["text"] for text in seen["texts"])
+    assert "Frames: " in texts
+    assert " answered, " in texts
+    assert seen["latency"].endswith(" ms")
+
+
+def test_without_a_camera_its_place_says_what_to_do(colour_bundle, tmp_path):
+    require(find_spec("cv2") is None, "OpenCV is here: the camera might be, too")
+    seen = render(
+        Job(
+            picture=str(tmp_path / "screen.png"),
+            bundle=str(colour_bundle),
+            settled="empty",
+            gestures=["camera"],
+        )
+    )
+    texts = {text["text"] for text in seen["texts"]}
+    assert "opencv-python is not installed." in texts
+    assert "Try again" in texts
+    assert seen["bars"][0]["label"] == ""
 
 
 def test_a_slanted_picture_is_refused():

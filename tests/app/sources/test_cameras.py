@@ -3,6 +3,7 @@
 import os
 import sys
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from app.sources.camera_android import AndroidPicker, ask_for_camera, back_camera
 from app.sources.camera_kivy import PhoneCamera
 from app.sources.camera_opencv import DeskCamera
+from app.sources.photo import Photo
 from headtail.errors import EnvironmentFault, ImageFault, MissingDependency
 from tests.app.sources.collecting import Collected
 
@@ -108,8 +110,10 @@ def test_a_provider_that_fails_is_said(provider):
     assert "Fail to connect to camera service" in str(Collected(source).fault())
 
 
-def test_android_bytes_are_taken_from_the_buffer_not_from_the_graphics_memory(provider):
-    class Buffered(provider):
+def test_android_bytes_are_taken_from_the_buffer_not_from_the_graphics_memory():
+    class Buffered(Provider):
+        made: list[Provider] = []  # noqa: RUF012  # of this class alone
+
         def grab_frame(self):
             return b"\x80" * (640 * 480 * 3 // 2)
 
@@ -152,7 +156,9 @@ class Android:
     """The Java classes and python-for-android modules that are touched, and nothing else."""
 
     def __init__(self, monkeypatch, *, sdk=34, granted=True):
-        self.started, self.listeners, self.asked = [], [], []
+        self.started: list[Any] = []
+        self.listeners: list[Any] = []
+        self.asked: list[Any] = []
         self.granted = granted
         activity = types.SimpleNamespace(
             getWindowManager=lambda: types.SimpleNamespace(
@@ -214,7 +220,7 @@ class Intent:
 
 
 def test_android_is_asked_once_and_tells_what_the_person_said(monkeypatch):
-    answers = []
+    answers: list[bool] = []
     Android(monkeypatch)
     ask_for_camera(answers.append)
     android = Android(monkeypatch, granted=False)
@@ -234,7 +240,8 @@ def picked(monkeypatch, tmp_path, content, *, sdk=34):
     (tmp_path / "photo").write_bytes(content)
     android = Android(monkeypatch, sdk=sdk)
     android.file = os.open(tmp_path / "photo", os.O_RDONLY)
-    chosen, failed = [], []
+    chosen: list[Photo] = []
+    failed: list[Exception] = []
     AndroidPicker().pick(chosen.append, failed.append)
     (answer,) = android.listeners
     ((intent, code),) = android.started
@@ -264,7 +271,8 @@ def test_what_is_no_photo_is_said_when_it_is_shown(monkeypatch, tmp_path):
 def test_a_person_who_chooses_none_is_not_bothered(monkeypatch, tmp_path):
     (tmp_path / "photo").write_bytes(b"")
     android = Android(monkeypatch)
-    chosen, failed = [], []
+    chosen: list[Photo] = []
+    failed: list[Exception] = []
     AndroidPicker().pick(chosen.append, failed.append)
     (answer,) = android.listeners
     answer(android.started[0][1], 0, None)

@@ -111,13 +111,17 @@ def test_a_video_plays_over_and_over_in_rgb_and_is_closed(tmp_path):
         tapes.append(Tape(path))
         return tapes[-1]
 
-    collected = Collected(VideoReplay(tmp_path / "x.mp4", capture=capture))
+    replay = VideoReplay(tmp_path / "x.mp4", capture=capture)
+    collected = Collected(replay)
     colours = [collected.frame().pixels[0, 0].tolist() for _ in range(3)]
     assert colours == [[200, 0, 10], [200, 0, 20], [200, 0, 10]]
-    collected.source.stop()
-    thread = collected.source._thread
-    thread.join(5)
+    replay.stop()
+    replay.start(collected.frames.put, collected.faults.put)  # waits for the first to be closed
+    collected.frame()
+    while len(tapes) < 2:
+        collected.frame()
     assert tapes[0].released
+    replay.stop()
 
 
 def test_a_video_without_a_frame_is_said(tmp_path):

@@ -22,7 +22,7 @@ def overlap(one, other):
 
 
 def plain_suppress(boxes, scores, limit):
-    kept = []
+    kept: list[int] = []
     for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
         if all(overlap(boxes[i], boxes[k]) <= limit for k in kept):
             kept.append(i)
