@@ -23,7 +23,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_tests.sysroot import cache_folder
 from tests.support.capabilities import require
 
 __all__ = [
@@ -37,6 +36,7 @@ __all__ = [
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
+KEPT = CHECKOUT / "build" / "java"  # by version: what is there never has to be fetched again
 PHONE_PYJNIUS = "1.7.0"  # what python-for-android 2026.5.9 builds
 PYJNIUS = (PHONE_PYJNIUS, "1.9.0")
 REACT_NATIVE_EXECUTORCH = ("0.8.5", "0.9.3")  # older API generation, newer API generation
@@ -123,7 +123,7 @@ def _java_home() -> Path:
 
 def _kept(name: str, fill: Callable[[Path], None]) -> Path:
     """The folder `name` of the cache; `fill` makes it once, whole or not at all."""
-    place = cache_folder().with_name("java") / name
+    place = KEPT / name
     if not place.is_dir():
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=place.parent) as staging:

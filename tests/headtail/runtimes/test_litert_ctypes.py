@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_tests.sysroot import cache_folder
+from device_tests.sysroot import CACHE
 from device_tests.targets.qemu_arm64 import QEMU, QemuTarget
 from headtail.errors import RuntimeUnavailable, UsageFault
 from headtail.metrics import snr_db
@@ -123,7 +123,7 @@ def library_of():
     """version -> the `libLiteRt.so` of that ai-edge-litert, kept between test runs."""
 
     def fetched(version):
-        folder = cache_folder().with_name("litert-libraries") / version
+        folder = CHECKOUT / "build" / "litert-libraries" / version
         found = folder / "ai_edge_litert" / "libLiteRt.so"
         if not found.is_file():
             folder.mkdir(parents=True, exist_ok=True)
@@ -176,9 +176,10 @@ def test_a_library_of_the_former_api_is_refused_and_not_called(ordered_litert, l
         runtime.load(ordered_litert.path, entries=ordered_litert.entries)
 
 
-def test_the_arm64_library_says_the_same(ordered_litert, tmp_path):
+def test_the_arm64_library_says_the_same(ordered_litert, tmp_path, monkeypatch):
     """The aarch64 wheel's library under qemu: its output, never its time."""
     require(shutil.which(QEMU) is not None, f"{QEMU} is not installed (qemu-user-static)")
+    monkeypatch.delenv(CACHE)  # of conversions; the sysroot is kept in the checkout
     target = QemuTarget("cortex-a76")
     line = run_elsewhere(ordered_litert, tmp_path, "-", *target.python(CHECKOUT))
     assert line.split() == ["2.3.0", "aarch64"]
