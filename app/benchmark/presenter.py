@@ -179,7 +179,19 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
         self._survey = survey
         if self.last is None and kept:  # what an earlier start of the app measured
             self._tabulate(kept[0], kept[1:])
-        self._rest(matrix=survey.matrix, machine=survey.machine, condition=survey.condition)
+        self._rest(
+            matrix=survey.matrix,
+            left=self.state.left | self._unasked(survey),
+            machine=survey.machine,
+            condition=survey.condition,
+        )
+
+    def _unasked(self, survey: Survey) -> set[tuple[str, str]]:
+        """Models that are new here, but for the first: that is the open one, and measuring every
+        installed one takes long."""
+        known = {cell.bundle for cell in self.state.matrix.cells}
+        models = dict.fromkeys(cell.bundle for cell in survey.matrix.cells)
+        return {("model", name) for name in list(models)[1:] if name not in known}
 
     def _measured(self, run: Run, formers: Sequence[Run]) -> None:
         self._tabulate(run, formers)

@@ -84,6 +84,17 @@ def test_what_can_be_measured_is_shown_with_the_machine(make, bench, bundle, ui)
     assert len(state.planned) == 2
 
 
+def test_of_several_models_the_first_is_measured_unless_somebody_wants_more(
+    make, bench, bundle, other_bundle, ui
+):
+    presenter = make(bench, bundle, other_bundle)
+    assert {cell.bundle for cell in looked(presenter, ui).planned} == {"tiny"}
+    presenter.toggle("model", "other")
+    assert {cell.bundle for cell in presenter.state.planned} == {"tiny", "other"}
+    presenter.toggle("model", "tiny")
+    assert {cell.bundle for cell in presenter.state.planned} == {"other"}
+
+
 def test_looking_again_at_the_same_reads_nothing_anew(make, bench, bundle, ui):
     presenter = make(bench, bundle)
     looked(presenter, ui)
