@@ -21,6 +21,7 @@ __all__ = ["ICONS", "Icon", "IconButton"]
 GRID = 24
 THIN = 1.15  # dp; half the width of a stroke. Up to 1 the GPU draws it, broken up on some
 CIRCLE = 3  # numbers that make one
+SEGMENTS = 36  # of a circle
 ICONS: dict[str, tuple[tuple[float, ...], ...]] = {
     "Live": ((12, 12, 9), (12, 12, 3.5)),
     "Models": (
@@ -101,8 +102,16 @@ class Icon(Widget):  # type: ignore[misc]  # kivy has no types
                 if len(stroke) == CIRCLE:
                     x, y, radius = stroke
                     Line(
-                        circle=(left + x * scale, bottom + y * scale, radius * scale),
+                        circle=(
+                            left + x * scale,
+                            bottom + y * scale,
+                            radius * scale,
+                            0,
+                            360,
+                            SEGMENTS,
+                        ),
                         width=dp(THIN),
+                        joint="bevel",  # round ones are thousands of corners in each circle
                     )
                     continue
                 points = [
