@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kivy.clock import Clock
 from kivy.core.clipboard import Clipboard
 from kivy.core.window import Window
 from kivy.lang import Builder
@@ -37,7 +38,8 @@ class ModelsScreen(Page):
         self._application = application
         self._models = application.models
         self._dialog: cards.ConfirmDialog | None = None
-        self._cards: dict[str, cards.ModelCard] = {}
+        self._made = False  # a card, in this frame
+        self._more = Clock.create_trigger(lambda _dt: self.show(self._models.state))
         self._verbs: dict[str, Callable[[str], None]] = {
             "open": lambda path: self._models.open(Path(path)),
             "verify": lambda path: self._models.verify(Path(path)),
@@ -65,6 +67,7 @@ class ModelsScreen(Page):
 
     def show(self, state: ModelsState) -> None:
         """Draw `state`."""
+        self._made = False
         self.storage = notices.storage_line(state)
         self.counted = notices.counted_line(state)
         self.device = f"On {state.device}"
@@ -99,19 +102,25 @@ class ModelsScreen(Page):
     def _fill(
         self, place: Any, views: Sequence[CardView], notice: tuple[str, str, str] | None
     ) -> None:
-        """Cards are kept by their keys, so that a press is not lost to a card made again."""
-        shown = {card.key: card for card in place.children if isinstance(card, _KeyedCard)}
-        wanted = [view.key for view in views]
-        if [
-            card.key for card in reversed(place.children) if isinstance(card, _KeyedCard)
-        ] != wanted:
-            place.clear_widgets()
-            for view in views:
-                card = shown.get(view.key) or _KeyedCard(view.key, self._press)
-                place.add_widget(card)
-                shown[view.key] = card
+        """Cards are kept by their keys, so that a press is not lost to a card made again; one new
+        card is made in a frame, since making it takes a good part of that."""
+        there = [card for card in reversed(place.children) if isinstance(card, _KeyedCard)]
+        known = {card.key: card for card in there}
+        wanted: list[_KeyedCard] = []
         for view in views:
-            shown[view.key].show(view)
+            card = known.get(view.key)
+            if card is None and self._made:
+                self._more()
+                break
+            if card is None:
+                card, self._made = _KeyedCard(view.key, self._press), True
+            card.show(view)
+            wanted.append(card)
+        if there != wanted[: len(there)]:
+            place.clear_widgets()
+            there = []
+        for card in wanted[len(there) :]:
+            place.add_widget(card)
         self._notice(place, notice)
 
     def _notice(self, place: Any, notice: tuple[str, str, str] | None) -> None:
