@@ -19,6 +19,7 @@ from headtail.errors import HeadtailError
 from headtail.golden import GoldenSet, gate_db, snrs_db, worthless
 from headtail.manifest import FORWARD, Artifact, Entry
 from headtail.runtimes.base import Runtime, Session
+from headtail.runtimes.memory import growth_since, resident_bytes
 from headtail.tensors import Array, check_arrays
 from headtail.timing import Timing, measure
 
@@ -56,7 +57,8 @@ class Measured:
     """What became of a cell. `fault` is "" or why there is no timing; times in ms.
 
     `load_ms` and `first_ms` are one measurement each: files of a second load are in the system's
-    cache. `memory_bytes` is by how much the process grew while the artifact was loaded.
+    cache. `memory_bytes` is by how much the process grew until the golden vectors were through, or
+    what the session says if that is more; what an earlier load left free is not seen again.
     """
 
     cell: Cell
@@ -167,43 +169,48 @@ class _Trial:
         cell = self._cell
         bundle = self._golden.bundle
         artifact = bundle.manifest.artifact(cell.format, cell.precision)
+        resident = resident_bytes()
         started = time.perf_counter()
         session = load(cell, bundle, self._runtime)
         try:
             self.load_ms = _since(started)
-            self.memory_bytes = session.memory_bytes()
             self._tick()
-            self._check_and_time(session, artifact, effort)
+            self._check(session, artifact)
+            told = (session.memory_bytes(), growth_since(resident))
+            self.memory_bytes = max((b for b in told if b is not None), default=None)
+            self._tick()
+            if not self.fault:
+                self._time(session, effort)
         finally:
             session.close()
 
-    def _check_and_time(self, session: Session, artifact: Artifact, effort: Effort) -> None:
-        golden, kind = self._golden, self._runtime.timing_kind
-        inputs = [golden.inputs(sample) for sample in range(golden.count)]
+    def _check(self, session: Session, artifact: Artifact) -> None:
+        golden = self._golden
         started = time.perf_counter()
-        session.run(FORWARD, inputs[0])
+        session.run(FORWARD, golden.inputs(0))
         self.first_ms = _since(started)
         self.verdict = judged(
             session,
             golden,
             artifact,
             artifact.entry(FORWARD),
-            timing_kind=kind,
+            timing_kind=self._runtime.timing_kind,
             accelerator=self._cell.accelerator,
         )
         self.fault = self.verdict.fault
-        self._tick()
-        if not self.fault:
-            turns: Iterator[Sequence[Array]] = itertools.cycle(inputs)
-            feed: list[Sequence[Array]] = []
-            # the next input is chosen, and progress told, outside what the clock sees
-            self.timing = measure(
-                lambda: session.run(FORWARD, feed[0]),
-                kind=kind,
-                warmup=effort.warmup,
-                runs=effort.runs,
-                before=lambda: self._next(feed, turns),
-            )
+
+    def _time(self, session: Session, effort: Effort) -> None:
+        inputs = [self._golden.inputs(sample) for sample in range(self._golden.count)]
+        turns: Iterator[Sequence[Array]] = itertools.cycle(inputs)
+        feed: list[Sequence[Array]] = []
+        # the next input is chosen, and progress told, outside what the clock sees
+        self.timing = measure(
+            lambda: session.run(FORWARD, feed[0]),
+            kind=self._runtime.timing_kind,
+            warmup=effort.warmup,
+            runs=effort.runs,
+            before=lambda: self._next(feed, turns),
+        )
 
     def _next(self, feed: list[Sequence[Array]], turns: Iterator[Sequence[Array]]) -> None:
         feed[:] = [next(turns)]

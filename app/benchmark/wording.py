@@ -135,14 +135,11 @@ def details(measured: Measured) -> str:
         "first": measured.first_ms,
         "load": measured.load_ms,
     }
-    parts = [
-        f"{name}\u00a0{milliseconds(ms)}".replace(" ", "\u00a0")
-        for name, ms in figures.items()
-        if ms is not None
-    ]
+    parts = [f"{name} {milliseconds(ms)}" for name, ms in figures.items() if ms is not None]
     if measured.memory_bytes is not None:
         parts.append(byte_size(measured.memory_bytes))
-    return "  \u00b7  ".join(parts)
+    # a figure is not torn from its unit
+    return "  \u00b7  ".join(part.replace(" ", "\u00a0") for part in parts)
 
 
 def left_out_words(left_out: LeftOut) -> str:

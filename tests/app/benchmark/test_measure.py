@@ -43,7 +43,8 @@ def test_a_right_answer_is_timed_by_the_one_protocol(bundle, echo):
     assert found.timing.min_ms <= found.timing.p50_ms <= found.timing.p90_ms <= found.timing.p99_ms
     assert found.load_ms >= 0
     assert found.first_ms >= 0
-    assert (found.memory_bytes, found.runtime_version) == (4096, "9.9")
+    assert found.memory_bytes >= 4096  # what the session says, or more
+    assert found.runtime_version == "9.9"
     assert (found.verdict.samples, found.verdict.gate_db) == (2, FP32_GATE_DB)
     assert echo.loads == [("tiny.fp32.tflite", 2, "cpu")]
     assert echo.open == 0
