@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -67,6 +68,7 @@ def main() -> None:
                 "zip_bytes": packed.getbuffer().nbytes,
                 "stage_s": round(stage_s, 3),
                 "import_without_kivy_s_p50": round(statistics.median(times), 3),
+                "load_1m": round(os.getloadavg()[0], 1),
                 "goal_bytes": GOAL_BYTES,
                 "met": report.bytes <= GOAL_BYTES,
                 "python": platform.python_version(),
