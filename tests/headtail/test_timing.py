@@ -68,3 +68,19 @@ def test_the_real_clock_is_monotonic():
     timing = measure(lambda: sum(range(1000)), warmup=1, runs=5)
     assert 0 < timing.min_ms <= timing.p50_ms
     assert timing.kind in TIMING_KINDS
+
+
+def test_what_comes_before_a_run_is_not_in_its_time():
+    now, order = [0], []
+
+    def before():
+        order.append("before")
+        now[0] += 50_000_000
+
+    def run():
+        order.append("run")
+        now[0] += 2_000_000
+
+    timing = measure(run, warmup=1, runs=3, before=before, clock_ns=lambda: now[0])
+    assert (timing.p50_ms, timing.p99_ms) == (2.0, 2.0)
+    assert order == ["before", "run"] * 4

@@ -9,8 +9,7 @@ import pytest
 from app.benchmark.matrix import Cell
 from app.benchmark.measure import CELL_STEPS, Cancelled, Effort, measured
 from headtail.bundle import open_bundle
-from headtail.golden import FP32_GATE_DB, HALF_GATE_DB, GoldenSet, gate_db
-from headtail.manifest import FORWARD
+from headtail.golden import FP32_GATE_DB, GoldenSet
 from tests.app.benchmark.conftest import COOL
 from tests.app.benchmark.echo import EchoRuntime
 
@@ -96,16 +95,3 @@ def test_cancelling_stops_within_a_run_and_closes_the_session(bundle, echo):
 def test_emulated_time_is_called_so(bundle):
     found = run(bundle, EchoRuntime(bundle, timing_kind="emulated"))
     assert found.timing.kind == "emulated"
-
-
-def test_gates_are_what_was_recorded_and_nothing_where_nothing_was(bundle):
-    artifact = open_bundle(bundle).manifest.artifacts[0]  # recorded: 110 dB
-    forward, head = artifact.entry(FORWARD), artifact.entry("head_early")
-    assert gate_db(artifact, forward, timing_kind="host") == FP32_GATE_DB
-    assert gate_db(artifact, head, timing_kind="device") == FP32_GATE_DB
-    assert gate_db(artifact, forward, timing_kind="device", accelerator="gpu") == HALF_GATE_DB
-    agreement = dataclasses.replace(artifact.agreement, snr_db_min=30.0)
-    int8 = dataclasses.replace(artifact, precision="w8a8", agreement=agreement)
-    assert gate_db(int8, forward, timing_kind="host") == pytest.approx(29.9)
-    assert gate_db(int8, forward, timing_kind="device") == pytest.approx(24.0)
-    assert gate_db(int8, head, timing_kind="host") is None
