@@ -55,8 +55,11 @@ class Following:
         self._looking = looking
         if looking:
             self._begin()
-        else:
-            self._watch.follow("")
+            return
+        self._watch.follow("")
+        if self.card.reach is Reach.LIVE:  # which it was until now
+            self.card = dataclasses.replace(self.card, reach=Reach.ASKING)
+            self._changed()
 
     def ask_again(self) -> None:
         """Ask at once."""

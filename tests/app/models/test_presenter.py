@@ -137,6 +137,10 @@ def test_the_list_is_asked_for_while_somebody_looks(start, ui, origin):
     assert offer.name == "tiny"
     assert offer.bytes == len(origin.data)
     presenter.leave()
+    assert ui.states[-1].catalogue.reach is Reach.ASKING  # nobody knows any more
+    assert ui.states[-1].catalogue.offers == (offer,)
+    presenter.enter()
+    ui.until(live)
 
 
 def test_a_server_that_is_away_is_told_and_what_it_offered_last_is_known(start, ui, origin):
