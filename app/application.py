@@ -102,6 +102,11 @@ class Application:
         self.live.open_bundle(path)
         self.navigation.go(PageName.LIVE)
 
+    def add_server(self, server: str) -> None:
+        """Pair by a code or take an address, where a person sees what comes of it."""
+        self.settings.add_server(server)
+        self.navigation.go(PageName.SETTINGS)
+
     def open_link(self, link: str) -> None:
         """A pairing link was opened: the Settings page asks whether to pair."""
         self.settings.receive_link(link)

@@ -67,6 +67,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
     def build(self) -> FloatLayout:
         """Make the window's content."""
         Window.bind(on_drop_file=self._dropped, on_keyboard=self._key)
+        Window.softinput_mode = "below_target"  # a phone's letters must not hide what is typed
         content = FloatLayout()
         self._furnish(content)
         return content
@@ -85,7 +86,9 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
             from app.servers.links_android import follow_links
 
             follow_links(self._linked)
-        if self._server:
+        if is_code(self._server) and self._bundle is None and not former:
+            self.application.add_server(self._server)  # with nothing to run, nobody else pairs
+        elif self._server:
             preferences.change(server=self._server, mode="force")
         if self._photos is not None:
             try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kivy.core.clipboard import Clipboard
 from kivy.lang import Builder
-from kivy.properties import BooleanProperty, StringProperty
+from kivy.properties import BooleanProperty, ObjectProperty, StringProperty
 from kivy.uix.boxlayout import BoxLayout
 
 from app.application import Application
@@ -19,6 +19,7 @@ from app.settings.presenter import ADDING, PAIRING
 from app.settings.state import SettingsState
 from app.widgets import forms  # noqa: F401  # its names are used in the .kv
 from app.widgets.controls import Banner, Card
+from app.widgets.focus import unfocus
 from app.widgets.forms import FactRow, Prose
 
 __all__ = ["SettingsScreen"]
@@ -28,13 +29,14 @@ ACCELERATORS = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
 
 
 class ServerRow(BoxLayout):  # type: ignore[misc]  # kivy has no types
-    """One known server; below it its details where `opened`."""
+    """One known server; below it its `details` where `opened`."""
 
     address = StringProperty("")
     name = StringProperty("")
     detail = StringProperty("")
     chosen = BooleanProperty(False)
     opened = BooleanProperty(False)
+    details = ObjectProperty(None, allownone=True)
 
 
 class ServerDetails(BoxLayout):  # type: ignore[misc]  # kivy has no types
@@ -59,7 +61,6 @@ class SettingsScreen(Page):
         self.presenter = application.settings
         self.application = application
         self._drawn: dict[str, Any] = {}
-        self._details: ServerDetails | None = None
         self._adding = False
         super().__init__(**properties)
         self.watch(self.presenter, self.show)
@@ -98,34 +99,29 @@ class SettingsScreen(Page):
             yield LinkQuestion(url=state.offered.url, pin=state.offered.pin or "")
 
     def _show_servers(self, state: SettingsState) -> None:
-        chosen, opened = state.preferences.server, state.opened
         none = Server("", "No server: all is computed here", None, has_key=False)
         servers = (none, *state.servers)
-        rows = tuple((s, s.address == chosen, s.address == opened != "") for s in servers)
-        self._fill("servers", rows, lambda row: self._server_row(*row))
-        if not opened:
-            self._details = None
-        if self._details is not None:
-            self._details.ids.key.complaint = state.complaints.key
+        # the rows stay while only what is written in them changes: somebody may be typing there
+        rows = tuple((s.address, s.address == state.opened != "") for s in servers)
+        self._fill("servers", rows, self._server_row)
+        for row, server in zip(reversed(self.ids.servers.children), servers, strict=True):
+            row.name, row.detail = server.name, _detail(server)
+            row.chosen = server.address == state.preferences.server
+            if row.details is not None:
+                row.details.name = "" if server.name == server.address else server.name
+                row.details.pin = server.pin or ""
+                row.details.ids.key.complaint = state.complaints.key
         self.ids.note.text = f"{state.busy} ..." if state.busy else state.note
         if self._adding and not state.busy and state.problem is None:
             self.ids.server.clear()
         self._adding = state.busy in (ADDING, PAIRING)
 
-    def _server_row(self, server: Server, chosen: bool, opened: bool) -> Any:
-        row = ServerRow(
-            address=server.address,
-            name=server.name,
-            detail=_detail(server),
-            chosen=chosen,
-            opened=opened,
-        )
+    def _server_row(self, place: tuple[str, bool]) -> Any:
+        address, opened = place
+        row = ServerRow(address=address, opened=opened)
         if opened:
-            own_name = "" if server.name == server.address else server.name
-            self._details = ServerDetails(
-                address=server.address, name=own_name, pin=server.pin or ""
-            )
-            row.add_widget(self._details)
+            row.details = ServerDetails(address=address)
+            row.add_widget(row.details)
         return row
 
     def _show_device(self, state: SettingsState) -> None:
@@ -160,6 +156,7 @@ class SettingsScreen(Page):
         if self._drawn.get(place) == rows:
             return
         self._drawn[place] = rows
+        unfocus(self.ids[place])
         self.ids[place].clear_widgets()
         for row in rows:
             self.ids[place].add_widget(make(row))

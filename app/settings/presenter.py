@@ -65,7 +65,7 @@ class SettingsPresenter(Presenter[SettingsState]):
     def enter(self) -> None:
         """The screen is shown: read what is known, and once what this machine has."""
         self._change(sent=self._sent)
-        self._do("", self._known, lambda servers: self._change(servers=servers))
+        self._list_servers()
         if not self._asked:
             self._asked = True
             self._do("", self._look_around, self._take_machine)
@@ -121,6 +121,8 @@ class SettingsPresenter(Presenter[SettingsState]):
 
     def rename_server(self, address: str, name: str) -> None:
         """Call it by a name of one's own, "" by its address."""
+        if name.strip() in {s.name for s in self.state.servers if s.address == address}:
+            return
         self._with_servers("", lambda: self._servers.rename(address, name))
 
     def type_key(self, text: str) -> None:
@@ -203,6 +205,11 @@ class SettingsPresenter(Presenter[SettingsState]):
     def _prefer(self, chosen: Preferences) -> None:
         fault = self._preferences.fault
         self._change(preferences=chosen, problem=problem_of(fault) if fault else self.state.problem)
+        if self._asked and chosen.server not in {"", *(s.address for s in self.state.servers)}:
+            self._list_servers()
+
+    def _list_servers(self) -> None:
+        self._do("", self._known, lambda servers: self._change(servers=servers))
 
     def _known(self) -> tuple[Server, ...]:
         if self._preferences.state.server:  # named elsewhere, as on the command line
@@ -219,11 +226,12 @@ class SettingsPresenter(Presenter[SettingsState]):
             act()
             return self._servers.known()
 
-        self._do("", acted, lambda servers: self._change(servers=servers, note=note))
+        self._do("", acted, lambda servers: self._change(servers=servers, note=note, problem=None))
 
     def _do(self, busy: str, work: Callable[[], T], take: Callable[[T], None]) -> None:
         """Have `work` done on the thread and its result taken here; an error is shown."""
-        self._change(busy=busy or self.state.busy, note="", problem=None)
+        if busy:
+            self._change(busy=busy, note="", problem=None)
 
         def finish(done: Future[T]) -> None:
             def here() -> None:

@@ -181,7 +181,8 @@ class Entry(BoxLayout):  # type: ignore[misc]  # kivy has no types
     """A field with its name above and what is wrong with its text below.
 
     `text` is what the screen writes into it, `typed` what stands there.
-    `on_type(text)` at every letter that a person types, `on_enter(text)` when they press Enter.
+    `on_type(text)` at every letter that a person types, `on_enter(text)` when they press Enter,
+    `on_leave(text)` when they go elsewhere, which after Enter they do as well.
     """
 
     name = StringProperty("")
@@ -190,10 +191,13 @@ class Entry(BoxLayout):  # type: ignore[misc]  # kivy has no types
     complaint = StringProperty("")
     input_type = StringProperty("text")
     secret = BooleanProperty(False)
-    __events__ = ("on_enter", "on_type")
+    __events__ = ("on_enter", "on_leave", "on_type")
 
     def on_enter(self, text: str) -> None:
         """Enter was pressed; the screen binds this."""
+
+    def on_leave(self, text: str) -> None:
+        """Something else has the focus; the screen binds this."""
 
     def on_type(self, text: str) -> None:
         """The text changed under a person's hands; the screen binds this."""

@@ -59,7 +59,12 @@ class Artist:
         application.guide.skip()
         application.settings.refuse_link()
         application.settings.dismiss()
+        application.preferences.change(server="")
+        for server in application.servers.known():
+            application.servers.forget(server.address)
         application.preferences.change(**look, **scene["preferences"])
+        application.settings.open_server("")
+        application.settings.enter()
         application.navigation.go(PageName[scene["page"]])
         self.steps = [*scene["gestures"], scene]
 
@@ -93,6 +98,11 @@ class Artist:
 
     def do_link(self, link: str) -> None:
         self.app.application.open_link(link)
+
+    def do_drop(self, text: str) -> None:
+        from kivy.core.window import Window
+
+        Window.dispatch("on_drop_file", text.encode(), 0, 0)
 
     def do_guide(self) -> None:
         self.app.application.guide.open()

@@ -54,8 +54,7 @@ def draw(scenes: list[Scene], folder: Path, *, size: tuple[int, int] = PHONE) ->
         done = subprocess.run(
             [sys.executable, "-m", "tests.app.drawing"],
             input=json.dumps({"size": size, "scenes": jobs}),
-            # no programs: what the desktop or a clipboard would tell differs between machines
-            env=environment(Job(picture="", size=size), home) | {"PATH": home},
+            env=_environment(size, home),
             capture_output=True,
             text=True,
             timeout=LIMIT_S,
@@ -93,6 +92,13 @@ def names(scenes: list[Scene], size: tuple[int, int]) -> list[Scene]:
         for dark in (False, True)
         for scene in scenes
     ]
+
+
+def _environment(size: tuple[int, int], home: str) -> dict[str, str]:
+    told = environment(Job(picture="", size=size), home)
+    del told["KIVY_NO_CONSOLELOG"]  # it takes the traceback away as well
+    # no programs: what the desktop or a clipboard would tell differs between machines
+    return told | {"PATH": home}
 
 
 def _halved(picture: Path) -> Any:

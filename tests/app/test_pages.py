@@ -41,10 +41,22 @@ DONE = [
     Scene("walk-offload", "OFFLOAD", gestures=[["walk"]]),
     Scene("press", "SETTINGS", gestures=[["focus", "Dark"], ["key", "enter"]]),
     Scene("slide", "SETTINGS", gestures=[["focus", "Slide"], ["key", "right"]]),
-    Scene("mode", "OFFLOAD", gestures=[["tap", "Force"]]),
+    Scene("mode", "OFFLOAD", gestures=[["scroll", 1.0], ["tap", "Force"]]),
     Scene("escape", "SETTINGS", gestures=[["key", "escape"]]),
     Scene("asked", "LIVE", gestures=[["link", LINK]]),
+    Scene("dropped", "LIVE", gestures=[["drop", LINK]]),  # so a link comes on iOS
     Scene("refused", "LIVE", gestures=[["link", LINK], ["tap", "No"]]),
+    Scene(
+        "renamed",
+        "SETTINGS",
+        preferences=CHOSEN,
+        gestures=[
+            ["scroll", 1.0],
+            ["tap", "more"],
+            ["type", CHOSEN["server"], "The box"],
+            ["key", "tab"],
+        ],
+    ),
     Scene("typed", "SETTINGS", gestures=[["type", HINT, "ftp://x"]]),
     Scene("skipped", "LIVE", gestures=[["guide"], ["tap", "Skip"]]),
 ]
@@ -115,13 +127,20 @@ def test_by_keyboard_a_control_is_pressed_slid_and_left(phone):
 
 def test_a_link_is_asked_about_and_leads_to_the_page(phone):
     told = phone[1]
-    assert told["asked"]["page"] == "Settings"
-    assert QUESTION in told["asked"]["texts"]
+    for name in ("asked", "dropped"):
+        assert told[name]["page"] == "Settings"
+        assert QUESTION in told[name]["texts"]
     assert QUESTION not in told["refused"]["texts"]
 
 
 def test_what_is_typed_is_judged_as_it_is_typed(phone):
     assert f"Not yet https://HOST:PORT or {HINT.split(maxsplit=1)[0]}" in phone[1]["typed"]["texts"]
+
+
+def test_a_server_is_renamed_by_leaving_the_field(phone):
+    seen = phone[1]["renamed"]
+    assert "The box" in [control["name"] for control in seen["controls"]]
+    assert seen["focus"] == "ht_..."  # the next field, where somebody may be typing already
 
 
 def test_the_guide_can_be_skipped(phone):

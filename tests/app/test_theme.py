@@ -12,7 +12,8 @@ PAIRS = [
     *[(hue, "surface") for hue in ("device", "server", "warning", "danger")],
     *[(hue, f"tint_{hue}") for hue in ("device", "server", "warning", "danger")],
     ("text", "tint_danger"),
-    ("surface", "server"),
+    *[("surface", hue) for hue in ("device", "server")],
+    ("text", "tint_device"),
 ]
 
 

@@ -150,7 +150,16 @@ def test_a_link_that_is_no_code_is_told(started):
     presenter = started()
     presenter.receive_link("headtail://pair?url=http%3A%2F%2Fexample.org&token=" + "t" * 30)
     assert presenter.state.offered is None
+    presenter.enter()  # the link leads to the page, which does not put the error away
     assert "is not https" in presenter.state.problem.what
+
+
+def test_a_server_that_is_chosen_elsewhere_is_listed(started, ui):
+    presenter = started()
+    presenter.enter()
+    ui.until(lambda s: s.about is not None)
+    presenter.change(server="http://192.168.1.20:8707")
+    assert ui.until(lambda s: s.servers).servers[0].address == "http://192.168.1.20:8707"
 
 
 def test_numbers_are_taken_as_soon_as_they_are_right(started):
