@@ -80,16 +80,13 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
 
     def on_start(self) -> None:
         """Open what the command line named."""
-        live, preferences = self.application.live, self.application.preferences
-        former = preferences.state.bundle  # read before another takes its place
+        live = self.application.live
+        former = self.application.preferences.state.bundle  # read before another takes its place
         if platform == "android":
             from app.servers.links_android import follow_links
 
             follow_links(self._linked)
-        if is_code(self._server) and self._bundle is None and not former:
-            self.application.add_server(self._server)  # with nothing to run, nobody else pairs
-        elif self._server:
-            preferences.change(server=self._server, mode="force")
+        self._use_server(opens=self._bundle is not None or bool(former))
         if self._photos is not None:
             try:
                 live.add_photos(folder_photos(self._photos))
@@ -103,6 +100,13 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         if former and Path(former).exists():
             live.open_bundle(Path(former))
         self.application.guide.begin()
+
+    def _use_server(self, *, opens: bool) -> None:
+        """Use the server of the command line, whether or not it `opens` a bundle."""
+        if is_code(self._server) and not opens:
+            self.application.add_server(self._server)  # with nothing to run, nobody else pairs
+        elif self._server:
+            self.application.preferences.change(server=self._server, mode="force")
 
     def on_stop(self) -> None:
         """Stop the threads."""
