@@ -1,7 +1,7 @@
 """What this machine is called on screen, and which runtimes, camera and photo picker it has.
 
-One table. The phone runtimes are entered here when their adapters exist; until then a phone says
-that it has none, and the app shows that as the reason why a bundle cannot run.
+One table. Runtimes stand in order of preference; one that cannot be used here says why, and the app
+shows that. Nothing else in the app asks which platform it is on.
 """
 
 from __future__ import annotations
@@ -29,13 +29,31 @@ class Platform:
 
 
 def _desk_runtimes() -> tuple[Runtime, ...]:
-    from headtail.runtimes import desk_runtimes
+    from headtail.runtimes.executorch_desk import ExecuTorchDesk
+    from headtail.runtimes.litert_ctypes import LiteRTCtypes
+    from headtail.runtimes.litert_desk import LiteRTDesk
 
-    return tuple(desk_runtimes().values())
+    return (LiteRTDesk(), LiteRTCtypes(), ExecuTorchDesk())
 
 
-def _none_yet() -> tuple[Runtime, ...]:
-    return ()
+def _mac_runtimes() -> tuple[Runtime, ...]:
+    from headtail.runtimes.coreml_desk import CoreMLDesk
+
+    return (*_desk_runtimes(), CoreMLDesk())
+
+
+def _android_runtimes() -> tuple[Runtime, ...]:
+    from headtail.runtimes.executorch_java import ExecuTorchJava
+    from headtail.runtimes.litert_ctypes import LiteRTCtypes
+    from headtail.runtimes.litert_java import LiteRTJava
+
+    return (LiteRTCtypes(timing_kind="device"), LiteRTJava(), ExecuTorchJava())
+
+
+def _ios_runtimes() -> tuple[Runtime, ...]:
+    from headtail.runtimes.coreml_bridge import CoreMLBridge
+
+    return (CoreMLBridge(),)
 
 
 def _desk_camera() -> FrameSource:
@@ -65,14 +83,15 @@ def _ios_camera() -> FrameSource:
 
 
 _DESK = Platform("this computer", _desk_runtimes, _desk_camera)
-_ANDROID = Platform("this phone", _none_yet, _android_camera, _android_picker)
-_IOS = Platform("this phone", _none_yet, _ios_camera)
+_MAC = Platform("this computer", _mac_runtimes, _desk_camera)
+_ANDROID = Platform("this phone", _android_runtimes, _android_camera, _android_picker)
+_IOS = Platform("this phone", _ios_runtimes, _ios_camera)
 
 PLATFORMS: dict[str, Platform] = {  # the names of kivy.utils.platform
     "android": _ANDROID,
     "ios": _IOS,
     "linux": _DESK,
-    "macosx": _DESK,
+    "macosx": _MAC,
     "win": _DESK,
 }
 
