@@ -81,6 +81,7 @@ def start(tmp_path, ui):
     presenters = []
 
     def make(**preferences):
+        ui.calls = queue.Queue()  # what the app's former life handed over is lost with it
         store = PreferenceStore(tmp_path / "preferences.json")
         store.change(**preferences)
         presenter = ModelsPresenter(
