@@ -44,7 +44,6 @@ class Answerer(Protocol):
 class _Waiting(NamedTuple):
     frame: Frame
     handed_s: float
-    picture: Picture | None  # what is still to be shown
 
 
 class Pipeline:
@@ -80,11 +79,9 @@ class Pipeline:
         pixels = upright(frame)
         request = self._counted_in(run)
         if request is not None:
-            picture = Picture.of(shrunk(pixels))
-            if request.ahead:
-                self._tell(Pictured(run, picture))
-            later = None if request.ahead else picture
-            self._offer(run, _Waiting(pixels, handed_s, later))
+            self._offer(run, _Waiting(pixels, handed_s))
+            if request.ahead:  # after the offer: what is drawn must not keep inference waiting
+                self._tell(Pictured(run, Picture.of(shrunk(pixels))))
 
     def counts(self) -> Counts:
         """What became of the frames so far."""
@@ -170,6 +167,7 @@ class Pipeline:
         if result is not None:
             self._meter.add(result.frame_ms, at_s=time.monotonic())
             readings = self._meter.read(counts)
-            self._tell(Answered(request.ticket, request.run, result, readings, waiting.picture))
-        elif waiting.picture is not None:
-            self._tell(Pictured(request.run, waiting.picture))
+            picture = None if request.ahead else Picture.of(shrunk(waiting.frame))
+            self._tell(Answered(request.ticket, request.run, result, readings, picture))
+        elif not request.ahead:
+            self._tell(Pictured(request.run, Picture.of(shrunk(waiting.frame))))

@@ -11,7 +11,6 @@ from app.live.readings import Counts, Readings
 from app.live.state import BundleCard, LiveState, Place, Result
 
 __all__ = [
-    "MODE_WORDS",
     "counted",
     "device_share",
     "headline",
@@ -23,7 +22,6 @@ __all__ = [
     "subtitle",
 ]
 
-MODE_WORDS = {"off": "On {device}", "auto": "Automatic", "force": "With a server"}
 ENOUGH = 5  # answers before percentiles say anything
 BETWEEN = "  \u00b7  "
 
@@ -93,8 +91,7 @@ def pace(state: LiveState) -> str:
 
 def _percentiles(readings: Readings) -> str:
     p50, p95 = milliseconds(readings.p50_ms), milliseconds(readings.p95_ms)
-    same_unit = p50.removesuffix(" ms")
-    return f"p50 {same_unit}, p95 {p95}"
+    return f"p50 {p50.removesuffix(' ms')}, p95 {p95}"
 
 
 def route_ends(state: LiveState, result: Result) -> tuple[str, str]:

@@ -32,6 +32,7 @@ class Bench:
         self.begun: queue.Queue[int] = queue.Queue()
         self.release = threading.Semaphore(0)
         self.held = False
+        self.passed: list[Any] = []
         self.closed_on: threading.Thread | None = None
         self.pipeline = Pipeline(self, tell=self.told.put)
 
@@ -53,11 +54,12 @@ class Bench:
         self.closed_on = threading.current_thread()
 
     def until(self, kind):
-        """The next event of a kind."""
-        while True:
-            event = self.told.get(timeout=SOON_S)
-            if isinstance(event, kind):
-                return event
+        """The next event of a kind; pictures and answers come from two threads, in any order."""
+        while not any(isinstance(event, kind) for event in self.passed):
+            self.passed.append(self.told.get(timeout=SOON_S))
+        event = next(event for event in self.passed if isinstance(event, kind))
+        self.passed.remove(event)
+        return event
 
 
 @pytest.fixture
@@ -125,6 +127,7 @@ def test_a_frame_of_a_source_that_was_left_is_skipped_and_not_shown(bench):
 def test_what_was_waiting_is_answered_by_the_newest_request(bench):
     bench.held = True
     bench.pipeline.ask(request(ticket=1))
+    assert bench.until(Opened).ticket == 1
     bench.pipeline.hand_in(1, frame(1))
     assert bench.begun.get(timeout=SOON_S) == 1
     bench.pipeline.hand_in(1, frame(2))

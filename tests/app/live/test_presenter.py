@@ -321,8 +321,9 @@ def test_threads_and_accelerator_are_those_of_the_preferences(controller, ui, co
     assert ui.until(answered).bundle.threads == 1
     ui.preferences.change(threads=2, accelerator="npu")
     state = ui.until(lambda s: answered(s) and s.bundle.threads == 2)
+    # whichever runtimes this desk has, none runs on an npu, and the page says so
     assert state.bundle.accelerator == "cpu"
-    assert state.bundle.notes == ("No runtime of this format here runs on npu.",)
+    assert any("npu" in note for note in state.bundle.notes)
     assert ui.preferences.state.bundle == str(colour_bundle)
 
 
