@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-STILL = 10  # frames between two gestures and before the picture; a key presses for six
+STILL = 4  # frames between two gestures and before the picture
+PRESSED = 8  # frames more after a key, which presses for six
 PATIENCE = 3000  # frames; at 60 a second 50 s
 MAX_STOPS = 300  # of the Tab key, before it is taken for endless
 KEYS = {"tab": 9, "enter": 13, "escape": 27, "right": 275, "left": 276}
@@ -31,7 +32,7 @@ class Artist:
 
     def step(self, _dt: float) -> None:
         self.frames += 1
-        self.waited = self.waited + 1 if self.calm() else 0
+        self.waited = self.waited + 1 if self.calm() else min(self.waited, 0)
         if self.frames > PATIENCE:
             self.app.stop()
         elif self.waited < STILL:
@@ -87,6 +88,7 @@ class Artist:
 
     def do_key(self, name: str) -> None:
         press(name)
+        self.waited = -PRESSED
 
     def do_type(self, hint: str, text: str) -> None:
         field = next(w for w in self.widgets() if getattr(w, "hint_text", "") == hint)
