@@ -17,7 +17,7 @@ from headtail.tensors import Array
 __all__ = ["Row", "SlowDevice", "Watch", "split_first"]
 
 ALLOWANCE_MS = 250.0  # of a machine with two cores that others use too: threads wait for their turn
-CALM_S = 20.0  # until an engine has found its route, or found it again
+CALM_S = 40.0  # until an engine has found its route, or found it again
 
 
 class SlowDevice:
