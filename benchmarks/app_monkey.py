@@ -64,9 +64,9 @@ class Monkey:
         self.app, self.options, self.faults = app, options, faults
         self.draw = random.Random(options.seed)
         self.done: dict[str, int] = {}
-        self.end_s = time.monotonic() + options.seconds
+        self.end_s: float | None = None  # None: warming up
+        self.measuring = False
         self.next_s = self.tell_s = 0.0
-        self.slowest_ms, self.last_s = 0.0, time.monotonic()
         self.acts: list[tuple[int, Callable[[], object]]] = [
             (12, self.touch),
             (3, self.drag),
@@ -82,6 +82,9 @@ class Monkey:
     def step(self, _dt: float) -> None:
         """Once a frame."""
         now = time.monotonic()
+        if self.end_s is None:
+            self.warm_up(now)
+            return
         if now >= self.tell_s:
             self.tell_s = now + TELL_S
             self.tell()
@@ -94,6 +97,25 @@ class Monkey:
             name = getattr(act, "__name__", "act")
             self.done[name] = self.done.get(name, 0) + 1
             act()
+
+    def warm_up(self, now: float) -> None:
+        """Measure the first bundle in every runtime once: their libraries, PyTorch's among them,
+        are loaded when they are first needed, and that is no growth."""
+        from app.benchmark.state import Phase
+        from app.pages import PageName
+
+        application = self.app.application
+        benchmark = application.benchmark
+        if self.measuring:
+            if benchmark.state.phase is not Phase.RUNNING:
+                self.end_s = now + self.options.seconds
+        elif application.navigation.state.page is not PageName.BENCHMARK:
+            if application.live.state.bundle is not None:
+                application.navigation.go(PageName.BENCHMARK)
+        elif benchmark.state.planned:
+            benchmark.set_runs(10)
+            benchmark.start()
+            self.measuring = benchmark.state.phase is Phase.RUNNING
 
     def tell(self) -> None:
         """Where it stands, as one line."""
@@ -118,6 +140,7 @@ class Monkey:
 
     def finish(self, now: float) -> None:
         """Nothing new; when every frame has become something, stop."""
+        assert self.end_s is not None
         live = self.app.application.live
         live.leave()
         counts = live.counts()

@@ -3,9 +3,10 @@
     PYTHONPATH=. python benchmarks/app_soak.py A.bundle B.bundle [--minutes 30] [--seed 1]
 
 The real app, drawn offscreen, with a monkey at it (`benchmarks/app_monkey.py`), beside a real
-companion server that is killed with -9 and started again at random. Goals: no exception anywhere in
-the process, no frame without an answer (an answer, or skipped for a newer frame), resident memory
-at the end at most 5 % above that after warming up. Ends in one JSON line; a run of 30 minutes is
+companion server that is killed with -9 and started again at random. The time begins once every
+runtime was used. Goals: no exception anywhere in the process, no frame without an answer (an answer,
+or skipped for a newer frame), resident memory at the end at most 5 % above that after the first
+fifth. Ends in one JSON line; a run of 30 minutes is
 recorded in `benchmarks/results/app_soak.json`.
 """
 
@@ -33,7 +34,7 @@ RECORDED_FROM_MIN = 30.0
 WARM_SHARE = 0.2  # of the time, after which memory is looked at first
 WINDOW_SHARE = 0.1  # of the time, over which a median is taken
 MAX_GROWTH = 0.05
-START_S = 60.0
+START_S = 300.0  # for warming up and for ending
 
 
 def main() -> int:
