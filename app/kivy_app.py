@@ -86,6 +86,8 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
             from app.servers.links_android import follow_links
 
             follow_links(self._linked)
+            for runtime in self.application.platform.runtimes():
+                runtime.probe()  # Java finds the app's classes on this thread alone, and keeps them
         self._use_server(opens=self._bundle is not None or bool(former))
         if self._photos is not None:
             try:
