@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from app.models.downloads import Downloads, Ended, Progress
@@ -18,6 +17,7 @@ from app.models.lane import Lane
 from app.models.library import Library
 from app.models.shelves import Looked, installed_cards, look, resumable, unfinished_of
 from app.models.state import Check, Download, ModelsState, Phase
+from app.models.viewer import Viewer
 from app.platforms import Platform
 from app.presenter import HandOver, Presenter
 from app.problems import Problem, problem_of
@@ -29,14 +29,6 @@ __all__ = ["ModelsPresenter", "Viewer"]
 
 MB = 1_000_000
 ON_DISK = (Phase.PAUSED, Phase.ELSEWHERE)  # downloads of which the folder knows all
-
-
-@dataclass(frozen=True)
-class Viewer:
-    """Where a bundle is used: `open` one and show what it sees, `close` the one that is open."""
-
-    open: Callable[[Path], None]
-    close: Callable[[], None]
 
 
 class ModelsPresenter(Presenter[ModelsState]):
@@ -59,6 +51,7 @@ class ModelsPresenter(Presenter[ModelsState]):
         self._viewer = viewer
         self._opened: Path | None = None
         self._looked: Looked | None = None
+        self._looks = 0  # that have not come back yet
         self._checks: dict[Path, tuple[Check, Problem | None]] = {}
         self._cancelled: set[str] = set()
         self._shown = False
@@ -158,11 +151,10 @@ class ModelsPresenter(Presenter[ModelsState]):
         else:
             self._cancelled.add(bundle_id)
 
-    def discard(self, digest: str) -> None:
-        """Throw away what an unfinished download has got; `digest` is the SHA-256 of its zip."""
-        for part in self._looked.shelf.parts if self._looked else ():
-            if part.digest == digest and not part.busy:
-                self._delete(part.path)
+    def discard(self, part: Path) -> None:
+        """Throw away what an unfinished download has got."""
+        if part in {card.path for card in self.state.unfinished if not card.busy}:
+            self._delete(part)
 
     def toggle(self, key: str) -> None:
         """Show a card in full, or in short again."""
@@ -186,9 +178,14 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     def _look(self) -> None:
         def work() -> None:
-            looked = look(self._library, self._platform.runtimes())
-            self._hand_over(lambda: self._saw(looked))
+            looked: Looked | None = None
+            try:
+                looked = look(self._library, self._platform.runtimes())
+            finally:
+                self._hand_over(lambda: self._saw(looked))
 
+        self._looks += 1
+        self._render()
         self._files.submit(work)
 
     def _verify(self, path: Path) -> None:
@@ -220,10 +217,12 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     # what came of it, on the UI thread again
 
-    def _saw(self, looked: Looked) -> None:
-        self._looked = looked
-        paths = {found.path for found in looked.shelf.found}
-        self._checks = {path: c for path, c in self._checks.items() if path in paths}
+    def _saw(self, looked: Looked | None) -> None:
+        self._looks -= 1
+        if looked is not None:
+            self._looked = looked
+            paths = {found.path for found in looked.shelf.found}
+            self._checks = {path: c for path, c in self._checks.items() if path in paths}
         self._listed()
         self._verify_all()
 
@@ -295,4 +294,5 @@ class ModelsPresenter(Presenter[ModelsState]):
                 unfinished=unfinished_of(self._looked, catalogue, state.downloads),
                 used=self._looked.shelf.used,
             )
-        self._show(dataclasses.replace(state, catalogue=catalogue, now_s=time.time()))
+        state = dataclasses.replace(state, catalogue=catalogue, looking=self._looks > 0)
+        self._show(dataclasses.replace(state, now_s=time.time()))

@@ -161,9 +161,9 @@ class Download:
 @dataclass(frozen=True)
 class ModelsState:
     """`downloads` by bundle id. `used` and `quota` in bytes. `asked` is the bundle of which the
-    page asks whether it shall be deleted. `expanded` are the cards, by path or
-    bundle id, that are shown in full. `busy` is what is being done to the folder. `now_s` is
-    when this was true (seconds since 1970).
+    page asks whether it shall be deleted. `expanded` are the cards, by path or bundle id, that are
+    shown in full. `busy` is what is being done to the folder, `looking` whether it is read again.
+    `now_s` is when this was true (seconds since 1970).
     """
 
     device: str = ""
@@ -176,6 +176,7 @@ class ModelsState:
     asked: Path | None = None
     expanded: frozenset[str] = frozenset()
     busy: str = ""
+    looking: bool = False
     problem: Problem | None = None
     now_s: float = 0.0
 

@@ -125,7 +125,7 @@ def _unfinished(card: UnfinishedCard) -> CardView:
         title=card.name,
         subtitle=f"Unfinished download{DOT}{byte_size(card.held)}",
         progress=why,
-        buttons=() if card.busy else (Button("Discard", "discard", card.digest, DANGER),),
+        buttons=() if card.busy else (Button("Discard", "discard", str(card.path), DANGER),),
     )
 
 

@@ -48,7 +48,7 @@ class ModelsScreen(Page):
             "download": self._models.download,
             "pause": self._models.pause,
             "cancel": self._models.cancel,
-            "discard": self._models.discard,
+            "discard": lambda path: self._models.discard(Path(path)),
             "copy": Clipboard.copy,
             "toggle": self._models.toggle,
         }
@@ -147,7 +147,7 @@ class ModelsScreen(Page):
             return
         title, text = notices.question(card)
         self._dialog = cards.ConfirmDialog(self._answer, title=title, text=text)
-        self._dialog.open()
+        self._dialog.open(animation=False)
 
     def _answer(self, yes: bool) -> None:
         if self._dialog is not None:

@@ -32,6 +32,7 @@ class ModelsArtist(Artist):
         return (
             state.installed is not None
             and not state.busy
+            and not state.looking
             and state.catalogue.reach is not Reach.ASKING
             and not any(card.check in unsure for card in state.installed)
             and not any(download.phase in at_work for download in state.downloads.values())

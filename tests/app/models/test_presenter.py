@@ -305,7 +305,9 @@ def test_a_bundle_that_was_replaced_on_the_server_is_not_joined_to_the_old(
     )
     presenter.refresh()
     ui.until(lambda s: other.manifest.bundle_id in {o.bundle_id for o in s.catalogue.offers})
-    presenter.discard(offer.sha256)
+    presenter.cancel(offer.bundle_id)
+    (left,) = ui.until(lambda s: s.unfinished).unfinished
+    presenter.discard(left.path)
     ui.until(lambda s: s.used == 0)
     presenter.download(other.manifest.bundle_id)
     state = ui.until(lambda s: s.holds(other.manifest.bundle_id))
@@ -320,7 +322,7 @@ def test_what_nobody_offers_any_more_is_listed_and_thrown_away(start, ui, tmp_pa
     presenter = start()
     (card,) = ui.until(settled).unfinished
     assert (card.name, card.held, card.busy) == ("old-0123", 50, False)
-    presenter.discard(card.digest)
+    presenter.discard(card.path)
     assert ui.until(lambda s: s.unfinished == ()).used == 0
 
 
@@ -337,7 +339,7 @@ def test_a_download_of_another_process_is_known(start, ui, origin, tmp_path):
         presenter.refresh()
         state = ui.until(lambda s: s.downloads)
         assert state.downloads[offer.bundle_id].phase is Phase.ELSEWHERE
-        presenter.discard(offer.sha256)  # is not ours to delete
+        presenter.discard(library / f".{name}.{offer.sha256}.part")  # is not ours to delete
         presenter.download(offer.bundle_id)
         state = ui.until(lambda s: s.downloads[offer.bundle_id].phase is Phase.FAILED)
         assert "somebody else" in state.downloads[offer.bundle_id].problem.what
