@@ -70,7 +70,8 @@ def checksum(outputs: Iterable[Array]) -> int:
     """What `split.crc32` says of these outputs, in the order of the message."""
     found = 0
     for output in outputs:
-        found = zlib.crc32(np.ascontiguousarray(output).view(np.uint8), found)
+        flat = np.ascontiguousarray(output).reshape(-1)  # a scalar has no bytes to view
+        found = zlib.crc32(flat.view(np.uint8).data, found)
     return found
 
 

@@ -1,9 +1,12 @@
 """The `split.*` parameters."""
 
+import zlib
+
+import numpy as np
 import pytest
 
 from headtail.errors import UnknownName, WireFault
-from headtail.wire.split import SplitParameters, server_times
+from headtail.wire.split import SplitParameters, checksum, server_times
 
 GOOD = {"split.bundle": "b" * 64, "split.cut": "blocks_5", "split.codec": "aq8t+deflate"}
 
@@ -51,3 +54,12 @@ def test_server_times():
 @pytest.mark.parametrize("value", ["7", -1.0, 10**400, float("inf"), float("nan")])
 def test_what_is_no_time_is_left_out(value):
     assert server_times({"split.compute_ms": value, "split.queue_ms": 1}) == {"queue_ms": 1.0}
+
+
+def test_the_checksum_covers_every_output_whatever_its_shape():
+    scalar, row = np.array(1.5, np.float32), np.arange(6, dtype=np.int64).reshape(2, 3)
+    empty = np.zeros((0, 4), np.float32)
+    told = checksum([scalar, row, empty])
+    assert told == zlib.crc32(scalar.tobytes() + row.tobytes())
+    assert told == checksum([scalar, np.asfortranarray(row), empty])
+    assert told != checksum([row, scalar, empty])
