@@ -234,6 +234,28 @@ def test_bundle_and_photo_can_be_dropped_on_the_window(colour_bundle, red_photo,
     assert seen["bars"][0]["label"] == "red"
 
 
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_a_picture_is_cut_and_not_stretched(colour_bundle, tmp_path, size):
+    photo = Image.new("RGB", (640, 480), (128, 128, 128))
+    photo.paste((230, 10, 10), (270, 190, 370, 290))  # a square in the middle
+    photo.save(tmp_path / "square.png")
+    picture = tmp_path / "screen.png"
+    seen = render(
+        Job(
+            picture=str(picture),
+            bundle=str(colour_bundle),
+            photos=[str(tmp_path / "square.png")],
+            size=size,
+        )
+    )
+    frame = patch(pixels(picture), seen["widgets"]["photo"])
+    rows, columns = np.nonzero(near(frame, "#E60A0A", tolerance=40))
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    expected = 100 / 480 * seen["whole"][3]
+    assert height == pytest.approx(expected, abs=2)
+    assert width == pytest.approx(expected, abs=2)
+
+
 SCENE = (960, 640)  # of which the models see the centre, 640 x 640, as 4 x 4 cells
 SQUARES = {"red": (1, 0), "green": (3, 3)}  # column and row of the cell
 COLOURS = {"red": (230, 10, 10), "green": (10, 230, 10)}
