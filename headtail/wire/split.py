@@ -3,8 +3,9 @@
 The Open Inference Protocol lets a request and a response carry parameters; an unmodified client or
 server passes them through. Request: `split.bundle` (bundle id), `split.cut`, `split.codec`,
 `split.deadline_ms` (how long the answer is of use, counted from the request's arrival).
-Response: `split.decode_ms`, `split.queue_ms`, `split.compute_ms`, and `split.crc32`: CRC-32 (zlib's)
-of the outputs' bytes, one behind the other, which finds what was damaged on a way without TLS.
+Response: `split.decode_ms`, `split.queue_ms`, `split.compute_ms`, and `split.crc32`: CRC-32
+(zlib's) of the outputs' bytes, one behind the other, which finds what was damaged on a way
+without TLS.
 """
 
 from __future__ import annotations
