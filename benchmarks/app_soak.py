@@ -4,10 +4,9 @@
 
 The real app, drawn offscreen, with a monkey at it (`benchmarks/app_monkey.py`), beside a real
 companion server that is killed with -9 and started again at random. The time begins once every
-runtime was used. Goals: no exception anywhere in the process; no frame without an answer (or skipped
-for a newer frame); resident memory at the end at most 5 % above that after the first
-fifth. Ends in one JSON line; a run of 30 minutes is
-recorded in `benchmarks/results/app_soak.json`.
+runtime was used. Goals: no exception anywhere in the process; no frame without an answer (or
+skipped for a newer frame); resident memory at the end at most 5 % above that after the first fifth.
+Ends in one JSON line; a run of 30 minutes is recorded in `benchmarks/results/app_soak.json`.
 """
 
 from __future__ import annotations

@@ -167,8 +167,8 @@ _PROTOCOL: dict[str, Schema] = {
         },
         {"id": TEXT, "parameters": {"type": "object", "additionalProperties": SCALAR}},
         description="Its parameters are the server's own times: split.decode_ms, split.queue_ms, "
-        "split.compute_ms, and split.batch, the samples computed together; for a split request also "
-        "split.crc32, of its outputs' bytes.",
+        "split.compute_ms, and split.batch, the samples computed together; for a split request "
+        "also split.crc32, of its outputs' bytes.",
     ),
 }
 _BUNDLES: dict[str, Schema] = {

@@ -31,7 +31,8 @@ NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+) -->\s*$")
 INLINE = re.compile(r"`(headtail [^`]+)`")
 LINK = re.compile(r"""\]\((?P<link>[^)#\s]+)|src="(?P<source>[^"]+)\"""")
 LIMIT_S = 300
-NOT_OURS = {".", "adb", "apt-get", "buildozer", "cd", "curl", "export", "git", "ray"}  # nothing to check about these
+# nothing to check about these
+NOT_OURS = {".", "adb", "apt-get", "buildozer", "cd", "curl", "export", "git", "ray"}
 
 
 @dataclass(frozen=True)
