@@ -1,7 +1,7 @@
 """The phone app: six pages around models that run here, or split with a companion server.
 
     main -> kivy_app -> screens, widgets, theme   what is drawn; the only files that import kivy
-                 \\-> application                 every part, made once and wired; no kivy from here on
+                 \\-> application                 every part, once, wired; no kivy from here on
                         live, sources             frames in, answers out, on a thread of their own
                         models                    what is installed, and what the server offers
                         offloading                why each frame went where it did
