@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from app.theme import DARK, LIGHT
+from tests.app.drawn import check_picture
 from tests.app.offscreen import missing_for_screen
 from tests.support.capabilities import require
 
 pytestmark = pytest.mark.slow
 LIMIT_S = 120
+MACHINES = 0.05  # of the pixels: names of the machine, and bars as long as it takes
 PICTURES = [
     (page, theme, size)
     for page in ("benchmark", "report")
@@ -87,6 +89,7 @@ def test_the_page_is_drawn_in_its_theme_and_nothing_leaves_it(tour, page, theme,
         x, _, width, _ = item["box"]
         assert x >= 0, item
         assert x + width <= size[0] + 1, item
+    check_picture(folder / f"{name}.png", name, tolerated=MACHINES)
 
 
 def test_without_a_bundle_it_says_what_to_do(tour):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from app.live.palette import OPAQUE, class_colour
 from app.theme import DARK, LIGHT
+from tests.app.drawn import check_picture
 from tests.app.offscreen import Job, missing_for_screen, render
 from tests.support.capabilities import require
 
@@ -103,6 +104,7 @@ def test_a_photo_is_classified_and_drawn(colour_bundle, red_photo, tmp_path, siz
     check_upright(patch(image, seen["widgets"]["photo"]))
     check_bar(image, seen["bars"][0], theme.device, theme)
     check_label(image, seen["bars"][0], f"{picture}.label.png", theme)
+    check_picture(picture, f"live-{theme.name}-{size[0]}x{size[1]}")
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
