@@ -18,11 +18,12 @@ from app.benchmark.compare import best, changes
 from app.benchmark.matrix import Cell
 from app.benchmark.measure import Measured
 from app.benchmark.records import Records, Run
-from app.benchmark.state import RUNS, BenchmarkState, Phase, Progress, Row
+from app.benchmark.state import AXES, RUNS, BenchmarkState, Phase, Progress, Row
 from app.benchmark.wording import notes_of
 from app.presenter import HandOver, Presenter
 from app.problems import problem_of
 from headtail.errors import UnknownName
+from headtail.runtimes.base import CPU
 
 __all__ = ["BenchmarkPresenter", "Holdable"]
 
@@ -187,11 +188,15 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
         )
 
     def _unasked(self, survey: Survey) -> set[tuple[str, str]]:
-        """Models that are new here, but for the first: that is the open one, and measuring every
-        installed one takes long."""
-        known = {cell.bundle for cell in self.state.matrix.cells}
-        models = dict.fromkeys(cell.bundle for cell in survey.matrix.cells)
-        return {("model", name) for name in list(models)[1:] if name not in known}
+        """What is new here and not measured unless it is chosen: models but for the first, which is
+        the open one, since every installed one takes long; and accelerators, of which no runtime
+        tells before it loads a model whether this machine has one."""
+        cells, known = survey.matrix.cells, self.state.matrix.cells
+        models = dict.fromkeys(cell.bundle for cell in cells)
+        others = {("model", name) for name in list(models)[1:]}
+        special = {("runtime", cell.backend) for cell in cells if cell.accelerator != CPU}
+        seen = {(axis, value_of(cell)) for cell in known for axis, value_of in AXES.items()}
+        return (others | special) - seen
 
     def _measured(self, run: Run, formers: Sequence[Run]) -> None:
         self._tabulate(run, formers)

@@ -201,3 +201,15 @@ def test_closing_while_it_measures_stops_it(make, bench, bundle, ui, echo):
     presenter.start()
     assert presenter.close()
     assert echo.open == 0
+
+
+def test_an_accelerator_is_measured_only_when_it_is_chosen(make, ui, bundle, toaster):
+    runtime = EchoRuntime(bundle, accelerators=("cpu", "gpu"))
+    presenter = make(Bench(lambda: (runtime,), toaster), bundle)
+    state = looked(presenter, ui)
+    assert {cell.accelerator for cell in state.matrix.cells} == {"cpu", "gpu"}
+    assert {cell.accelerator for cell in state.planned} == {"cpu"}
+    presenter.toggle("runtime", f"{runtime.name} gpu")
+    assert {cell.accelerator for cell in presenter.state.planned} == {"cpu", "gpu"}
+    presenter.look()  # a choice is kept when the page is entered again
+    assert {cell.accelerator for cell in ui.until(ready).planned} == {"cpu", "gpu"}
