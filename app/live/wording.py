@@ -70,7 +70,10 @@ def hint(state: LiveState) -> str:
     if state.bundle is None:
         return "Every file is checked against its hash" if state.busy else "See the message below"
     if not state.moving and state.chosen is None:
-        return "Press the picture below" if state.can_pick else "Drop an image here"
+        if state.can_pick:
+            return "Press the picture below"
+        phone = "phone" in state.device
+        return "This bundle brought no photos: use the camera" if phone else "Drop an image here"
     return ""
 
 

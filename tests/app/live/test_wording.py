@@ -153,3 +153,8 @@ def test_other_errors_can_be_copied_with_their_traceback():
         problem = problem_of(error)
     assert "KeyError" in problem.what
     assert "test_wording.py" in problem.full_text
+
+
+def test_a_phone_without_a_picker_is_not_told_to_drop_an_image():
+    assert wording.hint(OPEN) == "Drop an image here"
+    assert "use the camera" in wording.hint(replace(OPEN, device="this phone"))
