@@ -150,8 +150,12 @@ def _executorch_jar(version: str) -> Path:
         require(shutil.which("npm") is not None, "npm is not installed")
         _step(["npm", "pack", "--silent", f"react-native-executorch@{version}"], folder)
         package = next(folder.glob("*.tgz"))
-        with tarfile.open(package) as archive:
-            archive.extract(name, folder, filter="data")
+        jar = folder / name
+        jar.parent.mkdir(parents=True)
+        with tarfile.open(package) as archive, jar.open("wb") as out:
+            held = archive.extractfile(name)
+            assert held is not None, f"{package.name} has no {name}"
+            shutil.copyfileobj(held, out)
         package.unlink()
 
     return _kept(f"react-native-executorch-{version}", fill) / name

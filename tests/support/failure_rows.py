@@ -134,13 +134,17 @@ class Watch:
 
     def until_split(self) -> float:
         """Milliseconds until frames are split again; every one before must be right."""
+        return self.until(lambda answer: answer.where == "split", "never split")
+
+    def until(self, reached: Callable[[Answer], bool], otherwise: str) -> float:
+        """Milliseconds of right answers until `reached` of one."""
         began = time.perf_counter()
         while time.perf_counter() - began < CALM_S:
             answer, _, right = self.frame()
             assert right, answer
-            if answer.where == "split":
+            if reached(answer):
                 return (time.perf_counter() - began) * 1e3
-        raise AssertionError(f"never split: {self.engine.status()}")
+        raise AssertionError(f"{otherwise}: {self.engine.status()}")
 
     def _right(self, outputs: Sequence[Array], own: Sequence[Array]) -> bool:
         return len(outputs) == len(own) and all(

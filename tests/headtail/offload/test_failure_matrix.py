@@ -254,8 +254,8 @@ def test_a_link_that_becomes_a_hundred_times_slower(toy, link, watch_of):
 
     row = split_first(watch, "link 1 -> 0.01 Mbit/s", choke, seconds=3.0)
     check(row)
-    told = watch.engine.status()
-    assert told.uplink_mbit_s is None or told.uplink_mbit_s < 0.1, told
+    # on a busy machine the plan may have changed for a missed reply; then background frames tell
+    watch.until(lambda _: (watch.engine.status().uplink_mbit_s or 0.0) < 0.1, "never learnt")
     link.fault = good
     watch.until_split()
     count, differing = replay(watch.engine.trace.text().splitlines())
