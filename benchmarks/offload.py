@@ -1,12 +1,13 @@
 """The failure matrix of offloading, with a real model: what frames see while things are done.
 
-    python -m benchmarks.offload BUNDLE [--output FILE] [--factor N] [--only ROW ...]
+    python -m benchmarks.offload BUNDLE [--output FILE] [--device-ms MS] [--only ROW ...]
 
 The real client (`OffloadEngine` in `auto`, where nothing else is said) against `headtail serve` in
 processes of its own, through a proxy that shapes the link to 10 Mbit/s and 20 ms. The device is
-this machine's LiteRT, which computes everything `factor` times: a stand-in for a phone that is so
-much slower. Server, proxy and device share the cores, so nothing here is a phone's latency; what is
-measured is whether frames are answered in time, rightly, and how soon the plan changes:
+this machine's LiteRT, which computes everything so often that the model takes some `--device-ms`: a
+stand-in for a slow phone, for which the server is worth its link however busy this machine is.
+Server, proxy and device share the cores, so nothing here is a phone's latency; what is measured is
+whether frames are answered in time, rightly, and how soon the plan changes:
 
     frames        asked since the fault began, without a pause
     late          took more than deadline + the slowest local run of the row + `allowance_ms`
@@ -50,6 +51,7 @@ from headtail.offload.planner import decide
 from headtail.offload.policy import Policy
 from headtail.offload.trace import replay
 from headtail.runtimes import runtime_of
+from headtail.timing import measure
 from tests.support.failure_rows import ALLOWANCE_MS, Row, SlowDevice, Watch, split_first
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.jumping_clock import jumping_clock
@@ -58,6 +60,7 @@ from tests.support.real_server import RealServer
 GOOD = Fault(mbit_s=10.0, rtt_s=0.02)
 SLOW = dataclasses.replace(GOOD, mbit_s=0.1)
 DEADLINE_MS = 2000.0
+DEVICE_MS = 400.0
 SECONDS = 4.0
 BODY_MEMORY = 100_000
 TOLERANCE = 0.5  # of logits over some ten units, by aq8t at the cuts that the planner chooses from
@@ -67,8 +70,9 @@ STEADY_FRAMES = 40
 class Bench:
     """One bundle, and what it is watched with."""
 
-    def __init__(self, path: Path, factor: int) -> None:
-        self.path, self.factor = path, factor
+    def __init__(self, path: Path, device_ms: float) -> None:
+        self.path, self._device_ms = path, device_ms
+        self.factor = 0  # how often the device computes everything; the first client finds out
         self.bundle = open_bundle(path)
         self._stack = contextlib.ExitStack()
 
@@ -93,6 +97,9 @@ class Bench:
         (spec,) = bundle.manifest.inputs
         inputs = [[golden[f"input.{i}.{spec.name}"].copy()] for i in range(4)]
         own = [session.run(FORWARD, one) for one in inputs]
+        if not self.factor:
+            quickest = measure(lambda: session.run(FORWARD, inputs[0])).min_ms
+            self.factor = max(1, round(self._device_ms / quickest))
         policy = Policy(mode=mode, deadline_ms=DEADLINE_MS)
         device = SlowDevice(session, self.factor)
         engine = OffloadEngine(bundle, artifact, device, companion=companion, policy=policy)
@@ -338,10 +345,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--factor", type=int, default=12)
+    parser.add_argument("--device-ms", type=float, default=DEVICE_MS)
     parser.add_argument("--only", nargs="*", default=[], choices=sorted(ROWS))
     asked = parser.parse_args()
-    bench, found = Bench(asked.bundle, asked.factor), []
+    bench, found = Bench(asked.bundle, asked.device_ms), []
     with tempfile.TemporaryDirectory(prefix="headtail-offload-") as folder:
         try:
             for row in rows(bench, Path(folder), asked.only):
@@ -357,7 +364,7 @@ def main() -> None:
         "timing_kind": "host",
         "bundle": bench.bundle.manifest.name,
         "bundle_id": bench.bundle.manifest.bundle_id,
-        "device": f"this host's LiteRT, everything computed {asked.factor} times",
+        "device": f"this host's LiteRT, everything computed {bench.factor} times",
         "link": dataclasses.asdict(GOOD) | {"impostor": None},
         "deadline_ms": DEADLINE_MS,
         "allowance_ms": ALLOWANCE_MS,

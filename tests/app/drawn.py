@@ -2,12 +2,11 @@
 
 `tests/app/pictures/NAME.png` has half the size of the window and few colours. A page is compared at
 that size, so that another version of Mesa, which smooths an edge otherwise, is not a difference.
-`python -m tests.app.drawn MODULE` draws the scenes of a test module's `DRAWN` anew: look at them.
+With HEADTAIL_DRAW_ANEW=1 the tests write these pictures instead of comparing: look at them.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import subprocess
@@ -29,6 +28,7 @@ __all__ = [
     "TOLERATED",
     "Scene",
     "check_picture",
+    "check_scene",
     "difference",
     "draw",
     "golden",
@@ -56,15 +56,25 @@ class Scene:
     gestures: list[list[Any]] = field(default_factory=list)
 
 
-def draw(scenes: list[Scene], folder: Path, *, size: tuple[int, int] = PHONE) -> list[Any]:
-    """Draw them in one window, in turn: `folder/NAME.png`, and what `tests.app.drawing` tells."""
+def draw(
+    scenes: list[Scene],
+    folder: Path,
+    *,
+    size: tuple[int, int] = PHONE,
+    by: str = "tests.app.drawing",
+    more: dict[str, Any] | None = None,
+) -> list[Any]:
+    """Draw them in one window, in turn: `folder/NAME.png`, and what the module `by` tells of each.
+
+    `more` goes into the job beside size and scenes.
+    """
     reason = missing_for_screen()
     require(not reason, reason)
     jobs = [asdict(scene) | {"picture": str(folder / f"{scene.name}.png")} for scene in scenes]
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.app.drawing"],
-            input=json.dumps({"size": size, "scenes": jobs}),
+            [sys.executable, "-m", by],
+            input=json.dumps({"size": size, "scenes": jobs, **(more or {})}),
             env=_environment(size, home),
             capture_output=True,
             text=True,
@@ -99,6 +109,15 @@ def check_picture(picture: Path, name: str, *, tolerated: float = TOLERATED) -> 
     assert found <= tolerated, f"{found:.1%} of {name} is not as it was looked at"
 
 
+def check_scene(drawn: tuple[Path, dict[str, Any]], scene: Scene) -> None:
+    """Fail unless `scene` is in its theme, whole, and as it was looked at. `drawn` is the folder of
+    the pictures and what was told of each scene, by name."""
+    folder, told = drawn
+    assert told[scene.name]["theme"] == ("dark" if scene.dark else "light")
+    assert told[scene.name]["cut_off"] == []
+    check_picture(folder / f"{scene.name}.png", scene.name)
+
+
 def names(scenes: list[Scene], size: tuple[int, int]) -> list[Scene]:
     """Each scene in light and dark, named after theme and size."""
     return [
@@ -131,21 +150,3 @@ def _keep(picture: Path, name: str) -> None:
     small = Image.fromarray(_halved(picture).astype("u1"))
     small.quantize(COLOURS, dither=Image.Dither.NONE).save(golden(name), optimize=True)
     print(golden(name))
-
-
-def main(modules: list[str]) -> int:
-    """Draw the scenes of these modules anew."""
-    PICTURES.mkdir(exist_ok=True)
-    for module in modules:
-        scenes: list[Scene] = importlib.import_module(module).DRAWN
-        for size in (PHONE, TABLET):
-            with tempfile.TemporaryDirectory() as folder:
-                wanted = names(scenes, size)
-                draw(wanted, Path(folder), size=size)
-                for scene in wanted:
-                    _keep(Path(folder) / f"{scene.name}.png", scene.name)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

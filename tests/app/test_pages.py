@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.app.drawn import PHONE, TABLET, TOLERATED, Scene, difference, draw, golden, names
+from tests.app.drawn import (
+    PHONE,
+    TABLET,
+    TOLERATED,
+    Scene,
+    check_scene,
+    difference,
+    draw,
+    golden,
+    names,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -79,21 +89,14 @@ def tablet(tmp_path_factory):
     return folder, {scene.name: seen for scene, seen in zip(scenes, told, strict=True)}
 
 
-def check(drawn, scene):
-    folder, told = drawn
-    assert told[scene.name]["theme"] == ("dark" if scene.dark else "light")
-    assert told[scene.name]["cut_off"] == []
-    assert difference(folder / f"{scene.name}.png", golden(scene.name)) <= TOLERATED
-
-
 @pytest.mark.parametrize("scene", names(DRAWN, PHONE), ids=lambda scene: scene.name)
 def test_on_a_phone_as_looked_at(phone, scene):
-    check(phone, scene)
+    check_scene(phone, scene)
 
 
 @pytest.mark.parametrize("scene", names(DRAWN, TABLET), ids=lambda scene: scene.name)
 def test_on_a_tablet_as_looked_at(tablet, scene):
-    check(tablet, scene)
+    check_scene(tablet, scene)
 
 
 def test_the_comparison_tells_another_theme_and_another_page(phone):

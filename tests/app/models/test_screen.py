@@ -1,27 +1,16 @@
-"""The Models page of the real app, drawn: as looked at, and what its buttons do.
+"""The Models page of the real app, drawn: as looked at, and what its buttons do."""
 
-`python -m tests.app.models.test_screen` draws the pictures anew: look at them.
-"""
-
-import contextlib
-import json
-import subprocess
-import sys
-import tempfile
-from dataclasses import asdict
-from pathlib import Path
+import dataclasses
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from headtail.bundle import pack_zip
 from headtail.strictjson import to_json
-from tests.app.drawn import PHONE, TABLET, TOLERATED, Scene, difference, golden, names
+from tests.app import drawn
+from tests.app.drawn import PHONE, TABLET, TOLERATED, Scene, check_scene, difference, golden, names
 from tests.app.models.conftest import sized_bundle
 from tests.app.models.test_library import flip
-from tests.app.offscreen import LIMIT_S, Job, environment, missing_for_screen
-from tests.support.capabilities import require
 from tests.support.range_server import RangeServer
 
 pytestmark = pytest.mark.slow
@@ -83,30 +72,19 @@ class World:
 
 
 def draw(scenes, folder, size):
-    """Draw them in one window, in turn: what `tests.app.drawing` tells of each."""
-    reason = missing_for_screen()
-    require(not reason, reason)
+    """Draw them in one window, in turn: what `tests.app.models.drawing` tells of each."""
     (folder / "world").mkdir()
     world = World(folder / "world")
     words = {"SERVER": world.server.url, "ZIP": str(world.zip)}
-    jobs = []
-    for scene in scenes:
-        job = asdict(scene) | {"picture": str(folder / f"{scene.name}.png")}
-        job["gestures"] = [[words.get(word, word) for word in step] for step in scene.gestures]
-        jobs.append(job)
-    with world.server, tempfile.TemporaryDirectory() as home:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.app.models.drawing"],
-            input=json.dumps({"size": size, "scenes": jobs, "models": str(world.models)}),
-            env=environment(Job(picture="", size=size), home) | {"PATH": home},
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
+    placed = [
+        dataclasses.replace(
+            scene, gestures=[[words.get(word, word) for word in step] for step in scene.gestures]
         )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert len(told) == len(scenes), f"only {len(told)} of {len(scenes)} scenes were drawn"
+        for scene in scenes
+    ]
+    models = {"models": str(world.models)}
+    with world.server:
+        told = drawn.draw(placed, folder, size=size, by="tests.app.models.drawing", more=models)
     return {scene.name: seen for scene, seen in zip(scenes, told, strict=True)}
 
 
@@ -122,21 +100,14 @@ def tablet(tmp_path_factory):
     return folder, draw(names(DRAWN, TABLET), folder, TABLET)
 
 
-def check(drawn, scene):
-    folder, told = drawn
-    assert told[scene.name]["theme"] == ("dark" if scene.dark else "light")
-    assert told[scene.name]["cut_off"] == []
-    assert difference(folder / f"{scene.name}.png", golden(scene.name)) <= TOLERATED
-
-
 @pytest.mark.parametrize("scene", names(DRAWN, PHONE), ids=lambda scene: scene.name)
 def test_on_a_phone_as_looked_at(phone, scene):
-    check(phone, scene)
+    check_scene(phone, scene)
 
 
 @pytest.mark.parametrize("scene", names(DRAWN, TABLET), ids=lambda scene: scene.name)
 def test_on_a_tablet_as_looked_at(tablet, scene):
-    check(tablet, scene)
+    check_scene(tablet, scene)
 
 
 def test_the_comparison_tells_an_empty_page_from_a_full_one(phone):
@@ -197,20 +168,3 @@ def test_without_a_server_settings_are_a_touch_away_and_a_lost_one_is_tried_agai
     lost = phone[1]["lost"]
     assert any("cannot be reached" in text for text in lost["texts"])
     assert "Try again" in [control["name"] for control in lost["controls"]]
-
-
-def main():
-    """Draw what is looked at anew."""
-    for size in (PHONE, TABLET):
-        with tempfile.TemporaryDirectory() as folder:
-            draw(names(DRAWN, size), Path(folder), size)
-            for scene in names(DRAWN, size):
-                image = Image.open(Path(folder) / f"{scene.name}.png").convert("RGB").reduce(2)
-                with contextlib.suppress(FileNotFoundError):
-                    print(difference(Path(folder) / f"{scene.name}.png", golden(scene.name)))
-                image.quantize(64, dither=Image.Dither.NONE).save(golden(scene.name), optimize=True)
-                print(golden(scene.name))
-
-
-if __name__ == "__main__":
-    main()

@@ -277,9 +277,8 @@ def test_status_is_json_of_plain_values(served):
     assert bundle["model"] == "toy"
     assert [entry["cut"] for entry in bundle["entries"]] == ["", "c1", "c2"]
     assert all(entry["ms"]["1"] > 0 for entry in bundle["entries"])
-    # measured as growth of the executor, which may have had room for a tail this small
+    # the executor may have had room for a tail this small; test_memory.py has a large one
     assert isinstance(bundle["memory_bytes"], int)
-    assert bundle["memory_bytes"] >= 0
     assert told["server"]["rss_bytes"] > 1e7
 
 
