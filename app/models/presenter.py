@@ -198,6 +198,7 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     def _delete(self, path: Path, *, then: Callable[[], None] = lambda: None) -> None:
         def gone() -> None:
+            self._render(busy="")
             self._look()
             then()
 
@@ -205,6 +206,7 @@ class ModelsPresenter(Presenter[ModelsState]):
             self._library.delete(path)
             self._hand_over(gone)
 
+        self._render(busy="Deleting", problem=None)
         self._files.submit(work)
 
     def _installed(self, path: Path) -> None:

@@ -113,7 +113,8 @@ def test_delete_asks_first_and_closes_what_is_open(start, ui, bundle):
     presenter.ask_delete(card.path)
     presenter.answer(delete=True)
     assert ui.opened == []
-    ui.until(lambda s: s.installed == ())
+    assert ui.states[-1].busy == "Deleting"
+    assert ui.until(lambda s: s.installed == ()).busy == ""
     assert not card.path.exists()
 
 
