@@ -29,7 +29,9 @@ WAIT_S = 50  # that the server may hold its answer back
 PAUSES_S = (1.0, 2.0, 5.0, 15.0, 60.0)  # after so many failures in a row
 HASTY_S = 5.0  # a server that says "nothing new" sooner does not wait, and is asked less often
 UNTAGGED_S = 15.0  # between two looks at a list that has no tag to wait with
-MAX_OFFERS = 1000
+MAX_OFFERS = 200  # a page of more is no list to choose from
+MAX_ARTIFACTS, MAX_ALIASES = 64, 16  # of one bundle; each is a chip on its card
+MAX_WHOLE = 1 << 53  # of a size or count; above it a whole number need not be a float as well
 MAX_TEXT = 200
 LATEST = "latest"  # the alias that every server keeps on the newest bundle of a name
 _HEX = re.compile(r"[0-9a-f]{64}")
@@ -50,6 +52,8 @@ def offers_of(listing: Sequence[Mapping[str, Any]]) -> tuple[Offer, ...]:
     """The server's list, by name and then as the server has it; `WireFault` for what is none."""
     try:
         offers = [_offer(item) for item in listing[:MAX_OFFERS]]
+        if len({offer.bundle_id for offer in offers}) < len(offers):
+            raise ValueError("a bundle is listed twice")
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise WireFault(
             f"The server's list of bundles is malformed ({str(error)[:MAX_TEXT]}).",
@@ -182,16 +186,17 @@ class Watch:
 def _offer(item: Mapping[str, Any]) -> Offer:
     if not _HEX.fullmatch(item["bundle_id"]) or not _HEX.fullmatch(item["sha256"]):
         raise ValueError("an id or a hash is not 64 hexadecimal digits")
-    if type(item["bytes"]) is not int or item["bytes"] <= 0:
-        raise ValueError("a size is not above 0")
+    aliases, artifacts = item.get("aliases", ()), item.get("artifacts", ())
+    if len(aliases) > MAX_ALIASES or len(artifacts) > MAX_ARTIFACTS:
+        raise ValueError("a bundle has too many aliases or artifacts")
     return Offer(
         bundle_id=item["bundle_id"],
-        name=_text(item["name"]),
+        name=_text(item["name"]) or item["bundle_id"][:12],
         task=_text(item.get("task", "")),
-        bytes=item["bytes"],
+        bytes=_whole(item["bytes"], least=1),
         sha256=item["sha256"],
-        aliases=tuple(_text(alias) for alias in item.get("aliases", ())),
-        artifacts=tuple(_artifact(told) for told in item.get("artifacts", ())),
+        aliases=tuple(map(_text, aliases)),
+        artifacts=tuple(map(_artifact, artifacts)),
     )
 
 
@@ -200,14 +205,20 @@ def _artifact(told: Mapping[str, Any]) -> OfferedArtifact:
     return OfferedArtifact(
         format=_text(told["format"]),
         precision=_text(told["precision"]),
-        bytes=int(told["bytes"]),
+        bytes=_whole(told["bytes"]),
         verdict=_text(told["verdict"]),
         agreement=_share(agreement.get("top1")),
         low=_share(agreement.get("low")),
         high=_share(agreement.get("high")),
-        samples=int(agreement.get("n", 0)),
+        samples=_whole(agreement.get("n", 0)),
         snr_db=_finite(agreement.get("snr_db_mean", 0.0)),
     )
+
+
+def _whole(value: Any, *, least: int = 0) -> int:
+    if type(value) is not int or not least <= value <= MAX_WHOLE:
+        raise ValueError("a size or count is no whole number within bounds")
+    return value
 
 
 def _share(value: Any) -> float | None:

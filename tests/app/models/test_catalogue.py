@@ -16,7 +16,8 @@ from app.models.catalogue import (
     read_remembered,
     write_remembered,
 )
-from app.models.state import InstalledCard, Offer
+from app.models.state import CatalogueCard, InstalledCard, ModelsState, Reach
+from app.models.wording import catalogue_views
 from headtail.errors import ServerUnreachable, UsageFault, WireFault
 from headtail.offload.client import Companion
 from tests.app.models.conftest import sized_bundle
@@ -81,11 +82,28 @@ def test_an_older_server_tells_less():
         {"artifacts": "no"},
         {"artifacts": [{**ARTIFACT, "agreement": {"top1": "much"}}]},
         {"artifacts": [{**ARTIFACT, "agreement": 7}]},
+        {"bytes": 10**400},  # no float, hence not to be divided into megabytes on the UI thread
+        {"artifacts": [{**ARTIFACT, "bytes": 10**400}]},
+        {"artifacts": [{**ARTIFACT, "bytes": -1}]},
+        {"artifacts": [{**ARTIFACT, "agreement": {"n": 10**400}}]},
+        {"artifacts": [ARTIFACT] * 65},
+        {"aliases": ["a"] * 17},
     ],
 )
 def test_attack_an_offer_that_is_none(lie):
     with pytest.raises(WireFault, match="list of bundles is malformed"):
         offers_of([{**ROW, **lie}])
+
+
+def test_attack_one_bundle_twice():
+    """Cards are told apart by the bundle's id."""
+    with pytest.raises(WireFault, match="listed twice"):
+        offers_of([ROW, {**ROW, "name": "other"}])
+
+
+def test_a_bundle_without_a_name_is_called_by_its_id():
+    (offer,) = offers_of([{**ROW, "name": "\u202e"}])
+    assert offer.name == "a" * 12
 
 
 json_values = st.recursive(
@@ -102,7 +120,8 @@ def test_attack_whatever_a_server_says_is_a_list_or_one_error(lie):
         offers = offers_of([{**ROW, **lie}])
     except WireFault:
         return
-    assert all(isinstance(offer, Offer) for offer in offers)
+    state = ModelsState(catalogue=CatalogueCard("https://s", Reach.LIVE, offers))
+    assert len(catalogue_views(state)) == 1
 
 
 def test_what_cannot_be_drawn_is_not_in_a_name():
