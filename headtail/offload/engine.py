@@ -169,7 +169,8 @@ class OffloadEngine:
             self._breaker,
             barred=barred,
             failure=str(self._obstacle or ""),
-            busy=self._courier is not None and self._courier.busy,
+            # a probe that ended in this very moment is still to be settled, by the next frame
+            busy=self._probe is not None or (self._courier is not None and self._courier.busy),
         )
 
     def _carried_out(self, frame: Frame, situation: Situation) -> Answer:

@@ -7,8 +7,9 @@ import pytest
 
 from headtail.errors import UnknownName
 from headtail.offload.client import Companion
+from headtail.offload.courier import Courier
 from headtail.offload.engine import OffloadEngine
-from headtail.offload.policy import Policy
+from headtail.offload.policy import FRAME, Policy
 from headtail.offload.trace import replay
 from tests.support.tail_server import ToySession, head, images, tail
 
@@ -132,6 +133,30 @@ def test_a_reply_later_than_predicted_is_not_waited_for(engine_of, server):
     server.release.set()
     server.mode = "good"
     until(engine, is_split)
+
+
+class LateCourier(Courier):
+    """Its message ends, in vain, between two looks of the engine: a device that is busy."""
+
+    @property
+    def busy(self):
+        if self._sent is not None and not self._sent.done():
+            self._companion.abort()
+            self._sent.exception(timeout=CALM_S)
+        return super().busy
+
+
+def test_a_probe_that_ends_between_two_looks_costs_no_frame(engine_of, bundle, companion, server):
+    engine = engine_of()
+    server.mode = "hang"
+    until(engine, lambda answer: answer.decision.probe and answer.decision.probe.kind == FRAME)
+    courier = LateCourier(companion, bundle.manifest)
+    courier._sent, engine._courier = engine._courier._sent, courier  # nobody else sees that moment
+    engine.set_policy(Policy(mode="force"))
+    server.mode = "close before reply"
+    for image in images(3):  # of which one is sent and fails; then the probe's outcome is known
+        assert answered(engine, image).where.startswith("local")
+    server.release.set()
 
 
 def test_a_ping_that_is_not_answered_opens_the_breaker(engine_of, session, server):
