@@ -31,7 +31,7 @@ from companion_server.grpc_tensors import request_id, set_parameter
 from companion_server.inference import Service
 from companion_server.operations.telemetry import Telemetry
 from companion_server.security.gate import Gate
-from headtail.errors import HeadtailError, UsageFault
+from headtail.errors import HeadtailError, UsageFault, WireFault
 from headtail.wire.traceparent import HEADER
 
 __all__ = ["GrpcServer", "start_grpc"]
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 MAX_CALLS = 1024
 MAX_STREAMS = 128  # calls on one connection
 MAX_IN_FLIGHT = 32  # requests of one ModelStreamInfer
+MAX_DETAILS = 2_500  # bytes of an error; each may take three, and gRPC drops metadata over 8 KiB
 _BESIDE_TENSORS = 64 << 10  # a message's names and shapes
 _STATUS = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -116,20 +117,23 @@ async def start_grpc(
 
 
 def _handlers(calls: Calls, gate: Gate) -> dict[str, Any]:
+    # on the wire one message is a stream of one, but gRPC reads it before it calls a unary handler:
+    # whoever has no key could have any number of large messages kept in memory
     made = {
-        name: grpc.unary_unary_rpc_method_handler(_unary(name, work, gate))
+        name: grpc.stream_unary_rpc_method_handler(_unary(name, work, gate))
         for name, work in calls.unary.items()
     }
     made["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(_streamed(calls.infer, gate))
     for name in UNIMPLEMENTED:
-        made[name] = grpc.unary_unary_rpc_method_handler(_unimplemented)
+        made[name] = grpc.stream_unary_rpc_method_handler(_unimplemented)
     return made
 
 
 def _unary(name: str, work: Unary, gate: Gate) -> Any:
-    async def handle(data: bytes, context: Any) -> bytes:
+    async def handle(requests: AsyncIterator[bytes], context: Any) -> bytes:
         try:
-            reply = await work(data, _call(name, context, gate))
+            call = _call(name, context, gate)
+            reply = await work(await _only(requests), call)
             return bytes(reply.SerializeToString())
         except HeadtailError as error:
             await _refuse(context, error)
@@ -138,6 +142,16 @@ def _unary(name: str, work: Unary, gate: Gate) -> Any:
             await _abort(context, grpc.StatusCode.INTERNAL, _INTERNAL)
 
     return handle
+
+
+async def _only(requests: AsyncIterator[bytes]) -> bytes:
+    async for data in requests:
+        return data
+    raise WireFault(
+        "The call ended without a message.",
+        expected="One message, which may be empty.",
+        remedy="Send the request.",
+    )
 
 
 def _streamed(work: Unary, gate: Gate) -> Any:
@@ -186,7 +200,7 @@ async def _stream_reply(work: Unary, data: bytes, call: Call) -> Any:
     return made
 
 
-async def _unimplemented(_data: bytes, context: Any) -> bytes:
+async def _unimplemented(_requests: AsyncIterator[bytes], context: Any) -> bytes:
     await _abort(
         context,
         grpc.StatusCode.UNIMPLEMENTED,
@@ -219,5 +233,6 @@ async def _refuse(context: Any, error: HeadtailError) -> NoReturn:
 async def _abort(
     context: Any, status: grpc.StatusCode, text: str, trailing: tuple[tuple[str, str], ...] = ()
 ) -> NoReturn:
-    await context.abort(status, text, trailing)
+    short = text.encode()[:MAX_DETAILS].decode(errors="ignore")
+    await context.abort(status, short, trailing)
     raise AssertionError("abort raises")

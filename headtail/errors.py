@@ -46,6 +46,8 @@ __all__ = [
     "WireFault",
 ]
 
+MAX_SHOWN = 200  # characters of a name that is none
+
 
 class HeadtailError(Exception):
     """Base of the tree. `what`, `expected` and `remedy` are full sentences."""
@@ -84,9 +86,10 @@ class UnknownName(UsageFault):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         choices = sorted(known)
-        near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+        shown = name[:MAX_SHOWN]  # a peer's name may have megabytes, and takes time to compare
+        near = difflib.get_close_matches(shown, choices, n=1, cutoff=0.5)
         super().__init__(
-            f"Unknown {kind} {name!r}.",
+            f"Unknown {kind} {shown!r}.",
             expected=f"Known: {', '.join(choices) or '(none)'}.",
             remedy=f"Did you mean {near[0]!r}?" if near else f"Use one of the known {kind} names.",
         )
