@@ -39,6 +39,7 @@ class Inference:
         self._loaded: tuple[Path, int, str] | None = None  # bundle, threads, accelerator
         self._model: LiveModel | None = None
         self._address = ""
+        self._access: tuple[str | None, str | None] = (None, None)  # fingerprint and key
         self._companion: Companion | None = None
         self._engine: OffloadEngine | None = None
         self._choices = Choices()
@@ -66,7 +67,10 @@ class Inference:
 
     def answer(self, frame: Frame, *, handed_s: float) -> Result | None:
         """See `Answerer.answer`."""
-        model, engine = self._model, self._engine
+        model = self._model
+        if model and self._address and self._servers.access(self._address) != self._access:
+            self._link(model, self._address)  # paired again, or given another key
+        engine = self._engine
         if model is None or engine is None:
             return None
         started_s = time.perf_counter()
@@ -120,12 +124,13 @@ class Inference:
     def _link(self, model: LiveModel, address: str) -> None:
         # kept between requests: it remembers a dead server, so that the next frame does not wait
         policy = _policy(model, self._choices)
-        if self._engine is not None and self._address == address:
+        access = self._servers.access(address) if address else (None, None)
+        if self._engine is not None and (self._address, self._access) == (address, access):
             self._engine.set_policy(policy)
             return
         companion = self._servers.companion(address) if address else None
         self._unlink()
-        self._companion, self._address = companion, address
+        self._companion, self._address, self._access = companion, address, access
         self._engine = OffloadEngine(
             model.bundle, model.artifact, model.session, companion=companion, policy=policy
         )

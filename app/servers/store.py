@@ -130,12 +130,17 @@ class Servers:
 
     def companion(self, address: str) -> Companion:
         """A client of the server there, with what is known of it; `UsageFault` for no address."""
+        pin, key = self.access(address)
+        return Companion(str(Origin.parse(address)), pin=pin, key=key)
+
+    def access(self, address: str) -> tuple[str | None, str | None]:
+        """The fingerprint and key of the server there, None for what is not known: a companion that
+        was made with others is out of date. `UsageFault` for no address.
+        """
         origin = str(Origin.parse(address))
         with self._lock:
             known = self._read().get(origin)
-        if known is None:
-            return Companion(address)
-        return Companion(known.url, pin=known.pin, key=known.key)
+        return (None, None) if known is None else (known.pin, known.key)
 
     def _change(self, address: str, **changes: str | None) -> None:
         with self._lock:

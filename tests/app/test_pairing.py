@@ -9,6 +9,7 @@ from app.servers import Servers
 from app.settings.preferences import PreferenceStore
 from app.sources.photo import photo_file
 from companion_server.security.keys import KeyRing
+from companion_server.security.scopes import Scope
 from tests.companion_server.security.test_whole import keys, served
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,7 @@ def started(ui, tmp_path):
         live = LivePresenter(find_platform("linux"), preferences, servers, hand_over=ui.hand_over)
         live.subscribe(ui.listen)
         running.append(live)
-        return live, preferences
+        return live, preferences, servers
 
     yield start
     assert all(live.close() for live in running)
@@ -37,7 +38,7 @@ def started(ui, tmp_path):
 
 def test_a_code_is_enough(started, ui, colour_bundle, red_photo, tmp_path):
     with served(colour_bundle, tmp_path / "state") as told:
-        first, preferences = started()
+        first, preferences, _ = started()
         first.add_photos([photo_file(red_photo)])
         preferences.change(server=told["pairing"], mode="force")
         first.open_bundle(colour_bundle)
@@ -45,7 +46,7 @@ def test_a_code_is_enough(started, ui, colour_bundle, red_photo, tmp_path):
         assert state.result.place is Place.SPLIT
         assert preferences.state.server == told["url"]
         assert state.result.ranked[0].label == "red"
-        again, _ = started()
+        again, _, servers = started()
         again.add_photos([photo_file(red_photo)])
         again.open_bundle(colour_bundle)
         state = ui.until(lambda s: answered(s) and s is again.state)
@@ -56,3 +57,9 @@ def test_a_code_is_enough(started, ui, colour_bundle, red_photo, tmp_path):
         state = ui.until(lambda s: answered(s) and s.result.place is Place.FALLBACK)
         assert state.result.badge == "local (key refused)"
         assert "Pair this device again" in state.result.reason
+        key, _ = KeyRing(tmp_path / "state").add(
+            "the same phone", scopes=tuple(map(Scope.parse, own.scopes))
+        )
+        servers.set_key(told["url"], key)
+        again.choose(again.state.chosen)  # neither the server nor the bundle was chosen anew
+        ui.until(lambda s: answered(s) and s.result.place is Place.SPLIT)
