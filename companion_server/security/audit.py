@@ -25,6 +25,7 @@ import json
 import logging
 import os
 import queue
+import stat
 import threading
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from companion_server.security.private_files import (
     private_folder,
 )
 from companion_server.security.rate import RateLimiter
+from headtail.errors import EnvironmentFault
 
 __all__ = ["FILE_NAME", "AuditLog", "Event", "annotate"]
 
@@ -49,6 +51,7 @@ REFUSALS_PER_S = 10.0
 MAX_WAITING = 10_000
 MAX_BATCH = 512
 MAX_TEXT = 200
+_OPENED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,10 @@ def annotate(scope: MutableMapping[str, Any], *, model: str, bundle: str) -> Non
 
 
 class AuditLog:
-    """The log in `folder / "audit.jsonl"`. Close it, or its last lines may be missing."""
+    """The log in `folder / "audit.jsonl"`. Close it, or its last lines may be missing.
+
+    Raises `EnvironmentFault` if it cannot be opened.
+    """
 
     def __init__(
         self,
@@ -97,7 +103,14 @@ class AuditLog:
         self._told = 0
         self._torn = False
         self._failing = False
-        self._file = self._open()
+        try:
+            self._file = self._open()
+        except OSError as error:
+            raise EnvironmentFault(
+                f"The audit log {self.path} cannot be opened: {error.strerror}.",
+                expected="It is a plain file that the server may write, or is not there yet.",
+                remedy="Move it away, or correct its owner and mode.",
+            ) from None
         self._waiting: queue.Queue[tuple[datetime.datetime, Event] | None] = queue.Queue(
             MAX_WAITING
         )
@@ -224,8 +237,14 @@ class AuditLog:
         os.close(former)
 
     def _open(self) -> int:
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        give_to_owner_of_folder(self.path)
+        """The file, which whoever owns the folder may not have made a way to another one: root
+        writes here too, when it changes keys. Raises `OSError`."""
+        descriptor = os.open(self.path, _OPENED, 0o600)
+        held = os.fstat(descriptor)
+        if not stat.S_ISREG(held.st_mode) or held.st_nlink > 1:
+            os.close(descriptor)
+            raise OSError(errno.EMLINK, "It is no plain file with this name only")
+        give_to_owner_of_folder(descriptor, self.path.parent)
         return descriptor
 
 

@@ -76,7 +76,7 @@ def write_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        give_to_owner_of_folder(temporary)
+            give_to_owner_of_folder(file.fileno(), path.parent)
         temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -85,11 +85,14 @@ def write_private(path: Path, data: bytes) -> None:
         os.close(folder)
 
 
-def give_to_owner_of_folder(path: Path) -> None:
-    """What root makes in a service's folder has to be read by the service."""
-    owner = path.parent.stat()
+def give_to_owner_of_folder(descriptor: int, folder: Path) -> None:
+    """What root makes in a service's folder has to be read by the service.
+
+    By descriptor: under a name, the service could have put a link to a file of root's meanwhile.
+    """
+    owner = folder.stat()
     with contextlib.suppress(PermissionError):  # not root: it is ours already
-        os.chown(path, owner.st_uid, owner.st_gid)
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 @contextlib.contextmanager

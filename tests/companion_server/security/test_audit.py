@@ -9,6 +9,8 @@ import pytest
 
 from companion_server.security.audit import AuditLog, Event, annotate
 from companion_server.security.auth import AuthMiddleware
+from companion_server.security.private_files import write_private
+from headtail.errors import EnvironmentFault
 from tests.companion_server.security.conftest import bearer, call, greet, http_scope
 
 
@@ -167,6 +169,30 @@ def test_rotation(folder):
     ordered = [folder / name for name in (*names[2::-1], names[3])]
     told = [json.loads(line)["name"] for path in ordered for line in path.read_text().splitlines()]
     assert told == [f"{i}" for i in range(60 - len(told), 60)]
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link, lambda _other, path: os.mkfifo(path)])
+def test_only_a_file_of_its_own_is_written_and_given_away(folder, tmp_path, link):
+    # root runs `headtail keys` in a folder that belongs to the service, which may be anybody's by
+    # then: neither may another file be written, nor become the service's
+    other = tmp_path / "passwd"
+    other.write_text("root:x:0:0")
+    before = other.stat()
+    link(other, folder / "audit.jsonl")
+    with pytest.raises(EnvironmentFault, match="audit log"):
+        AuditLog(folder)
+    assert other.read_text() == "root:x:0:0"
+    assert (other.stat().st_uid, other.stat().st_mode) == (before.st_uid, before.st_mode)
+
+
+def test_what_root_makes_is_the_owners_and_nothing_else_is(folder, monkeypatch):
+    given = []
+    monkeypatch.setattr(os, "fchown", lambda descriptor, *ids: given.append((descriptor, ids)))
+    audit = AuditLog(folder)
+    write_private(folder / "keys.json", b"{}")
+    audit.close()
+    owner = folder.stat()
+    assert [ids for _, ids in given] == [(owner.st_uid, owner.st_gid)] * 2
 
 
 def test_two_processes_write_one_log(folder):
