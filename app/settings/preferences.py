@@ -2,7 +2,7 @@
 
 A key that an older version did not write has its default. A file that cannot be read (a newer
 version's, or damaged) is put aside as `preferences.json.bad` and the defaults hold: the app must
-start. A choice that cannot be written holds until the app ends, and `fault` says so.
+start. A choice that cannot be written holds until the app ends. `fault` says either.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.presenter import Presenter
-from headtail.errors import EnvironmentFault, HeadtailError, UnknownName
+from headtail.errors import EnvironmentFault, HeadtailError, UnknownName, UsageFault
 from headtail.strictjson import canonical_bytes, from_json, parse, to_json
 
 __all__ = ["MODES", "SYSTEM", "THEMES", "PreferenceStore", "Preferences"]
@@ -53,6 +53,15 @@ class Preferences:
             raise UnknownName("mode", self.mode, MODES)
         if self.theme not in THEMES:
             raise UnknownName("theme", self.theme, THEMES)
+        if self.schema_version != SCHEMA_VERSION or not (
+            self.deadline_ms > 0 and self.threads > 0 and self.quota_mb > 0
+        ):
+            raise UsageFault(
+                f"Version {self.schema_version}, a deadline of {self.deadline_ms} ms, "
+                f"{self.threads} threads and {self.quota_mb} MB are no choices.",
+                expected=f"The version is {SCHEMA_VERSION}, and no number is 0 or less.",
+                remedy="Choose again on the Settings page.",
+            )
 
 
 class PreferenceStore(Presenter[Preferences]):
@@ -61,7 +70,7 @@ class PreferenceStore(Presenter[Preferences]):
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self.fault: EnvironmentFault | None = None
-        super().__init__(_read(file))
+        super().__init__(self._read())
 
     def change(self, **changes: Any) -> None:
         """Set some, write the file, tell everybody; nothing happens if they are so already.
@@ -92,14 +101,21 @@ class PreferenceStore(Presenter[Preferences]):
         else:
             self.fault = None
 
-
-def _read(file: Path | None) -> Preferences:
-    if file is None or not file.exists():
-        return Preferences()
-    try:
-        held = parse(file.read_bytes())
-        return from_json(Preferences, to_json(Preferences()) | held)
-    except (HeadtailError, OSError, TypeError):  # TypeError: JSON, but no object
-        with contextlib.suppress(OSError):
-            file.replace(file.with_suffix(".json.bad"))
-        return Preferences()
+    def _read(self) -> Preferences:
+        file = self._file
+        if file is None or not file.exists():
+            return Preferences()
+        try:
+            held = parse(file.read_bytes())
+            return from_json(Preferences, to_json(Preferences()) | held)
+        except (HeadtailError, OSError, TypeError) as error:  # TypeError: JSON, but no object
+            aside = file.with_suffix(".json.bad")
+            with contextlib.suppress(OSError):
+                file.replace(aside)
+            said = error.what if isinstance(error, HeadtailError) else str(error)
+            self.fault = EnvironmentFault(
+                f"Your choices could not be read: {said.rstrip('.')}.",
+                expected=f"They are in {file.name}, which was put aside as {aside.name}.",
+                remedy="Choose again here; an older app cannot read what a newer one kept.",
+            )
+            return Preferences()

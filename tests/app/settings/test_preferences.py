@@ -69,12 +69,26 @@ def test_an_older_version_wrote_less_and_nothing_of_it_is_lost(file):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"\xff", b'{"colour":1}', b'{"theme":"sepia"}', b'{"threads":"two"}']
+    "content",
+    [
+        b"",
+        b"[]",
+        b"\xff",
+        b'{"colour":1}',
+        b'{"theme":"sepia"}',
+        b'{"threads":"two"}',
+        b'{"threads":0}',
+        b'{"deadline_ms":-1}',  # no frame could be answered by it, and nothing would say why
+        b'{"quota_mb":0}',
+        b'{"schema_version":2}',  # a newer app's
+    ],
 )
 def test_a_file_that_is_not_ours_is_put_aside(file, content):
     file.parent.mkdir()
     file.write_bytes(content)
-    assert PreferenceStore(file).state == Preferences()
+    store = PreferenceStore(file)
+    assert store.state == Preferences()
+    assert "put aside as preferences.json.bad" in str(store.fault)
     assert not file.exists()
     assert file.with_suffix(".json.bad").read_bytes() == content
 
