@@ -10,6 +10,7 @@ code is redeemed, so that two who ask for the same code spend it once and nobody
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import platform
@@ -17,7 +18,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from headtail.errors import UnknownName
+from headtail.errors import EnvironmentFault, SchemaFault, UnknownName
 from headtail.offload.client import Companion, authorization, pair
 from headtail.offload.link import Origin
 from headtail.offload.pairing import PREFIX
@@ -65,7 +66,9 @@ def is_code(text: str) -> bool:
 class Servers:
     """What is known, in `file`; with None it lasts as long as this object.
 
-    Every method raises `SchemaFault` for a file that is not ours, and leaves that as it is.
+    A file that cannot be read (a newer version's, or damaged) is put aside as `servers.json.bad`:
+    the first method that needs it raises `EnvironmentFault`, and from then on nothing is known. A
+    change that cannot be written raises that as well, and holds as long as this object.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -84,8 +87,8 @@ class Servers:
     def pair(self, code: str) -> str:
         """Redeem a pairing code, once, and remember the server: its address.
 
-        Raises what `headtail.offload.client.pair` raises; the code is not spent if the file here is
-        not ours.
+        Raises what `headtail.offload.client.pair` raises; the code is not spent if the file here
+        cannot be read.
         """
         with self._redeeming:
             if code in self._spent:
@@ -93,11 +96,10 @@ class Servers:
             with self._lock:
                 self._read()
             url, pin, key = pair(code, name=_own_name())
-            address = str(Origin.parse(url))
+            address = self._spent[code] = str(Origin.parse(url))
             with self._lock:
                 former = self._read().get(address)
                 self._put(_Known(address, former.name if former else "", pin, key))
-            self._spent[code] = address
             return address
 
     def add(self, address: str) -> str:
@@ -157,23 +159,49 @@ class Servers:
         if self._held is None:
             held = _File(SCHEMA_VERSION, ())
             if self._file is not None and self._file.exists():
-                held = from_json(_File, parse(self._file.read_bytes()))
+                try:
+                    held = from_json(_File, parse(self._file.read_bytes()))
+                except (SchemaFault, OSError) as error:
+                    self._held = {}
+                    raise _put_aside(self._file, error) from None
             self._held = {known.url: known for known in held.servers}
         return self._held
 
     def _write(self) -> None:
         if self._file is None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         part = self._file.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        # born private: a file that could be read for an instant was read
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(canonical_bytes(_File(SCHEMA_VERSION, tuple(self._read().values()))))
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(self._file)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            part.unlink(missing_ok=True)
+            # born private: a file that could be read for an instant was read
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as out:
+                out.write(canonical_bytes(_File(SCHEMA_VERSION, tuple(self._read().values()))))
+                out.flush()
+                os.fsync(out.fileno())
+            part.replace(self._file)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise EnvironmentFault(
+                f"The list of servers could not be written: {error.strerror or error}.",
+                expected=f"It is kept in {self._file}; until then the change holds as long as the "
+                "app runs.",
+                remedy="Make room there, and do it again.",
+            ) from None
+
+
+def _put_aside(file: Path, error: SchemaFault | OSError) -> EnvironmentFault:
+    aside = file.with_suffix(".json.bad")
+    with contextlib.suppress(OSError):
+        file.replace(aside)
+    said = error.what if isinstance(error, SchemaFault) else str(error)
+    return EnvironmentFault(
+        f"The list of servers could not be read: {said.rstrip('.')}.",
+        expected=f"It was put aside as {aside.name}; no server is known now.",
+        remedy="Pair your servers again.",
+    )
 
 
 def _own_name() -> str:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from app.servers import Server, Servers, is_code
-from headtail.errors import SchemaFault, UnknownName, UsageFault
+from headtail.errors import EnvironmentFault, UnknownName, UsageFault
 from headtail.offload.pinning import CertificateChanged
 from headtail.offload.refusals import KeyRefused
 from tests.app.paired_server import paired_server
@@ -84,16 +84,29 @@ def test_an_address_that_was_never_paired_is_asked_as_it_is(served, file):
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"schema_version":1,"servers":[{}]}', b"\xff"])
-def test_a_file_that_is_not_ours_is_told_and_spends_no_code(served, file, content):
+def test_a_file_that_is_not_ours_is_told_once_put_aside_and_spends_no_code(served, file, content):
     file.parent.mkdir()
     file.write_bytes(content)
-    before = len(served.ring.records())
-    with pytest.raises(SchemaFault):
-        Servers(file).pair(served.pairing.offer().uri)
-    with pytest.raises(SchemaFault):
-        Servers(file).companion("http://127.0.0.1:9")
+    before, code = len(served.ring.records()), served.pairing.offer().uri
+    servers = Servers(file)
+    with pytest.raises(EnvironmentFault, match=r"put aside as servers\.json\.bad"):
+        servers.pair(code)
     assert len(served.ring.records()) == before
-    assert file.read_bytes() == content
+    assert file.with_suffix(".json.bad").read_bytes() == content
+    assert servers.pair(code) == served.url  # a phone has nobody who could repair a file
+    assert [server.address for server in Servers(file).known()] == [served.url]
+
+
+def test_a_pairing_that_cannot_be_written_holds_and_its_code_is_not_spent_again(served, tmp_path):
+    place = tmp_path / "app"
+    servers = Servers(place / "servers.json")
+    assert servers.known() == ()
+    place.write_text("a file where the folder should be")
+    code = served.pairing.offer().uri
+    with pytest.raises(EnvironmentFault, match="could not be written"):
+        servers.pair(code)
+    assert servers.pair(code) == served.url
+    assert bundles(servers, served.url) == []
 
 
 KEY = "ht_0a1b2c_" + "k" * 43
