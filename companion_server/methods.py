@@ -6,13 +6,13 @@ table of routes is that of `security/access.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from companion_server.security.access import WEBSOCKET, Access
+from companion_server.problems import problem
+from companion_server.security.access import Access
+from companion_server.security.refusals import headers_of, refused_method
 
 __all__ = ["Methods"]
 
@@ -33,7 +33,10 @@ class Methods:
         if found is None or method in found.verbs:
             await self._app(scope, receive, send)
         elif method != "HEAD" or "GET" not in found.verbs:
-            await _refusal(scope, found.verbs)(scope, receive, send)
+            error = refused_method(method, scope["path"], found.verbs)
+            response = problem(error)
+            response.headers.update(headers_of(error))
+            await response(scope, receive, send)
         elif found.template == _OWN_HEAD:
             await self._app(scope, receive, send)
         else:
@@ -46,17 +49,3 @@ def _without_body(send: Send) -> Send:
         await send({**message, "body": b""} if empty else message)
 
     return headers_only
-
-
-def _refusal(scope: Scope, verbs: Mapping[str, str]) -> Response:
-    methods = {*verbs} - {WEBSOCKET}
-    if not methods:
-        text = "This is a WebSocket. It takes an upgrade (RFC 6455). Connect with a ws or wss URL."
-        upgrade = {"upgrade": "websocket", "connection": "upgrade"}
-        return JSONResponse({"error": text}, status_code=426, headers=upgrade)
-    allow = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-    text = (
-        f"{scope['path'][:200]} does not take {scope['method'][:20]}. It takes {allow}. "
-        "The routes are listed at /openapi.json."
-    )
-    return JSONResponse({"error": text}, status_code=405, headers={"allow": allow})

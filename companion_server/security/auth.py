@@ -31,7 +31,7 @@ from companion_server.problems import problem
 from companion_server.security.access import OPEN
 from companion_server.security.audit import REFUSED, AuditLog
 from companion_server.security.gate import Gate
-from companion_server.security.refusals import Forbidden, NotAllowed, Unauthenticated
+from companion_server.security.refusals import headers_of
 from companion_server.security.watching import Watched, changes, refusal_event
 from headtail.errors import HeadtailError
 
@@ -91,16 +91,5 @@ async def _refuse(error: HeadtailError, scope: Scope, receive: Receive, send: Se
         await send({"type": "websocket.close", "code": 1008})  # RFC 6455 §7.4.1: policy
         return
     response: Response = problem(error)
-    for name, value in _challenge(error).items():
-        response.headers[name] = value
+    response.headers.update(headers_of(error))
     await response(scope, receive, send)
-
-
-def _challenge(error: HeadtailError) -> dict[str, str]:
-    if isinstance(error, Unauthenticated):
-        return {"www-authenticate": 'Bearer realm="headtail"', "cache-control": "no-store"}
-    if isinstance(error, Forbidden):
-        return {"www-authenticate": 'Bearer realm="headtail", error="insufficient_scope"'}
-    if isinstance(error, NotAllowed):
-        return {"allow": error.allow}
-    return {}

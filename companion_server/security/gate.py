@@ -13,8 +13,15 @@ from companion_server.conditions import Shed
 from companion_server.security.access import OPEN, PAIR, ROUTES, RPCS, WEBSOCKET, Access, Match
 from companion_server.security.audit import REFUSED, AuditLog, Event
 from companion_server.security.binding import check_from_this_machine, check_peer
-from companion_server.security.refusals import NotAllowed, Unauthenticated
-from companion_server.security.scopes import ANONYMOUS, NOBODY, PRINCIPAL, Principal, require
+from companion_server.security.refusals import Unauthenticated, refused_method
+from companion_server.security.scopes import (
+    ANONYMOUS,
+    NO_NAME,
+    NOBODY,
+    PRINCIPAL,
+    Principal,
+    require,
+)
 from headtail.errors import HeadtailError, UnknownName
 
 if TYPE_CHECKING:
@@ -25,6 +32,8 @@ __all__ = ["Admission", "Gate"]
 
 Headers = Iterable[tuple[bytes, bytes]]
 _BEARER = b"bearer "
+# without a model these concern every one: a pairing code gives away a key for all
+_WHOLE = ("admin", "metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +93,7 @@ class Gate:
         if found is None:
             raise UnknownName("route", path[:200], {entry.split(" ")[1] for entry in ROUTES})
         if verb is None:
-            raise NotAllowed(method, path, found.verbs)
+            raise refused_method(method, path, found.verbs)
         require(principal, verb, self._model(verb, found.parameters))
         return Admission(verb, found)
 
@@ -144,10 +153,10 @@ class Gate:
         if "model" in parameters:
             return parameters["model"]
         if "bundle_id" not in parameters:
-            return None
+            return NO_NAME if verb in _WHOLE else None
         # what is not held has no name, which only the glob * covers; but that of a bundle to come
         # stands in its manifest, against which the handler holds the scope
-        unknown = None if verb == "publish" else ""
+        unknown = None if verb == "publish" else NO_NAME
         return self._model_of(parameters["bundle_id"]) or unknown
 
     def _throttle(self, principal: Principal) -> None:

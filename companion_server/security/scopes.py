@@ -7,8 +7,8 @@
     metrics   the Prometheus page
 
 The glob is `fnmatch`'s (https://docs.python.org/3/library/fnmatch.html), case-sensitive, against
-the model's name. What concerns no single model, such as the list of bundles, needs the verb with
-any glob.
+the model's name. What concerns no single model and shows no others, such as the list of bundles,
+needs the verb with any glob; what concerns all of them (pairing, figures, metrics) the glob `*`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from headtail.errors import UnknownName, UsageFault
 __all__ = [
     "ANONYMOUS",
     "NOBODY",
+    "NO_NAME",
     "PRINCIPAL",
     "VERBS",
     "Principal",
@@ -35,6 +36,7 @@ __all__ = [
 
 VERBS = ("infer", "read", "publish", "admin", "metrics")
 PRINCIPAL = "headtail.principal"  # the key in an ASGI scope
+NO_NAME = ""  # in place of a model's name: none is so short, and only the glob * covers it
 _GLOB = re.compile(r"[A-Za-z0-9._*?+@-]{1,128}")
 
 
@@ -97,7 +99,7 @@ def require(principal: Principal, verb: str, model: str | None = None) -> None:
     if principal.allows(verb, model):
         return
     held = ", ".join(str(scope) for scope in principal.scopes) or "none"
-    shown = "*" if model is None else model[:200]
+    shown = model[:200] if model else "*"
     raise Forbidden(
         f"Key {principal.name!r} may not {verb} {shown!r}.",
         expected=f"It has the scopes: {held}.",

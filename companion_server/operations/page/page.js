@@ -293,7 +293,7 @@ async function fetched() {
   try {
     const reply = await ask("v2/status");
     if (reply.status === 401) askForKey(key() ? "This key is not known here, or is revoked." : "");
-    else if (reply.status === 403) askForKey("This key may not read the status: it lacks the scope admin.");
+    else if (reply.status === 403) askForKey("This key may not read the status: it lacks the scope admin:*.");
     else if (!reply.ok) unreachable(`The server answered ${reply.status}.`);
     else {
       const status = await reply.json();

@@ -89,6 +89,24 @@ def test_what_the_table_lacks(app, keys):
     assert "/v2/bundles" in json.loads(body)["error"]
     status, headers, _ = ask(app, "DELETE", INFER, bearer(keys["admin"]))
     assert (status, headers["allow"]) == (405, "POST")
+    status, headers, _ = ask(app, "OPTIONS", "/v2", bearer(keys["admin"]))
+    assert (status, headers["allow"]) == (405, "GET, HEAD")
+    status, headers, _ = ask(app, "GET", "/v2/models/toy/stream", bearer(keys["admin"]))
+    assert (status, headers["upgrade"], "allow" in headers) == (426, "websocket", False)
+
+
+@pytest.mark.parametrize("glob", ["toy", "toy*", "?*"])
+def test_what_concerns_every_model_needs_every_model(ring, app, glob):
+    # a pairing code becomes a key for all models, and figures name them and who asked
+    scopes = (Scope("admin", glob), Scope("metrics", glob), Scope("read", glob))
+    narrow, _ = ring.add("toys", scopes)
+    wide, _ = ring.add("all", (Scope("admin", "*"), Scope("metrics", "*")))
+    for method, path in (("POST", "/v2/pairing"), ("GET", "/v2/status"), ("GET", "/metrics")):
+        status, _, body = ask(app, method, path, bearer(narrow))
+        assert status == 403
+        assert ":*." in json.loads(body)["error"]
+        assert ask(app, method, path, bearer(wide))[0] == 200
+    assert ask(app, "GET", "/v2/bundles", bearer(narrow))[0] == 200
 
 
 def test_open_routes(app):
