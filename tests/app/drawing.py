@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-STILL = 4  # frames between two gestures and before the picture
+from tests.app.lull import Lull
+
+STILL = 4  # frames without news between two gestures and before the picture
 PRESSED = 8  # frames more after a key, which presses for six
 PATIENCE = 3000  # frames; at 60 a second 50 s
 MAX_STOPS = 300  # of the Tab key, before it is taken for endless
@@ -28,20 +30,21 @@ class Artist:
         self.told: list[dict[str, Any]] = []
         self.steps: list[Any] = []
         self.stops: list[str] = []  # of the last walk
-        self.waited = self.frames = 0
+        self.lull = Lull(app.application)
+        self.frames = 0
 
     def step(self, _dt: float) -> None:
         self.frames += 1
-        self.waited = self.waited + 1 if self.calm() else min(self.waited, 0)
+        self.lull.look(calm=self.calm())
         if self.frames > PATIENCE:
             self.app.stop()
-        elif self.waited < STILL:
+        elif self.lull.lasted < STILL:
             return
         elif self.steps:
-            self.waited = 0
+            self.lull.lasted = 0
             self.do(self.steps.pop(0))
         elif len(self.told) < len(self.scenes):
-            self.waited = 0
+            self.lull.lasted = 0
             self.begin(self.scenes[len(self.told)])
         else:
             self.app.stop()
@@ -88,7 +91,7 @@ class Artist:
 
     def do_key(self, name: str) -> None:
         press(name)
-        self.waited = -PRESSED
+        self.lull.lasted = -PRESSED
 
     def do_type(self, hint: str, text: str) -> None:
         field = next(w for w in self.widgets() if getattr(w, "hint_text", "") == hint)

@@ -56,24 +56,17 @@ class Tour:
         yield from self.until(lambda: application.benchmark.state.phase.value == "ready")
         application.benchmark.set_runs(10)
         for _ in range(2):
-            former = application.benchmark.state.measured_at
-            yield from self.press("go")
-            while application.benchmark.state.phase.value != "running":
-                yield
+            self.press("go")  # a frame later it may have ended
+            assert application.benchmark.state.phase.value == "running"
             if "running" not in self.seen:
-                yield from self.picture("running", still=0)
-            yield from self.until(
-                lambda former=former: (
-                    application.benchmark.state.measured_at != former
-                    and application.benchmark.state.phase.value == "ready"
-                )
-            )
+                self.describe("running")
+            yield from self.until(lambda: application.benchmark.state.phase.value == "ready")
         yield from self.pictures("benchmark")
         application.navigation.go(PageName.REPORT)
         yield from self.until(lambda: application.report.state.phase.value == "ready")
-        yield from self.press("save")
+        self.press("save")
         yield from self.until(lambda: application.report.state.saved is not None)
-        yield from self.press("copy")
+        self.press("copy")
         yield from self.pictures("report")
         from kivy.core.clipboard import Clipboard
 
@@ -90,13 +83,18 @@ class Tour:
                 yield from self.picture(f"{name}-{theme}-{size[0]}")
         Window.size = SIZES[0]
 
-    def picture(self, name: str, still: int = STILL) -> Iterator[None]:
+    def picture(self, name: str) -> Iterator[None]:
         from kivy.core.window import Window
 
-        for _ in range(still):
+        for _ in range(STILL):
             yield
         file = self.folder / f"{name}.png"
         Path(Window.screenshot(name=str(file))).replace(file)  # kivy adds a number
+        self.describe(name)
+
+    def describe(self, name: str) -> None:
+        from kivy.core.window import Window
+
         page = self.app.shell.page
         self.seen[name] = {
             "theme": self.app.theme.name,
@@ -114,14 +112,13 @@ class Tour:
         for child in reversed(widget.children):
             yield from self.texts(child)
 
-    def press(self, name: str) -> Iterator[None]:
+    def press(self, name: str) -> None:
         from kivy.tests.common import UnitTestTouch
 
         widget = self.app.shell.page.ids[name]
         touch = UnitTestTouch(*widget.to_window(*widget.center))
         touch.touch_down()
         touch.touch_up()
-        yield
 
     def until(self, reached: Any) -> Iterator[None]:
         while not reached():

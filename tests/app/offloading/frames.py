@@ -22,7 +22,7 @@ def play(presenter: OffloadingPresenter) -> None:
     """Let the presenter see these and no others, at 15 a second by a clock of their own."""
     presenter._moments.clear()
     presenter._decided.clear()
-    now_s = [1000.0]
+    now_s = [presenter._clock() - FRAMES]  # long ago enough that nothing waits for its end
     clock, presenter._clock = presenter._clock, lambda: now_s[0]
     for i in range(FRAMES):
         now_s[0] += 1 / 15
