@@ -107,6 +107,7 @@ def _manifest(golden: dict[str, Array], node: str, torch_version: str) -> Manife
         wire_bytes={"raw32": array.nbytes, "aq8t+deflate": array.size},
         head_flops=0.001,
         materialised=True,
+        fidelity={},
     )
     return Manifest(
         schema_version=SCHEMA_VERSION,

@@ -125,6 +125,7 @@ def _cut(name: str, node: str, golden: dict[str, Array]) -> Cut:
         wire_bytes=dict.fromkeys(CODECS, arrays[0].size),
         head_flops=0.05 if name == "features" else 0.2,
         materialised=True,
+        fidelity={},
     )
 
 

@@ -77,7 +77,6 @@ def export_foreign(
                 destination=options.destination,
                 force=options.force,
                 forward=entry,
-                graph=None,
                 tail=None,
                 cuts=(),
                 expected=expected,

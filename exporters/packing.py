@@ -1,46 +1,38 @@
-"""Proven artifacts, tail, golden vectors and cut tables into one bundle."""
+"""Proven artifacts, tail, golden vectors and measured cuts into one bundle."""
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from torch import fx
-
 from exporters.conversion import Conversion
-from exporters.edges import is_mask
 from exporters.graphfile import TailProgram
-from exporters.parity import Judgement, Reference, continues, reference
+from exporters.parity import Judgement, Reference, continues
 from exporters.prove import Observation
 from exporters.rows import artifact_row
 from exporters.source import SourceModel
 from exporters.sources.savedmodel import ForeignModel
-from exporters.splitting import CutPoint
 from exporters.target import Target
 from exporters.versions import tool_versions
 from headtail import tensorfile
 from headtail.bundle import Bundle, BundleWriter
-from headtail.errors import SourceFault, TensorMismatch
+from headtail.errors import SourceFault
 from headtail.manifest import (
     FORWARD,
     SCHEMA_VERSION,
+    Agreement,
     Artifact,
     Cut,
     Entry,
     Manifest,
-    QuantTable,
     SampleSet,
     Tail,
 )
 from headtail.report import ArtifactRow
 from headtail.strictjson import to_json
 from headtail.tensors import Array
-from headtail.wire.boundary import encode_boundary
-from headtail.wire.codecs import CODEC_IDS
 
 __all__ = ["Proof", "pack"]
 
@@ -51,7 +43,10 @@ _RUNTIME_NAMES = {"coreml": "MIL reference interpreter, not Apple hardware"}
 
 @dataclass(frozen=True)
 class Proof:
-    """An artifact that was re-read, run and judged, with all that was seen of it."""
+    """An artifact that was re-read, run and judged, with all that was seen of it.
+
+    `splits`: what its heads lead to, by cut and codec.
+    """
 
     conversion: Conversion
     entries: tuple[Entry, ...]
@@ -59,6 +54,7 @@ class Proof:
     target: Target
     judgement: Judgement
     seen: Observation
+    splits: dict[str, dict[str, Agreement]] = field(default_factory=dict)
 
     @property
     def runtime(self) -> str:
@@ -84,6 +80,7 @@ class Proof:
             rewrites=dict(self.conversion.rewrites),
             coverage=self.conversion.coverage,
             calibration=calibration if fitted else None,
+            splits=self.splits,
         )
 
     def row(self) -> ArtifactRow:
@@ -106,16 +103,12 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
     destination: Path,
     force: bool,
     forward: Entry,
-    graph: fx.GraphModule | None,
     tail: TailProgram | None,
-    cuts: Sequence[CutPoint],
+    cuts: Sequence[Cut],
     expected: Reference,
     golden_samples: int,
 ) -> Bundle:
-    """Write and publish the bundle: all of it appears at the destination, or nothing.
-
-    `graph` is None for a model without a PyTorch program, which has no cuts and no tail.
-    """
+    """Write and publish the bundle: all of it appears at the destination, or nothing."""
     with BundleWriter(destination, force=force) as writer:
         for proof in proofs:
             writer.add(f"artifacts/{proof.conversion.path.name}", proof.conversion.path)
@@ -123,7 +116,6 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
             _add_tail(writer, tail, cuts, expected)
         golden = _golden(source, forward, cuts, expected, golden_samples)
         writer.add(GOLDEN, tensorfile.dump(golden))
-        ranges = _ranges(source, graph, cuts, expected) if graph is not None else {}
         calibration = source.calibration.provenance if source.calibration else None
         manifest = Manifest(
             schema_version=SCHEMA_VERSION,
@@ -136,7 +128,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
             inputs=forward.inputs,
             outputs=forward.outputs,
             artifacts=tuple(proof.artifact(calibration) for proof in proofs),
-            cuts=tuple(_cut(cut, *ranges[cut.id], expected.cuts[cut.id]) for cut in cuts),
+            cuts=tuple(cuts),
             tails=(Tail(*_TAIL_FILES),) if tail is not None else (),
             golden=GOLDEN,
             calibration=calibration,
@@ -149,7 +141,7 @@ def pack(  # noqa: PLR0913  # everything a bundle is made of
 
 
 def _add_tail(
-    writer: BundleWriter, tail: TailProgram, cuts: Sequence[CutPoint], expected: Reference
+    writer: BundleWriter, tail: TailProgram, cuts: Sequence[Cut], expected: Reference
 ) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         program, weights = (Path(temporary) / Path(name).name for name in _TAIL_FILES)
@@ -159,7 +151,7 @@ def _add_tail(
             writer.add(name, path)
 
 
-def _check_tail(program: TailProgram, cuts: Sequence[CutPoint], expected: Reference) -> None:
+def _check_tail(program: TailProgram, cuts: Sequence[Cut], expected: Reference) -> None:
     """The tail that was just read back must continue the first sample of every cut exactly."""
     for cut in cuts:
         if not continues(program, cut, expected):
@@ -173,7 +165,7 @@ def _check_tail(program: TailProgram, cuts: Sequence[CutPoint], expected: Refere
 def _golden(
     source: SourceModel | ForeignModel,
     forward: Entry,
-    cuts: Sequence[CutPoint],
+    cuts: Sequence[Cut],
     expected: Reference,
     count: int,
 ) -> dict[str, Array]:
@@ -190,71 +182,3 @@ def _golden(
             arrays = zip(cut.tensors, expected.cuts[cut.id][index], strict=True)
             golden |= {f"cut.{cut.id}.{index}.{spec.name}": a for spec, a in arrays}
     return golden
-
-
-Tables = tuple[tuple[QuantTable, ...], tuple[QuantTable, ...]]
-
-
-def _ranges(
-    source: SourceModel | ForeignModel,
-    graph: fx.GraphModule,
-    cuts: Sequence[CutPoint],
-    expected: Reference,
-) -> dict[str, Tables]:
-    """Static ranges of every boundary tensor, from the calibration set if there is one."""
-    seen = expected.cuts
-    if source.calibration is not None:
-        seen = reference(graph, source.calibration.samples, cuts).cuts
-    masks = {node.name for node in graph.graph.nodes if is_mask(node)}
-    tables = {}
-    for cut in cuts:
-        tensors = [np.concatenate(arrays) for arrays in zip(*seen[cut.id], strict=True)]
-        for place, spec in enumerate(cut.tensors):
-            if spec.name in masks:  # a longer text than any of the calibration set is no error
-                extremes = [np.full(spec.shape, value, np.float32) for value in (0, 1)]
-                tensors[place] = np.concatenate([tensors[place], *extremes])
-        whole = tuple(_table(tensor.reshape(1, -1)) for tensor in tensors)
-        # channels are axis 1; everything else is reduced
-        rows = [np.moveaxis(t, 1, 0).reshape(t.shape[1], -1) if t.ndim > 1 else t for t in tensors]
-        tables[cut.id] = (whole, tuple(_table(np.atleast_2d(row)) for row in rows))
-    return tables
-
-
-def _table(rows: Array) -> QuantTable:
-    low, high = rows.min(axis=1).tolist(), rows.max(axis=1).tolist()
-    return QuantTable(tuple(map(float, low)), tuple(map(float, high)))
-
-
-def _cut(
-    point: CutPoint,
-    per_tensor: tuple[QuantTable, ...],
-    per_channel: tuple[QuantTable, ...],
-    activations: Sequence[Sequence[Array]],
-) -> Cut:
-    cut = Cut(
-        id=point.id,
-        node=point.node,
-        tensors=point.tensors,
-        per_tensor=per_tensor,
-        per_channel=per_channel,
-        wire_bytes={},
-        head_flops=round(point.head_flops, 6),
-        materialised=True,
-    )
-    sizes = {codec: _median_bytes(cut, codec, activations) for codec in CODEC_IDS}
-    known = {codec: size for codec, size in sizes.items() if size is not None}
-    if not known:
-        raise SourceFault(
-            f"No codec takes what crosses at {point.id}.",
-            expected="Boundary tensors are finite on every evaluation input.",
-            remedy="Choose other cuts with --cut.",
-        )
-    return Cut(**{**vars(cut), "wire_bytes": known})
-
-
-def _median_bytes(cut: Cut, codec: str, activations: Sequence[Sequence[Array]]) -> int | None:
-    try:
-        sizes = [len(encode_boundary(arrays, cut, codec)) for arrays in activations]
-    except TensorMismatch:  # values over 65,504 do not fit raw16
-        return None
-    return int(statistics.median(sizes))

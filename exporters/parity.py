@@ -18,11 +18,21 @@ from torch import fx
 from exporters.graphfile import TailProgram
 from exporters.splitting import CutPoint
 from exporters.target import Target
-from headtail.manifest import FORWARD, Agreement, head_entry
+from headtail.manifest import FORWARD, Agreement, Cut, head_entry
 from headtail.metrics import degenerate, finite_db, snr_db, top1_agreement, wilson_interval
 from headtail.tensors import Array
 
-__all__ = ["Judgement", "Reference", "continues", "judge", "reference", "snrs_db"]
+__all__ = [
+    "Judgement",
+    "Reference",
+    "Seen",
+    "continues",
+    "judge",
+    "reference",
+    "seen_of",
+    "snrs_db",
+    "tally",
+]
 
 # Mean SNR over the inputs. The mean, because half-precision noise follows the activations: inputs
 # to which the model has little to say have weak logits over the same noise. The minimum is printed.
@@ -68,7 +78,7 @@ def reference(
     return Reference(outputs, crossing)
 
 
-def continues(tail: TailProgram, cut: CutPoint, expected: Reference) -> bool:
+def continues(tail: TailProgram, cut: CutPoint | Cut, expected: Reference) -> bool:
     """Is the tail's answer to what crosses `cut`, of the first sample, the model's bit for bit?"""
     module = tail.enter([spec.name for spec in cut.tensors])
     with torch.inference_mode():
@@ -101,18 +111,19 @@ def judge(
     classifies: bool,
 ) -> Judgement:
     """Compare `given[entry][sample][output]` with the reference; heads on the samples they have."""
-    agreement = _agreement(expected.outputs, given[FORWARD], classifies=classifies)
+    pairs = zip(expected.outputs, given[FORWARD], strict=True)
+    found = tally([seen_of(right, seen, classifies=classifies) for right, seen in pairs])
     heads = {
         cut: snrs_db(outputs, given[head_entry(cut)])
         for cut, outputs in expected.cuts.items()
         if head_entry(cut) in given
     }
-    verdict, note = _verdict(target, precision, agreement, heads)
+    verdict, note = _verdict(target, precision, found, heads)
     for entry, outputs in given.items():
         broken = _degenerate(outputs, expected, entry)
         if broken:
             verdict, note = "failed", f"{entry}: {broken}"
-    return Judgement(agreement, verdict, note)
+    return Judgement(found, verdict, note)
 
 
 def _degenerate(outputs: list[list[Array]], expected: Reference, entry: str) -> str | None:
@@ -133,26 +144,39 @@ def _degenerate(outputs: list[list[Array]], expected: Reference, entry: str) -> 
     return None
 
 
-def _agreement(
-    expected: list[list[Array]], given: list[list[Array]], *, classifies: bool
-) -> Agreement:
-    snrs, n = snrs_db(expected, given), len(given)
-    mean, low = finite_db(sum(map(finite_db, snrs)) / n), finite_db(min(snrs))
+@dataclass(frozen=True)
+class Seen:
+    """One answer beside the model's: its worst output's SNR in dB, and whether the class is the
+    same, None for models that do not classify."""
+
+    snr_db: float
+    same: bool | None
+
+
+def seen_of(right: Sequence[Array], given: Sequence[Array], *, classifies: bool) -> Seen:
+    """`given[output]` compared with `right[output]`, the model's answer to the same input."""
+    pairs = zip(right, given, strict=True)
+    noise = min(snr_db(reference=ours, candidate=theirs) for ours, theirs in pairs)
     if not classifies:
+        return Seen(noise, None)
+    return Seen(noise, top1_agreement(reference=[right[0]], candidate=[given[0]]) == 1)
+
+
+def tally(seen: Sequence[Seen]) -> Agreement:
+    """What is known of `seen`, at least one answer of one model."""
+    snrs, n = [one.snr_db for one in seen], len(seen)
+    mean, low = finite_db(sum(map(finite_db, snrs)) / n), finite_db(min(snrs))
+    known = [one.same for one in seen if one.same is not None]
+    if not known:
         return Agreement(n, None, None, None, mean, low)
-    same = top1_agreement(
-        reference=[sample[0] for sample in expected], candidate=[sample[0] for sample in given]
-    )
+    same = sum(known)
     return Agreement(n, same / n, *wilson_interval(same, n), mean, low)
 
 
 def snrs_db(expected: list[list[Array]], given: list[list[Array]]) -> list[float]:
     """Per sample, the worst output's SNR in dB."""
     pairs = zip(expected, given, strict=False)  # heads are run on the first samples only
-    return [
-        min(snr_db(reference=r, candidate=c) for r, c in zip(right, seen, strict=True))
-        for right, seen in pairs
-    ]
+    return [seen_of(right, seen, classifies=False).snr_db for right, seen in pairs]
 
 
 def _verdict(

@@ -26,6 +26,7 @@ from exporters.channels_last import FORMATS as CHANNELS_LAST
 from exporters.channels_last import takes_channels_last
 from exporters.conversion import Captures, Conversion, Failure
 from exporters.convert import convert_all, plan_conversions, save_calibration
+from exporters.crossing import measured_cuts
 from exporters.digests import graph_digest
 from exporters.foreign import FORMATS as FOREIGN_FORMATS
 from exporters.foreign import export_foreign
@@ -50,6 +51,7 @@ from exporters.sources.savedmodel import ForeignModel
 from exporters.target import TARGETS
 from headtail.bundle import Bundle, check_destination, write_report
 from headtail.errors import UsageFault
+from headtail.manifest import Cut
 from headtail.quality import Quality
 from headtail.report import Effort, Report
 
@@ -109,7 +111,7 @@ def export(
         converted = work.converted(pairs, planned)
         proofs, failures, said = work.proven(pairs, planned, converted)
         require_any(proofs, failures)
-        bundle = work.packed(proofs, converted)
+        bundle = work.packed(proofs, converted, work.split(converted))
         quality = work.judged(proofs, planned, converted)
     asked, left_out = missed(failures, options.precisions)
     remarks += [*converted.remarks, *said, *_warnings(planned), *left_out]
@@ -235,7 +237,21 @@ class _Work:
             )
         return proofs, [*converted.failures, *refused, *other], said
 
-    def packed(self, proofs: Sequence[Proof], converted: _Converted) -> Bundle:
+    def split(self, converted: _Converted) -> tuple[Cut, ...]:
+        """The cuts, and what is left of the answers on the far side of each."""
+        if converted.tail is None:
+            return ()
+        with self.clock.stage("splits"):
+            return measured_cuts(
+                self.source,
+                self.captured,
+                converted.tail,
+                converted.expected,
+                folder=self.folder,
+                progress=self.clock.progress,
+            )
+
+    def packed(self, proofs: Sequence[Proof], converted: _Converted, cuts: Sequence[Cut]) -> Bundle:
         """What was proven, published."""
         options, captured = self.options, self.captured
         with self.clock.stage("pack"):
@@ -245,9 +261,8 @@ class _Work:
                 destination=options.destination,
                 force=options.force,
                 forward=captured.entries[0],
-                graph=captured.graph,
                 tail=converted.tail,
-                cuts=captured.cuts,
+                cuts=cuts,
                 expected=converted.expected,
                 golden_samples=GOLDEN_SAMPLES,
             )

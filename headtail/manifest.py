@@ -41,7 +41,8 @@ __all__ = [
     "is_plain_path",
 ]
 
-SCHEMA_VERSION = 3  # 3: recipes; 2: artifacts list their rewrites and what their delegate takes
+# 4: fidelity of splits; 3: recipes; 2: artifacts list their rewrites and what their delegate takes
+SCHEMA_VERSION = 4
 FORWARD = "forward"
 MANIFEST = "manifest.json"
 SYNTHETIC = "synthetic: "  # what the source of inputs that are noise begins with
@@ -104,7 +105,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one artifact compares with the fp32 PyTorch model on the evaluation set.
+    """How answers compare with those of the fp32 PyTorch model to `n` inputs of the evaluation set.
 
     `top1`, `low` and `high` (Wilson 95 % interval) are None for models that do not classify.
     SNR in dB over all outputs of a sample: mean and minimum over `n` samples.
@@ -167,7 +168,8 @@ class Artifact:
     `dtypes` counts the weight elements the file really holds, by dtype, as the audit re-read them.
     `rewrites` counts the places that each rewrite of the graph changed before conversion, in order
     of their names; `coverage` is None where the format does not fix what a delegate takes.
-    `calibration` are the inputs that it was fitted to, None if none.
+    `calibration` are the inputs that it was fitted to, None if none. `splits`, by cut and codec, is
+    how the answers compare that begin in this file's own heads; what is absent was not measured.
     """
 
     path: str
@@ -183,6 +185,7 @@ class Artifact:
     rewrites: dict[str, int]
     coverage: Coverage | None
     calibration: SampleSet | None
+    splits: dict[str, dict[str, Agreement]]
 
     def entry(self, name: str) -> Entry:
         """The entry point `name`; `UnknownName` lists what the file has."""
@@ -209,7 +212,9 @@ class Cut:
 
     `per_tensor` and `per_channel` hold one table per boundary tensor. `wire_bytes` is the median
     number of bytes per codec over the evaluation set, frame included. `head_flops` is the fraction
-    of the model's multiply-accumulates that the head does.
+    of the model's multiply-accumulates that the head does. `fidelity`, by codec, is how the answers
+    compare that went through the fp32 PyTorch head, the codec there and back, and the bundle's
+    tail; a codec that was not measured is absent.
     """
 
     id: str
@@ -220,6 +225,7 @@ class Cut:
     wire_bytes: dict[str, int]
     head_flops: float
     materialised: bool
+    fidelity: dict[str, Agreement]
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ def cut_of(cut_id, golden, *names):
         wire_bytes=dict.fromkeys(CODECS, 1),
         head_flops=0.5,
         materialised=True,
+        fidelity={},
     )
 
 

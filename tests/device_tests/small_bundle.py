@@ -149,6 +149,7 @@ def _artifact(kind: str, precision: str, path: Path, golden: dict[str, Array]) -
         rewrites={},
         coverage=None,
         calibration=None,
+        splits={},
     )
 
 
@@ -167,6 +168,7 @@ def _stand_in() -> Artifact:
         rewrites={},
         coverage=None,
         calibration=None,
+        splits={},
     )
 
 
@@ -180,6 +182,7 @@ def _manifest(artifacts: tuple[Artifact, ...]) -> Manifest:
         wire_bytes={},
         head_flops=0.9,
         materialised=True,
+        fidelity={},
     )
     return Manifest(
         schema_version=SCHEMA_VERSION,

@@ -8,9 +8,11 @@ import torch
 
 from exporters.captured import capture_source, tail_of
 from exporters.conversion import Conversion
+from exporters.crossing import measured_cuts
 from exporters.entries import EntryPoints
 from exporters.packing import Proof, pack
 from exporters.parity import judge, reference
+from exporters.progress import Quiet
 from exporters.prove import Protocol, observe, size_of
 from exporters.source import from_module
 from exporters.target import Job, target
@@ -66,6 +68,12 @@ def expected(captured, photo_source):
 
 
 @pytest.fixture(scope="session")
+def cuts(photo_source, captured, tail, expected, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("crossing")
+    return measured_cuts(photo_source, captured, tail, expected, folder=folder, progress=Quiet())
+
+
+@pytest.fixture(scope="session")
 def litert_file(captured, tmp_path_factory):
     """`residual.fp32.tflite` by the real converter."""
     folder = tmp_path_factory.mktemp("litert")
@@ -106,16 +114,17 @@ def proof(litert_file, observation, captured, expected):
 
 
 @pytest.fixture(scope="session")
-def litert_bundle(proof, captured, tail, expected, photo_source, tmp_path_factory):
+def litert_bundle(  # noqa: PLR0913, PLR0917  # a part each of what a bundle is made of
+    proof, captured, tail, cuts, expected, photo_source, tmp_path_factory
+):
     return pack(
         photo_source,
         [proof],
         destination=tmp_path_factory.mktemp("packed") / "residual.bundle",
         force=False,
         forward=captured.entries[0],
-        graph=captured.graph,
         tail=tail,
-        cuts=captured.cuts,
+        cuts=cuts,
         expected=expected,
         golden_samples=4,
     )

@@ -111,7 +111,8 @@ def test_no_codec_changes_the_mask(encoder, codec):
     arrays = [value.detach().numpy() for value in head_graph(graph, point)(IDS.int(), MASK.int())]
     rows = [[a.reshape(1, -1), np.moveaxis(a, 1, 0).reshape(a.shape[1], -1)] for a in arrays]
     whole, channels = zip(*[[table(r) for r in pair] for pair in rows], strict=True)
-    cut = Cut(point.id, point.node, point.tensors, whole, channels, {}, 0.5, materialised=True)
+    edge = (point.id, point.node, point.tensors)
+    cut = Cut(*edge, whole, channels, {}, 0.5, materialised=True, fidelity={})
     sent = decode_boundary(encode_boundary(arrays, cut, codec), cut)
     for before, after in list(zip(arrays, sent, strict=True))[:2]:
         assert np.array_equal(before > np.float32(0.5), after > np.float32(0.5))

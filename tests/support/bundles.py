@@ -168,8 +168,11 @@ def manifest_of(golden: dict[str, Array], *, name: str) -> Manifest:
     )
 
 
+def _agreement() -> Agreement:
+    return Agreement(SAMPLES, 1.0, *wilson_interval(SAMPLES, SAMPLES), 120.0, 110.0)
+
+
 def _artifact(path: str, kind: str, runtime: str) -> Artifact:
-    low, high = wilson_interval(SAMPLES, SAMPLES)
     heads = tuple(Entry(head_entry(i), (IMAGE,), t) for i, t in (("early", EARLY), ("late", LATE)))
     return Artifact(
         path=path,
@@ -179,12 +182,13 @@ def _artifact(path: str, kind: str, runtime: str) -> Artifact:
         entries=(Entry(FORWARD, (IMAGE,), (LOGITS,)), *heads),
         runtime=runtime,
         minimum_runtime="",
-        agreement=Agreement(SAMPLES, 1.0, low, high, 120.0, 110.0),
+        agreement=_agreement(),
         verdict="pass",
         dtypes={"f32": 100},
         rewrites={},
         coverage=None,
         calibration=None,
+        splits={},
     )
 
 
@@ -211,4 +215,5 @@ def _cut(
         wire_bytes={"raw32": raw, "aq8t+deflate": raw // 4},
         head_flops=flops,
         materialised=True,
+        fidelity={codec: _agreement() for codec in ("raw32", "aq8t+deflate")},
     )

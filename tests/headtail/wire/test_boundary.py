@@ -29,6 +29,7 @@ def cut_of(*shapes, cut_id="c"):
         wire_bytes={},
         head_flops=0.5,
         materialised=True,
+        fidelity={},
     )
 
 
