@@ -14,14 +14,14 @@ from starlette.responses import Response
 
 from companion_server.bodies import read_body
 from companion_server.security.scopes import principal_of
-from companion_server.store import Lifecycle
+from companion_server.store import Lifecycle, StoredBundle
 from headtail.errors import SchemaFault, WireFault
 from headtail.strictjson import parse
 
 __all__ = ["router"]
 
 MAX_BODY = 64 << 10
-_STATES = {"live": "READY", "loading": "LOADING", "unloaded": "UNAVAILABLE"}
+_STATES = {"live": "READY", "unloaded": "UNAVAILABLE"}  # any other: it is on its way, or waits
 _JSON: dict[str, Any] = {
     "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}
 }
@@ -41,7 +41,7 @@ def router(lifecycle: Lifecycle) -> APIRouter:
         body = await _body(request, allowed={"ready"})
         principal = principal_of(request.scope)
         found = [
-            _row(lifecycle, stored.bundle_id)
+            _row(stored, lifecycle.status(stored.bundle_id)["state"])
             for stored in lifecycle.store.bundles.values()
             if principal.allows("read", stored.model)
         ]
@@ -79,15 +79,12 @@ def router(lifecycle: Lifecycle) -> APIRouter:
     return routes
 
 
-def _row(lifecycle: Lifecycle, bundle_id: str) -> dict[str, str]:
-    told = lifecycle.status(bundle_id)
-    state = told["state"]
-    reason = "" if state == "live" else state
+def _row(stored: StoredBundle, state: str) -> dict[str, str]:
     return {
-        "name": told["model"],
-        "version": bundle_id,
-        "state": _STATES[state],
-        "reason": reason,
+        "name": stored.model,
+        "version": stored.bundle_id,
+        "state": _STATES.get(state, "LOADING"),
+        "reason": "" if state == "live" else state,
     }
 
 

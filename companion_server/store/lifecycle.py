@@ -177,7 +177,11 @@ class Lifecycle:
         async with self._turn:
             for stored in self.store.versions(model):
                 if self._states.get(stored.bundle_id) != "live":
-                    await self._load(stored)
+                    try:
+                        await self._load(stored)
+                    except Exception:
+                        self._set_state(stored.bundle_id, "unloaded")
+                        raise
                     self._set_state(stored.bundle_id, "live")
 
     async def unload_model(self, model: str) -> None:

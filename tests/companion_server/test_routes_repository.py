@@ -1,11 +1,14 @@
 """The repository API, with Triton's own client."""
 
+import concurrent.futures
+
 import pytest
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
+from companion_server.conditions import NotReady
 from tests.support.bundles import tiny_bundle
-from tests.support.publishing import IdleEngine, publishing
+from tests.support.publishing import IdleEngine, publishing, until
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,27 @@ def test_what_does_not_fit_is_refused_in_triton_s_words(client):
         client.load_model("tiny", config="{}")
     with pytest.raises(InferenceServerException, match="has the parameters"):
         client.load_model("tiny", config="{}", files={"file:1/model.onnx": b"x"})
+
+
+def test_the_index_while_a_model_is_loaded_and_after_that_failed(client, served, bundle, engine):
+    bundle_id = bundle.manifest.bundle_id
+    row = {"name": "tiny", "version": bundle_id, "state": "LOADING", "reason": "loading"}
+    client.unload_model("tiny")
+    engine.hold, engine.fault = True, NotReady("It broke.", expected="E.", remedy="R.")
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        loading = other.submit(served.ask, "POST", "/v2/repository/models/tiny/load")
+        try:
+            until(lambda: served.status(bundle_id)["state"] == "loading")
+            told = client.get_model_repository_index()
+        finally:
+            engine.hold = False
+        assert told == [row]
+        assert loading.result(20)[0] == 503
+    gone = {**row, "state": "UNAVAILABLE", "reason": "unloaded"}
+    assert client.get_model_repository_index() == [gone]
+    assert served.status(bundle_id)["state"] == "unloaded"
+    client.load_model("tiny")
+    assert client.get_model_repository_index()[0]["state"] == "READY"
 
 
 @pytest.mark.parametrize("body", [b"[]", b"x", b'{"other": 1}', b'{"parameters": 1}', b"{" * 100])
