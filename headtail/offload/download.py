@@ -182,7 +182,7 @@ def _asked(
 
 def _receive(reply: Reply, wanted: _Wanted, file: BinaryIO, transfer: Transfer) -> None:
     held = file.truncate(0) if reply.status == _OK else file.seek(0, 2)
-    for chunk in reply.chunks(PIECE):
+    for chunk in reply.chunks(PIECE, limit=wanted.size):
         reply.renew()
         held += len(chunk)
         if held > wanted.size:

@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 
 from headtail.errors import ServerUnreachable, TooLarge, UsageFault, WireFault
 from headtail.offload.pinning import Trust
-from headtail.offload.sockets import Deadline, TimedSocket
+from headtail.offload.sockets import Deadline, TimedSocket, shut_down
 
 __all__ = ["Link", "Origin", "Reply", "Request"]
 
 CHUNK = 256 << 10
+FRAMED = 2  # times its length, at most, is a body that comes in chunks
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -100,8 +101,14 @@ class Reply:
         """Begin the deadline anew: for a body that may take as long as it gets on."""
         self._sock.deadline.renew()
 
-    def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
-        """The body, `size` bytes at a time; raises `ServerUnreachable` if it ends too early."""
+    def chunks(self, size: int = CHUNK, *, limit: int) -> Iterator[bytes]:
+        """The body, `size` bytes at a time; raises `ServerUnreachable` if it ends too early.
+
+        A body of much more than `limit` bytes ends in `TooLarge`; to stop at the very byte is the
+        caller's.
+        """
+        # http.client takes a chunk of -1 bytes for one without end, and reads it at one go
+        self._sock.most = self._sock.received + FRAMED * limit + CHUNK
         promised = self._response.length
         if promised is None and not self._response.chunked:
             # http.client takes the end of the connection for the end of headers and body alike
@@ -122,7 +129,7 @@ class Reply:
         parts, size = [], self._response.length or 0
         if size <= limit:
             size = 0
-            for part in self.chunks():
+            for part in self.chunks(limit=limit):
                 size += len(part)
                 if size > limit:
                     break
@@ -163,6 +170,7 @@ class Link:
         self._turn = threading.Lock()
         self._swap = threading.Lock()
         self._sock: TimedSocket | None = None
+        self._dialled: socket.socket | None = None  # while it connects or shakes hands
         self._aborts = 0
         self._closed = False
 
@@ -176,6 +184,8 @@ class Link:
         with self._swap:
             self._aborts += 1
             sock, self._sock = self._sock, None
+            if self._dialled is not None:
+                shut_down(self._dialled)
         if sock is not None:
             sock.shutdown()
             sock.close()
@@ -217,7 +227,11 @@ class Link:
         self, request: Request, deadline: Deadline, aborts: int
     ) -> tuple[TimedSocket, http.client.HTTPResponse]:
         while True:
-            sock, kept = self._connected(deadline)
+            try:
+                sock, kept = self._connected(deadline)
+            except OSError:
+                self._check_aborted(aborts)
+                raise
             try:
                 self._check_aborted(aborts)
                 return sock, self._ask(sock, request)
@@ -246,7 +260,7 @@ class Link:
         kept = self._sock
         if kept is not None:
             if not kept.stale():
-                kept.deadline, kept.sent, kept.received = deadline, 0, 0
+                kept.begin(deadline)
                 return kept, True
             self._drop(kept)
         made = TimedSocket(self._dial(deadline), deadline)
@@ -256,25 +270,31 @@ class Link:
 
     def _dial(self, deadline: Deadline) -> socket.socket:
         self._trust.check()
-        raw = self._connect(deadline)
         try:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self.origin.scheme != "https":
-                return raw
-            raw.settimeout(deadline.left())
-            return self._trust.secure(raw, host=self.origin.host, where=str(self.origin))
-        except BaseException:
-            raw.close()
-            raise
+            raw = self._connect(deadline)
+            try:
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.origin.scheme != "https":
+                    return raw
+                raw.settimeout(deadline.left())
+                host, where = self.origin.host, str(self.origin)
+                return self._trust.secure(raw, host=host, where=where, began=self._dialling)
+            except BaseException:
+                raw.close()
+                raise
+        finally:
+            self._dialling(None)
 
     def _connect(self, deadline: Deadline) -> socket.socket:
         # not create_connection, whose timeout is per address
         failure: OSError = OSError("the name has no address")
         found = socket.getaddrinfo(self.origin.host, self.origin.port, type=socket.SOCK_STREAM)
-        for family, kind, protocol, _, address in found:
+        for tried, (family, kind, protocol, _, address) in enumerate(found):
             raw = socket.socket(family, kind, protocol)
+            self._dialling(raw)
             try:
-                raw.settimeout(deadline.left())
+                # one that swallows everything must leave the others their time
+                raw.settimeout(deadline.left() / (len(found) - tried))
                 raw.connect(address)
             except OSError as error:
                 raw.close()
@@ -282,6 +302,11 @@ class Link:
             else:
                 return raw
         raise failure
+
+    def _dialling(self, raw: socket.socket | None) -> None:
+        """What `abort` has to wake, None if there is nothing."""
+        with self._swap:
+            self._dialled = raw
 
     def _drop(self, sock: TimedSocket) -> None:
         with self._swap:

@@ -13,6 +13,7 @@ import hmac
 import re
 import socket
 import ssl
+from collections.abc import Callable
 
 from headtail.errors import ServerUnreachable, UsageFault
 
@@ -53,14 +54,30 @@ class Trust:
         if self._broken is not None:
             raise self._broken
 
-    def secure(self, raw: socket.socket, *, host: str, where: str) -> ssl.SSLSocket:
+    def secure(
+        self,
+        raw: socket.socket,
+        *,
+        host: str,
+        where: str,
+        began: Callable[[ssl.SSLSocket], None] = lambda _secured: None,
+    ) -> ssl.SSLSocket:
         """TLS over a connected socket; raises `CertificateChanged` with nothing of a request sent.
 
-        The raw socket is the caller's to close if this raises.
+        The raw socket is the caller's to close if this raises. `began` hears of the socket that
+        takes its place, before the handshake, which may have to be broken off.
         """
         if self._context is None:  # kept: reading the authorities takes longer than a handshake
             self._context = ssl.create_default_context() if self._pin is None else _bare_context()
-        secured = self._context.wrap_socket(raw, server_hostname=host)
+        secured = self._context.wrap_socket(
+            raw, server_hostname=host, do_handshake_on_connect=False
+        )
+        try:
+            began(secured)
+            secured.do_handshake()
+        except BaseException:
+            secured.close()
+            raise
         if self._pin is not None:
             certificate = secured.getpeercert(binary_form=True) or b""
             found = hashlib.sha256(certificate).digest()

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import socket
 import ssl
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from headtail.errors import TooLarge
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["Deadline", "TimedSocket"]
-
+__all__ = ["Deadline", "TimedSocket", "shut_down"]
 
 MAX_GATHERED = 256 << 10  # bytes; copying more costs more than a second packet
 
@@ -44,15 +46,21 @@ class Deadline:
 
 
 class TimedSocket:
-    """What `http.client` needs of a socket. `deadline`, `sent` and `received` (bytes) and `asked`
-    (of `perf_counter`) belong to the exchange in progress; who begins the next sets them anew."""
+    """What `http.client` needs of a socket. `deadline`, `sent` and `received` (bytes), `asked` (of
+    `perf_counter`) and `most`, beyond which nothing is received, belong to the exchange in
+    progress; who begins the next calls `begin`."""
 
     def __init__(self, raw: socket.socket, deadline: Deadline) -> None:
         self.raw = raw
+        self._gathered: list[bytes] | None = None
+        self.begin(deadline)
+
+    def begin(self, deadline: Deadline) -> None:
+        """An exchange begins."""
         self.deadline = deadline
         self.sent = self.received = 0
         self.asked = time.perf_counter()
-        self._gathered: list[bytes] | None = None
+        self.most = math.inf
 
     @contextlib.contextmanager
     def gathering(self) -> Iterator[None]:
@@ -101,9 +109,14 @@ class TimedSocket:
         return not peeked or not isinstance(self.raw, ssl.SSLSocket)
 
     def shutdown(self) -> None:
-        """Wake whoever waits on it; SSLSocket's own shutdown is not safe from another thread."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.raw, socket.SHUT_RDWR)
+        """Wake whoever waits on it."""
+        shut_down(self.raw)
+
+
+def shut_down(raw: socket.socket) -> None:
+    """Wake whoever waits on it; SSLSocket's own shutdown is not safe from another thread."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(raw, socket.SHUT_RDWR)
 
 
 class _Received(io.RawIOBase):
@@ -115,6 +128,12 @@ class _Received(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
+        if self._owner.received > self._owner.most:
+            raise TooLarge(
+                f"The companion server's reply has {self._owner.received} bytes or more.",
+                expected="It ends where its parts and their lengths say.",
+                remedy="Check that the address is a companion server's.",
+            )
         self._owner.raw.settimeout(self._owner.deadline.left())
         count = self._stream.readinto(buffer) or 0
         self._owner.received += count

@@ -142,6 +142,7 @@ class StreamCompanion:
         """Close the connection; further requests raise `ServerUnreachable`."""
         self._closed = True
         self._alarm.ring()
+        self._link.abort()  # which may still be dialling
         with self._turn:
             self._drop()
             self._alarm.close()
