@@ -5,13 +5,14 @@ from __future__ import annotations
 import http.client
 import os
 import queue
-import socket
 import subprocess
 import sys
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
@@ -71,40 +72,51 @@ def red_photo(tmp_path_factory) -> Path:
 
 
 class Server:
-    """A companion server in its own process, which can be killed; without TLS and keys."""
+    """A companion server in its own process, which can be killed; without TLS and keys.
+
+    `url` is known once it was waited for: it takes a free port itself, which nobody takes from it.
+    """
 
     def __init__(self, bundle: Path, state: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.url = ""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "companion_server", str(bundle)],
             cwd=Path(__file__).parents[2],
             env={
                 **os.environ,
                 "HEADTAIL_SERVER_AUTH": "false",
-                "HEADTAIL_SERVER_PORT": str(self.port),
+                "HEADTAIL_SERVER_PORT": "0",
                 "HEADTAIL_SERVER_STATE_DIR": str(state),
                 "HEADTAIL_SERVER_TLS": "false",
                 "OMP_NUM_THREADS": "1",
             },
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            text=True,
         )
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def wait(self) -> None:
         """Return once it is ready; fails after a minute or when it has ended."""
         end = time.monotonic() + SERVER_LIMIT_S
+        self.url = self._announced()
         while not self.ready():
             assert self.process.poll() is None, f"server ended with {self.process.returncode}"
             assert time.monotonic() < end, "server is not ready after a minute"
             time.sleep(0.05)
 
+    def _announced(self) -> str:
+        assert self.process.stdout is not None
+        watchdog = threading.Timer(SERVER_LIMIT_S, self.process.kill)
+        watchdog.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            watchdog.cancel()
+        assert line.startswith("listening on "), f"the server said {line!r} first"
+        return line.split()[-1]
+
     def ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=5)
         try:
             connection.request("GET", "/v2/health/ready")
             return connection.getresponse().status == http.HTTPStatus.OK
@@ -116,6 +128,8 @@ class Server:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(10)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @pytest.fixture

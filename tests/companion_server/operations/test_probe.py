@@ -38,9 +38,9 @@ def test_over_tls_with_a_certificate_that_nobody_signed(serve, tmp_path):
 
 
 def test_nobody_there(capsys):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    assert probe(f"http://127.0.0.1:{port}") == NO_ANSWER
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # so that nobody else listens there meanwhile
+        assert probe(f"http://127.0.0.1:{silent.getsockname()[1]}") == NO_ANSWER
     assert "does not answer" in capsys.readouterr().err
 
 

@@ -170,13 +170,14 @@ def test_tensors_are_checked_before_anything_is_sent(companion, server, bundle):
 
 
 def test_nobody_listens(bundle):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    companion = Companion(f"http://127.0.0.1:{port}")
-    with pytest.raises(ServerUnreachable, match=rf"127\.0\.0\.1:{port} cannot be reached"):
-        ask(companion, bundle)
-    with pytest.raises(ServerUnreachable):
-        companion.ready()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # so that nobody else listens there meanwhile
+        port = silent.getsockname()[1]
+        companion = Companion(f"http://127.0.0.1:{port}")
+        with pytest.raises(ServerUnreachable, match=rf"127\.0\.0\.1:{port} cannot be reached"):
+            ask(companion, bundle)
+        with pytest.raises(ServerUnreachable):
+            companion.ready()
 
 
 def test_a_name_that_does_not_exist():
