@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headtail.errors import UnknownName, UsageFault
 
@@ -32,9 +32,9 @@ def default_state_dir() -> Path:
 class Settings(BaseModel):
     """All that can be set. Frozen; see `from_env` and `of` for messages in Headtail's form."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    host: str = Field(default="127.0.0.1", min_length=1)
+    host: str = Field(default="127.0.0.1", min_length=1, pattern=r"^[^\x00-\x20/]+$")
     """Address to bind. Anything but loopback needs `auth`."""
     port: int = Field(default=8707, ge=0, le=65535)
     """TCP port of HTTP and WebSocket; 0 picks a free one, which `serve` prints."""
@@ -56,7 +56,7 @@ class Settings(BaseModel):
     """Largest request body, both as it comes and after decompression."""
     max_body_memory: int = Field(default=256 << 20, ge=1)
     """Bytes of request bodies in memory at once; a request over it is shed."""
-    max_connections: int = Field(default=2048, ge=1)
+    max_connections: int = Field(default=2048, ge=1, le=1_000_000)
     """Open connections; one more is refused."""
     threads: int = Field(default=1, ge=1)
     """Threads that torch uses inside one operator. More than 1 is often slower (measure first)."""
@@ -81,11 +81,25 @@ class Settings(BaseModel):
     max_store_bytes: int | None = Field(default=None, ge=1)
     """Room for published bundles, uploads included; without it the disk is the limit."""
     trusted_keys: tuple[str, ...] = ()
-    """Ed25519 public keys (hex); with one, only bundles signed by one of them are served."""
+    """Ed25519 public keys (hex, commas between them in the environment); with one, only bundles
+    signed by one of them are served."""
     otlp_endpoint: str | None = None
     """Where OpenTelemetry traces go, such as http://127.0.0.1:4318; without it there are none."""
     log_format: Literal["auto", "text", "json"] = "auto"
     """Lines for people, or one JSON object a line; `auto` is text on a terminal."""
+
+    @field_validator("trusted_keys", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        """One text, as the environment has it."""
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("state_dir", "certificate", "private_key", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if value == "":  # which as a path would be wherever the server was started
+            raise ValueError("A path is not empty")
+        return value
 
     @classmethod
     def of(cls, **values: Any) -> Settings:
@@ -97,11 +111,12 @@ class Settings(BaseModel):
             return cls(**values)
         except ValidationError as error:
             first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
+            name = str(first["loc"][0])
+            default = cls.model_fields[name].get_default(call_default_factory=True)
             raise UsageFault(
                 f"Server setting {name} is {first['input']!r}.",
-                expected=f"{first['msg']}.",
-                remedy=f"Correct {name}, or leave it out for {cls.model_fields[name].default!r}.",
+                expected=f"{first['msg'].removeprefix('Value error, ')}.",
+                remedy=f"Correct {name}, or leave it out for {str(default)!r}.",
             ) from None
 
     @classmethod

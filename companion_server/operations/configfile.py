@@ -39,7 +39,10 @@ def load_settings(
     from companion_server.settings import ENV_PREFIX, Settings
 
     found = {} if path is None else read_config(path)
-    weaker = {key: v for key, v in found.items() if f"{ENV_PREFIX}{key.upper()}" not in environ}
+    told = {
+        name.removeprefix(ENV_PREFIX).lower() for name in environ if name.startswith(ENV_PREFIX)
+    }
+    weaker = {key: value for key, value in found.items() if key not in told}
     return Settings.from_env(environ, **{**weaker, **given})
 
 

@@ -30,6 +30,11 @@ def test_a_misspelt_variable_is_refused_with_a_suggestion():
         ("max_body_bytes", 0),
         ("port", "x"),
         ("host", ""),
+        ("host", "local\0host"),
+        ("state_dir", ""),
+        ("drain_s", "inf"),
+        ("max_wait_s", "nan"),
+        ("max_connections", "99999999999"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_its_value(name, value):
@@ -47,3 +52,15 @@ def test_settings_cannot_be_changed_in_place():
 def test_values_given_win_over_the_environment():
     settings = Settings.from_env({f"{ENV_PREFIX}PORT": "9000", f"{ENV_PREFIX}THREADS": "2"}, port=1)
     assert (settings.port, settings.threads) == (1, 2)
+
+
+def test_a_list_stands_in_the_environment_with_commas():
+    first, second = "ab" * 32, "cd" * 32
+    for text in (f"{first},{second}", f"{first}, {second}", f"{first} {second},"):
+        settings = Settings.from_env({f"{ENV_PREFIX}TRUSTED_KEYS": text})
+        assert settings.trusted_keys == (first, second)
+
+
+def test_a_setting_without_a_fixed_default_says_what_it_would_be():
+    with pytest.raises(UsageFault, match=f"leave it out for '{Settings.of().state_dir}'"):
+        Settings.of(state_dir=3)

@@ -109,3 +109,9 @@ def test_any_text_is_settings_or_one_error(tmp_path_factory, text):
     path.write_text(text, encoding="utf-8", errors="ignore", newline="")
     with contextlib.suppress(UsageFault):
         read_config(path)
+
+
+def test_the_environment_wins_however_it_is_written(tmp_path):
+    path = tmp_path / "server.toml"
+    path.write_text("port = 1000")
+    assert load_settings(path, {}, environ={"HEADTAIL_SERVER_Port": "2000"}).port == 2000
