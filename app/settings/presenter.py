@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from app.settings.leaving import Sent
 from app.settings.preferences import SYSTEM, THEMES, Preferences, PreferenceStore
 from app.settings.state import SettingsState
 from headtail.errors import HeadtailError, UsageFault
+from headtail.offload.client import Companion
 from headtail.offload.pairing import build_uri, parse_uri
 from headtail.runtimes.base import Runtime
 
@@ -29,11 +30,13 @@ __all__ = ["ADDING", "PAIRING", "SettingsPresenter"]
 
 T = TypeVar("T")
 PAIRING, ADDING = "Pairing", "Adding"
+CLOSED_S = 5.0
 
 
 class SettingsPresenter(Presenter[SettingsState]):
     """`runtimes()` are those of this machine and `system_theme()` is `light`, `dark` or None where
-    the system does not tell; both are asked when the screen is first shown.
+    the system does not tell; both may block. They are asked when the screen is first shown, and the
+    system's theme whenever it is followed.
     """
 
     def __init__(
@@ -59,6 +62,9 @@ class SettingsPresenter(Presenter[SettingsState]):
         self._hand_over = hand_over
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="settings")
         self._asked = False
+        self._told_theme: str | None = None
+        self._tried: Companion | None = None  # the server that is being tried
+        self._jobs: set[Future[Any]] = set()
         self._sent: Sent | None = None
         preferences.subscribe(self._prefer)
 
@@ -146,6 +152,7 @@ class SettingsPresenter(Presenter[SettingsState]):
 
         def attempt() -> Trial:
             with contextlib.closing(self._servers.companion(address)) as companion:
+                self._tried = companion
                 return try_server(companion)
 
         self._do("Asking the server", attempt, self._take_trial)
@@ -170,9 +177,14 @@ class SettingsPresenter(Presenter[SettingsState]):
             self._change(problem=problem_of(error))
 
     def theme(self) -> str:
-        """`light` or `dark`, what is to be drawn now; asks the system if it shall decide."""
+        """`light` or `dark`, what is to be drawn now; what the system told last if it decides."""
         chosen = self.state.preferences.theme
-        return (self._system_theme() or "light") if chosen == SYSTEM else chosen
+        return (self._told_theme or "light") if chosen == SYSTEM else chosen
+
+    def ask_theme(self) -> None:
+        """Ask the system, if it decides: who listens is told again when it says something else."""
+        if self._preferences.state.theme == SYSTEM:
+            self._do("", self._system_theme, self._take_theme)
 
     def follow(self, result: Result | None) -> None:
         """A frame was answered: what left this device with it is said when the page is shown."""
@@ -184,9 +196,12 @@ class SettingsPresenter(Presenter[SettingsState]):
         """Put the error away."""
         self._change(problem=None)
 
-    def close(self) -> None:
-        """End the thread once it has done what was asked of it."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    def close(self) -> bool:
+        """Drop what waits and who is being asked; False if that is still at work after 5 s."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._tried is not None:
+            self._tried.close()
+        return not wait((job for job in self._jobs if not job.cancelled()), CLOSED_S).not_done
 
     # -- what came back from the thread ------------------------------------------------------------
 
@@ -198,13 +213,21 @@ class SettingsPresenter(Presenter[SettingsState]):
         self._change(servers=servers, note=note.format(address), opened="")
         self.change(server=address)
 
-    def _take_machine(self, found: tuple[Offered, tuple[Part, ...], bool]) -> None:
+    def _take_machine(self, found: tuple[Offered, tuple[Part, ...], str | None]) -> None:
+        self._told_theme = found[2]
         themes = THEMES if found[2] else tuple(name for name in THEMES if name != SYSTEM)
         self._change(accelerators=found[0], about=found[1], themes=themes)
+
+    def _take_theme(self, told: str | None) -> None:
+        if told != self._told_theme:
+            self._told_theme = told
+            self._change()
 
     def _prefer(self, chosen: Preferences) -> None:
         fault = self._preferences.fault
         self._change(preferences=chosen, problem=problem_of(fault) if fault else self.state.problem)
+        if chosen.theme == SYSTEM and self._told_theme is None:
+            self.ask_theme()
         if self._asked and chosen.server not in {"", *(s.address for s in self.state.servers)}:
             self._list_servers()
 
@@ -217,9 +240,9 @@ class SettingsPresenter(Presenter[SettingsState]):
                 self._servers.add(self._preferences.state.server)
         return self._servers.known()
 
-    def _look_around(self) -> tuple[Offered, tuple[Part, ...], bool]:
+    def _look_around(self) -> tuple[Offered, tuple[Part, ...], str | None]:
         runtimes = tuple(self._runtimes())
-        return offered_accelerators(runtimes), parts(runtimes), self._system_theme() is not None
+        return offered_accelerators(runtimes), parts(runtimes), self._system_theme()
 
     def _with_servers(self, note: str, act: Callable[[], None]) -> None:
         def acted() -> tuple[Server, ...]:
@@ -246,7 +269,9 @@ class SettingsPresenter(Presenter[SettingsState]):
             if not done.cancelled():
                 self._hand_over(here)
 
-        self._thread.submit(work).add_done_callback(finish)
+        job = self._thread.submit(work)
+        self._jobs = {former for former in self._jobs if not former.done()} | {job}
+        job.add_done_callback(finish)
 
     def _complain(self, **complaints: str) -> None:
         self._change(complaints=replace(self.state.complaints, **complaints))

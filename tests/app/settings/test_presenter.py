@@ -1,6 +1,9 @@
 """Settings without a window: a real server to pair with, and a UI thread that is the test."""
 
 import dataclasses
+import socket
+import threading
+import time
 
 import pytest
 
@@ -186,6 +189,32 @@ def test_the_machine_is_asked_when_the_page_is_shown(started, ui):
     assert presenter.theme() == "light"
     presenter.change(theme="system")
     assert presenter.theme() == "dark"
+
+
+def test_the_systems_theme_is_asked_for_off_the_ui_thread_and_told_when_it_is_there(started, ui):
+    asked_on = []
+
+    def asked():
+        asked_on.append(threading.current_thread())
+        return "dark"
+
+    presenter = started(system_theme=asked)
+    presenter.change(theme="system")
+    assert presenter.theme() == "light"  # nobody waits for a process
+    ui.until(lambda _: presenter.theme() == "dark")
+    assert asked_on
+    assert threading.current_thread() not in asked_on
+
+
+def test_closing_does_not_wait_for_a_server_that_says_nothing(started, ui):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        presenter = started()
+        presenter.try_server(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with silent.accept()[0] as peer:
+            assert peer.recv(1)
+            began = time.monotonic()
+            assert presenter.close()
+            assert time.monotonic() - began < 2.5  # half of what the client would wait
 
 
 def test_where_the_system_does_not_tell_it_cannot_be_followed(started, ui):
