@@ -17,7 +17,11 @@ HandOver = Callable[[Callable[[], None]], None]  # runs the call on the UI threa
 
 
 class Presenter(Generic[State]):
-    """Holds `state`; every change is told to all who subscribed, in the order they did."""
+    """Holds `state`; every change is told to all who subscribed, in the order they did.
+
+    Who listens may cause the next change: then all are told of that, and nobody of the one before
+    it afterwards.
+    """
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -31,5 +35,8 @@ class Presenter(Generic[State]):
 
     def _show(self, state: State) -> None:
         self.state = state
-        for listen in tuple(self._listeners):  # one may unsubscribe while it listens
-            listen(state)
+        for listen in tuple(self._listeners):
+            if self.state is not state:
+                return
+            if listen in self._listeners:  # or it unsubscribed while another one listened
+                listen(state)
