@@ -46,14 +46,14 @@ def serve(
         log.warning("%s", warning)
     listener = _listen(settings)
     with contextlib.closing(listener):
-        certificate, key = certificate_of(settings), first_key(settings)
-        url = _url(listener, settings)
-        told = Announcement(url, certificate.fingerprint if certificate else "", key)
+        certificate, url = certificate_of(settings), _url(listener, settings)
+        told = Announcement(url, certificate.fingerprint if certificate else "")
         supervise(
             settings,
             bundles,
             (url, listener),
-            lambda more: announce(dataclasses.replace(told, **more)),
+            # the key last: one that was made by a start that failed would never be shown
+            lambda more: announce(dataclasses.replace(told, key=first_key(settings), **more)),
         )
 
 

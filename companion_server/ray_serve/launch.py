@@ -59,15 +59,16 @@ def serve_on_ray(
     if warning is not None:
         log.warning("%s", warning)
     settings = settings.model_copy(update={"port": _free_port(settings)})
-    certificate, key = certificate_of(settings), first_key(settings)
-    told = Announcement(_url(settings), certificate.fingerprint if certificate else "", key)
+    certificate = certificate_of(settings)
+    told = Announcement(_url(settings), certificate.fingerprint if certificate else "")
     # signals last: Ray sets a handler of its own when it starts
     with (
         _cluster(chosen),
         _signals_end_the_block(),
         _deployed(bundles, settings, chosen) as more,
     ):
-        announce(dataclasses.replace(told, **more))
+        # the key last: one that was made by a start that failed would never be shown
+        announce(dataclasses.replace(told, key=first_key(settings), **more))
         threading.Event().wait()
 
 

@@ -66,9 +66,14 @@ def finished(process):
 
 @pytest.mark.slow
 def test_a_tail_that_is_wrong_ends_the_process_with_one_error(tmp_path):
-    code, errors = finished(start(write_bundle(tmp_path, spoil=True).path, port=0))
+    state = tmp_path / "state"
+    spoilt = write_bundle(tmp_path, spoil=True).path
+    code, errors = finished(start(spoilt, port=0, auth=True, tls=True, state_dir=state))
     assert code == 1
     assert "dB against the golden output" in errors
+    # the first key is shown once, when the server is ready: one made now would be nobody's
+    assert (state / "tls.pem").exists()
+    assert not (state / "keys.json").exists()
 
 
 @pytest.mark.slow
