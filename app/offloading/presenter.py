@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from app.live.state import LiveState, Result
 from app.offloading.choices import cut_choices, usable_codecs
@@ -85,9 +85,12 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         key = (path, card.format, card.precision) if path and card else None
         if key != self._opened:
             self._opened = key
+            self._forget()
             if key is not None:
                 done = self._thread.submit(_read_model, *key)
-                done.add_done_callback(lambda done: self._later(done, self._take_model))
+                done.add_done_callback(
+                    lambda done: self._later(done, lambda model: self._take_model(key, model))
+                )
         if live.result is not None and live.result is not self._last:
             self._last = live.result
             self.observe(live.result)
@@ -95,14 +98,11 @@ class OffloadingPresenter(Presenter[OffloadingState]):
     def open_model(self, manifest: Manifest, artifact: Artifact) -> None:
         """Another bundle is open; a chosen cut or codec that it lacks is given up."""
         self._model = (manifest, artifact)
-        self._moments.clear()
-        self._decided.clear()
-        self._seen = None
         chosen = self.state.preferences
         codecs = usable_codecs(manifest, artifact)
         codec = chosen.codec if chosen.codec in codecs else ""
         cuts = {choice.id for choice in cut_choices(manifest, artifact, codec)}
-        self._change(cut=chosen.cut if chosen.cut in cuts else "", codec=codec)
+        self._preferences.change(cut=chosen.cut if chosen.cut in cuts else "", codec=codec)
         self._prefer(self._preferences.state)
 
     def observe(self, result: Result) -> None:
@@ -117,15 +117,15 @@ class OffloadingPresenter(Presenter[OffloadingState]):
 
     def choose_mode(self, mode: str) -> None:
         """`off`, `auto` or `force`."""
-        self._change(mode=mode)
+        self._preferences.change(mode=mode)
 
     def choose_cut(self, cut: str) -> None:
         """A cut's id, "" if the planner shall choose."""
-        self._change(cut=cut)
+        self._preferences.change(cut=cut)
 
     def choose_codec(self, codec: str) -> None:
         """A codec's id, "" if the planner shall choose."""
-        self._change(codec=codec)
+        self._preferences.change(codec=codec)
 
     def export(self, copy: Callable[[str], None]) -> None:
         """Write the trace to a file and offer it: what was decided and from what, for a replay.
@@ -147,11 +147,13 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         """End the thread once it has done what was asked of it."""
         self._thread.shutdown(wait=True)
 
-    def _change(self, **changes: Any) -> None:
-        try:
-            self._preferences.change(**changes)
-        except OSError as error:
-            self._show(replace(self.state, problem=problem_of(error)))
+    def _forget(self) -> None:
+        """What was seen of another bundle says nothing of this one, or of none."""
+        self._model = self._seen = None
+        self._moments.clear()
+        self._decided.clear()
+        self.state = replace(self.state, bundle="", cuts=(), codecs=())
+        self._draw()
 
     def _prefer(self, preferences: Preferences) -> None:
         state = replace(self.state, preferences=preferences)
@@ -184,8 +186,9 @@ class OffloadingPresenter(Presenter[OffloadingState]):
     def _take_file(self, saved: Saved, copy: Callable[[str], None]) -> None:
         self._show(replace(self.state, saved=self._exports.share(saved, copy)))
 
-    def _take_model(self, model: tuple[Manifest, Artifact]) -> None:
-        self.open_model(*model)
+    def _take_model(self, opened: tuple[Path, str, str], model: tuple[Manifest, Artifact]) -> None:
+        if opened == self._opened:  # or another one was opened meanwhile
+            self.open_model(*model)
 
     def _later(self, done: Future[T], take: Callable[[T], None]) -> None:
         """Have the result of a thread's work taken on the UI thread; an error is shown."""

@@ -192,6 +192,32 @@ def test_another_bundle_begins_with_empty_plots(made, ui, tmp_path):
     assert (state.moments, state.decided) == ((), ())
 
 
+def test_a_bundle_that_is_closed_leaves_nothing_behind(made, ui, tmp_path):
+    made.enter()
+    state, _ = opened(made, ui, tiny_bundle(tmp_path))
+    made.observe(frame(SPLIT))
+    assert (state.bundle, len(state.cuts)) == ("tiny", 2)
+    made.follow(LiveState())
+    state = made.state
+    assert (state.bundle, state.cuts, state.codecs) == ("", (), ())
+    assert (state.decided, state.moments, state.decision) == ((), (), None)
+
+
+def test_a_bundle_that_is_read_after_it_was_closed_is_not_shown(made, ui, tmp_path):
+    bundle = tiny_bundle(tmp_path)
+    artifact = bundle.manifest.artifacts[0]
+    live = LiveState(
+        bundle_path=bundle.path,
+        bundle=dataclasses.replace(card(), format=artifact.format, precision=artifact.precision),
+    )
+    made.follow(live)
+    made.follow(LiveState())
+    made.close()  # it was read by now
+    while not ui.calls.empty():
+        ui.calls.get()()
+    assert made.state.bundle == ""
+
+
 def test_a_bundle_that_is_gone_is_told(made, ui, tmp_path):
     bundle = tiny_bundle(tmp_path)
     shutil.rmtree(bundle.path)
