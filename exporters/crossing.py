@@ -1,12 +1,14 @@
 """What crosses each cut: its ranges, its bytes by codec, and what answers are left on the far side.
 
-    fp32 PyTorch head ──boundary──> encode ──frame──> decode ──boundary'──> tail ──> answers
+    head ──boundary──> encode ──frame──> decode ──boundary'──> tail ──> answers
 
-Codecs and tail are the ones that phone and server use, a sample at a time. What the planner takes
-unasked is measured on the whole evaluation set, every other codec on `PART` inputs spread over it:
-at each cut some twenty runs of the tail per input would otherwise cost more than all artifacts do.
-Every figure has its `n`. Equal values lead to equal answers, so codecs that give the same ones back
-(with and without deflate) share a run of the tail, once the values were compared.
+Codecs and tail are the ones that phone and server use, a sample at a time. The head is PyTorch's in
+fp32, for which those of the fp32 files stand, since they are held to the gate; and once more each
+other file's own, unless the file is poor anyway, with the codecs that the planner takes unasked.
+Those are measured on the whole evaluation set, every other codec on `PART` inputs spread over it,
+files' own heads on its first `PART`: a dozen runs of the tail per input would else cost more than
+all files do. Every figure has its `n`. Equal values lead to equal answers, so codecs that give the
+same ones back (with and without deflate) share a run of the tail, once the values were compared.
 """
 
 from __future__ import annotations
@@ -23,26 +25,35 @@ from torch import fx
 from exporters.captured import Captured
 from exporters.edges import is_mask
 from exporters.graphfile import TailProgram
+from exporters.packing import Proof
 from exporters.parity import Reference, Seen, reference, seen_of, tally
 from exporters.progress import Progress
 from exporters.source import SourceModel
 from exporters.splitting import CutPoint
 from exporters.target import TARGETS
 from headtail.errors import GateFailed, SourceFault, TensorMismatch
-from headtail.manifest import Agreement, Cut, QuantTable
+from headtail.manifest import Agreement, Cut, QuantTable, head_entry
 from headtail.offload.options import TRUSTED_CODECS
 from headtail.tensors import Array
 from headtail.wire.boundary import decode_boundary, encode_boundary
 from headtail.wire.codecs import CODEC_IDS, codec
 
-__all__ = ["PART", "measured_cuts"]
+__all__ = ["PART", "measured_cuts", "measured_heads", "read_back"]
 
-PART = 16  # inputs of the evaluation set that a codec is tried on that nothing takes unasked
+PART = 12  # inputs of the evaluation set that a codec is tried on that nothing takes unasked
 # Without loss a split is another way to run the fp32 model: it is held to what its files are.
 GATE_DB = max(target.fp32_gate_db for target in TARGETS.values())
+EXACT = "fp32"
 TOLD = ("raw32", "aq8t", "aq4c")  # of many, those that say most
 LOSSLESS = [c for c in map(codec, CODEC_IDS) if not c.per and c.error_bound(None) == 0]
 Tables = tuple[tuple[QuantTable, ...], tuple[QuantTable, ...]]
+
+
+def read_back(tail: TailProgram, folder: Path) -> TailProgram:
+    """The tail as a server reads it, by way of `folder`."""
+    paths = folder / "tail.json", folder / "tail.safetensors"
+    tail.write(*paths)
+    return TailProgram.read(*paths)
 
 
 def measured_cuts(
@@ -51,28 +62,56 @@ def measured_cuts(
     tail: TailProgram,
     expected: Reference,
     *,
-    folder: Path,
     progress: Progress,
 ) -> tuple[Cut, ...]:
     """Every cut with the bytes and the fidelity of the codecs that take what crosses it.
 
-    The tail is written to `folder` and read back, as a server reads it. Raises `SourceFault` for a
-    cut that no codec takes, `GateFailed` if a split without loss does not agree with the model as
-    its fp32 files must.
+    Raises `SourceFault` for a cut that no codec takes, `GateFailed` if a split without loss does
+    not agree with the model as its fp32 files must.
     """
-    paths = folder / "tail.json", folder / "tail.safetensors"
-    tail.write(*paths)
-    program = TailProgram.read(*paths)
     ranges = _ranges(source, captured.graph, captured.cuts, expected)
     cuts = []
     for point in captured.cuts:
         cut = _unmeasured(point, *ranges[point.id])
-        cut = _measured(cut, program, expected, classifies=source.task == "classification")
+        cut = _measured(cut, tail, expected, classifies=source.task == "classification")
         _require_lossless(cut)
         told = (f"{name} {_told(cut.fidelity[name])}" for name in TOLD if name in cut.fidelity)
         progress.note(f"{cut.id}: {'; '.join(told)}")
         cuts.append(cut)
     return tuple(cuts)
+
+
+def measured_heads(
+    proofs: Sequence[Proof],
+    cuts: Sequence[Cut],
+    tail: TailProgram,
+    expected: Reference,
+    *,
+    classifies: bool,
+) -> list[Proof]:
+    """`proofs`, with what their own heads lead to on the inputs that these ran; fp32 ones, for
+    which the cuts' figures hold, and poor ones as they are."""
+    modules = {cut.id: _entered(tail, cut) for cut in cuts}
+
+    def splits(proof: Proof) -> dict[str, dict[str, Agreement]]:
+        if proof.conversion.precision == EXACT or proof.judgement.verdict != "pass":
+            return {}
+        found = {}
+        for cut in cuts:
+            seen: dict[str, list[Seen]] = {name: [] for name in TRUSTED_CODECS}
+            boundaries = proof.seen.outputs[head_entry(cut.id)]
+            for arrays, right in zip(boundaries, expected.outputs, strict=False):
+                frames, module = _frames(arrays, cut, seen), modules[cut.id]
+                answers = _answered(module, cut, frames, right, classifies=classifies)
+                seen = {name: [*seen[name], one] for name, one in answers.items()}
+            found[cut.id] = {name: tally(known) for name, known in seen.items()}
+        return found
+
+    return [replace(proof, splits=splits(proof)) for proof in proofs]
+
+
+def _entered(tail: TailProgram, cut: Cut) -> torch.nn.Module:
+    return tail.enter([spec.name for spec in cut.tensors])
 
 
 def _unmeasured(
@@ -92,7 +131,7 @@ def _unmeasured(
 
 
 def _measured(cut: Cut, tail: TailProgram, expected: Reference, *, classifies: bool) -> Cut:
-    module = tail.enter([spec.name for spec in cut.tensors])
+    module = _entered(tail, cut)
     sizes: dict[str, list[int]] = {name: [] for name in CODEC_IDS}
     seen: dict[str, list[Seen]] = {name: [] for name in CODEC_IDS}
     part = _spread(len(expected.outputs))

@@ -1,8 +1,9 @@
 """What `headtail plan` needs to know and this machine can measure: times, bytes and fidelity.
 
 Device times are those of the phone runtime on this host unless a factor or a file says otherwise;
-server times are those of the tail in this process. Fidelity is the share of the golden inputs whose
-top-1 answer survives, a small count that the plan prints; models that do not classify have none.
+server times are those of the tail in this process. A split's fidelity is what the manifest says of
+the artifact's heads; a picture's is the share of the golden inputs whose top-1 answer survives, a
+small count that the plan prints. Models that do not classify have neither.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from headtail.plan import (
     ServerTimes,
     wire_bytes_of,
 )
+from headtail.plan_inputs import split_fidelity
 from headtail.preprocess import Frame, load_image
 from headtail.tensors import Array
 from headtail.timing import measure
-from headtail.wire.boundary import decode_boundary, encode_boundary
+from headtail.wire.boundary import encode_boundary
 
 __all__ = ["Measured", "measure_bundle"]
 
@@ -91,17 +93,14 @@ def measure_bundle(
     }
     tails = _Tails(bundle)
     encode_ms: dict[str, dict[str, float]] = {}
-    fidelity: dict[str, dict[str, float]] = {}
     for cut in bundle.manifest.cuts:
-        encode_ms[cut.id], fidelity[cut.id] = {}, {}
+        encode_ms[cut.id] = {}
         for codec in [
             c for c in codecs if c in cut.wire_bytes
         ]:  # values over 65,504 do not fit all
             arrays = tails.expected.cuts[cut.id][0]
             timing = measure(lambda a=arrays, c=cut, k=codec: encode_boundary(a, c, k), runs=10)  # type: ignore[misc]  # mypy cannot infer the defaults' types
             encode_ms[cut.id][codec] = timing.p50_ms * device_factor
-            if tails.classifies:
-                fidelity[cut.id][codec] = tails.fidelity(cut.id, codec)
     heads = {c.id: timings[head_entry(c.id)] for c in bundle.manifest.cuts}
     wire = {
         cut: {codec: size for codec, size in sizes.items() if codec in codecs}
@@ -110,7 +109,7 @@ def measure_bundle(
     return Measured(
         DeviceTimes(timings[FORWARD], heads, encode_ms),
         tails.times(),
-        Quality(artifact.agreement.top1, fidelity),
+        Quality(artifact.agreement.top1, split_fidelity(artifact, bundle.manifest.cuts, wire)),
         tuple(tails.pictures(device_factor)),
         wire,
         len(tails.inputs),
@@ -142,14 +141,6 @@ class _Tails:
         whole = measure(lambda: _call(self.whole, self.inputs[0]), runs=10).p50_ms
         reply = sum(spec.nbytes for spec in self.manifest.outputs) + _REPLY_OVERHEAD_BYTES
         return ServerTimes(whole, self._preprocess_ms(), reply, tail_ms)
-
-    def fidelity(self, cut_id: str, codec: str) -> float:
-        cut = self.manifest.cut(cut_id)
-        answers = []
-        for arrays in self.expected.cuts[cut_id]:
-            seen = decode_boundary(encode_boundary(arrays, cut, codec), cut)
-            answers.append(_call(self.modules[cut_id], seen)[0])
-        return self._agreement(answers)
 
     def pictures(self, device_factor: float) -> list[Picture]:
         """The frame as the model sees it, as PNG and JPEG: what a phone would send instead."""

@@ -26,7 +26,7 @@ from exporters.channels_last import FORMATS as CHANNELS_LAST
 from exporters.channels_last import takes_channels_last
 from exporters.conversion import Captures, Conversion, Failure
 from exporters.convert import convert_all, plan_conversions, save_calibration
-from exporters.crossing import measured_cuts
+from exporters.crossing import PART, measured_cuts, measured_heads, read_back
 from exporters.digests import graph_digest
 from exporters.foreign import FORMATS as FOREIGN_FORMATS
 from exporters.foreign import export_foreign
@@ -111,7 +111,8 @@ def export(
         converted = work.converted(pairs, planned)
         proofs, failures, said = work.proven(pairs, planned, converted)
         require_any(proofs, failures)
-        bundle = work.packed(proofs, converted, work.split(converted))
+        proofs, cuts = work.split(proofs, converted)
+        bundle = work.packed(proofs, converted, cuts)
         quality = work.judged(proofs, planned, converted)
     asked, left_out = missed(failures, options.precisions)
     remarks += [*converted.remarks, *said, *_warnings(planned), *left_out]
@@ -227,7 +228,7 @@ class _Work:
                 converted.expected,
                 asked=pairs,
                 graph=self.captured.graph,
-                protocol=Protocol(GOLDEN_SAMPLES, options.warmup, options.runs),
+                protocol=Protocol(PART, options.warmup, options.runs),
                 folder=self.folder / "prove",
                 progress=progress,
                 planned=planned,
@@ -237,19 +238,19 @@ class _Work:
             )
         return proofs, [*converted.failures, *refused, *other], said
 
-    def split(self, converted: _Converted) -> tuple[Cut, ...]:
-        """The cuts, and what is left of the answers on the far side of each."""
+    def split(
+        self, proofs: list[Proof], converted: _Converted
+    ) -> tuple[list[Proof], tuple[Cut, ...]]:
+        """What is left of the answers on the far side of the cuts, by file and by cut."""
         if converted.tail is None:
-            return ()
+            return proofs, ()
+        expected, classifies = converted.expected, self.source.task == "classification"
         with self.clock.stage("splits"):
-            return measured_cuts(
-                self.source,
-                self.captured,
-                converted.tail,
-                converted.expected,
-                folder=self.folder,
-                progress=self.clock.progress,
+            tail = read_back(converted.tail, self.folder)
+            cuts = measured_cuts(
+                self.source, self.captured, tail, expected, progress=self.clock.progress
             )
+            return measured_heads(proofs, cuts, tail, expected, classifies=classifies), cuts
 
     def packed(self, proofs: Sequence[Proof], converted: _Converted, cuts: Sequence[Cut]) -> Bundle:
         """What was proven, published."""

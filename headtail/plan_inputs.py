@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headtail.errors import UnknownName, UsageFault
 
 if TYPE_CHECKING:
-    from headtail.manifest import Cut
+    from headtail.manifest import Agreement, Artifact, Cut
 
 __all__ = [
     "Constraints",
@@ -20,8 +20,12 @@ __all__ = [
     "Problem",
     "Quality",
     "ServerTimes",
+    "split_agreements",
+    "split_fidelity",
     "wire_bytes_of",
 ]
+
+_EXACT = "fp32"
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,36 @@ class Problem:
 def wire_bytes_of(cuts: Iterable[Cut]) -> dict[str, dict[str, int]]:
     """`Problem.wire_bytes` of the cuts that the artifacts really have heads for."""
     return {cut.id: dict(cut.wire_bytes) for cut in cuts if cut.materialised}
+
+
+def split_agreements(
+    artifact: Artifact | None, cuts: Iterable[Cut]
+) -> dict[str, dict[str, Agreement]]:
+    """What is known, by cut and codec, of answers that begin in the heads of `artifact`.
+
+    The cut's own figures are those of fp32 heads, which are proven to be the model's. Another
+    precision's heads have their own, or none: what they cost is not in the cut's.
+    """
+    if artifact is None:
+        return {}
+    if artifact.precision == _EXACT:
+        return {cut.id: artifact.splits.get(cut.id, cut.fidelity) for cut in cuts}
+    return {cut.id: artifact.splits[cut.id] for cut in cuts if cut.id in artifact.splits}
+
+
+def split_fidelity(
+    artifact: Artifact | None, cuts: Iterable[Cut], wanted: Mapping[str, Iterable[str]]
+) -> dict[str, dict[str, float]]:
+    """`Quality.split` for the cuts and codecs of `wanted`; what does not classify has none."""
+    known = split_agreements(artifact, cuts)
+    return {
+        cut: {
+            codec: found.top1
+            for codec in codecs
+            if (found := known.get(cut, {}).get(codec)) and found.top1 is not None
+        }
+        for cut, codecs in wanted.items()
+    }
 
 
 def _check_times(name: str, values: Iterable[float]) -> None:

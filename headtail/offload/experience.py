@@ -13,7 +13,7 @@ from headtail.offload.learning import DeviceLearner, FrameLearner, ServerLearner
 from headtail.offload.options import frame_sizes
 from headtail.offload.planner import Held, Lately, Situation
 from headtail.offload.policy import FRAME, Decision, Policy, Probe
-from headtail.plan_inputs import DeviceTimes, Quality, ServerTimes
+from headtail.plan_inputs import DeviceTimes, Quality, ServerTimes, split_fidelity
 
 if TYPE_CHECKING:
     from headtail.offload.client import PingReply, TailReply
@@ -38,7 +38,7 @@ class Experience:
         self._cuts = tuple(cuts)
         self._link = LinkEstimator(clock=clock)
         self._reply_bytes = sum(spec.nbytes for spec in manifest.outputs) + _REPLY_BYTES
-        self._quality = Quality(artifact.agreement.top1 if artifact is not None else None)
+        self._artifact = artifact
         self._held = Held(since_s=clock())
         self._ping_s: float | None = None
         self._frame_s: float | None = None
@@ -78,7 +78,10 @@ class Experience:
             ),
             known_tails=tuple(cut for cut in server.known_tails if cut in frames),
             wire_bytes=frames,
-            quality=self._quality,
+            quality=Quality(
+                self._artifact.agreement.top1 if self._artifact is not None else None,
+                split_fidelity(self._artifact, self._cuts, frames),
+            ),
         )
 
     def decided(self, decision: Decision) -> None:

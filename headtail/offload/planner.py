@@ -171,9 +171,7 @@ def _unmeasured(situation: Situation) -> Decision:
 
 def _forced(situation: Situation, found: Plan | None) -> Decision:
     if found is None:
-        cut, codec = _smallest(situation)
-        reason = f"Offload is forced; {cut} with {codec} sends least, times are not known yet."
-        return Decision(SPLIT, reason, cut, codec)
+        return _blind(situation)
     allowed = [c for c in found.candidates if c.kind == SPLIT and not c.refused]
     if not allowed:
         return Decision(LOCAL, f"Offload is forced, but no split is permitted: {found.reason}")
@@ -182,6 +180,20 @@ def _forced(situation: Situation, found: Plan | None) -> Decision:
     why = "stays the choice" if kept else "is the fastest split"
     reason = f"Offload is forced; {best.name} {why}, predicted at {best.total_ms:.1f} ms."
     return Decision(SPLIT, reason, best.cut or "", best.codec or "", best.total_ms)
+
+
+def _blind(situation: Situation) -> Decision:
+    """Forced, and no times are known: the permitted split that sends least."""
+    minimum, split = situation.policy.minimum_fidelity, situation.quality.split
+    sizes = _sizes(situation)
+    if minimum is not None:
+        sizes = {k: n for k, n in sizes.items() if split.get(k[0], {}).get(k[1], -1.0) >= minimum}
+    if not sizes:
+        reason = f"Offload is forced, but no split is known to have a fidelity of {minimum:g}."
+        return Decision(LOCAL, reason)
+    cut, codec = min(sizes, key=_by(sizes))
+    reason = f"Offload is forced; {cut} with {codec} sends least, times are not known yet."
+    return Decision(SPLIT, reason, cut, codec)
 
 
 def _fastest(situation: Situation, found: Plan) -> Decision:

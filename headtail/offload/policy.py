@@ -38,7 +38,8 @@ class Policy:
 
     `cut` and `codec` None leave the choice to the planner. An answer is wanted within `deadline_ms`
     (> 0); one that the server did not give by then comes from here, and is late by at most the
-    device's own time. `minimum_fidelity` in [0, 1] refuses splits whose fidelity was not measured.
+    device's own time. `minimum_fidelity` in [0, 1] refuses routes that the bundle does not
+    prove to be that good, among them splits whose fidelity was not measured.
     """
 
     mode: str = AUTO

@@ -8,7 +8,7 @@ import torch
 
 from exporters.captured import capture_source, tail_of
 from exporters.conversion import Conversion
-from exporters.crossing import measured_cuts
+from exporters.crossing import measured_cuts, read_back
 from exporters.entries import EntryPoints
 from exporters.packing import Proof, pack
 from exporters.parity import judge, reference
@@ -69,8 +69,8 @@ def expected(captured, photo_source):
 
 @pytest.fixture(scope="session")
 def cuts(photo_source, captured, tail, expected, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("crossing")
-    return measured_cuts(photo_source, captured, tail, expected, folder=folder, progress=Quiet())
+    read = read_back(tail, tmp_path_factory.mktemp("crossing"))
+    return measured_cuts(photo_source, captured, read, expected, progress=Quiet())
 
 
 @pytest.fixture(scope="session")

@@ -7,26 +7,31 @@ import pytest
 import torch
 
 from exporters.captured import capture_source, tail_of
-from exporters.crossing import GATE_DB, PART, measured_cuts
-from exporters.parity import Reference, reference
+from exporters.conversion import Conversion
+from exporters.crossing import GATE_DB, PART, measured_cuts, measured_heads
+from exporters.packing import Proof
+from exporters.parity import Reference, judge, reference
 from exporters.progress import Quiet
+from exporters.prove import Observation
 from exporters.source import from_module
+from exporters.target import target
 from headtail.errors import GateFailed, SourceFault
 from headtail.metrics import DB_LIMIT, snr_db, wilson_interval
 from headtail.offload.options import TRUSTED_CODECS
 from headtail.wire.boundary import decode_boundary, encode_boundary
 from headtail.wire.codecs import CODEC_IDS
+from quantizers.recipe import RECIPES
 from tests.exporters.conftest import PREPROCESS, photos
 from tests.exporters.nets import Residual, settle
 
 
 @pytest.fixture
-def crossing(photo_source, captured, tail, expected, tmp_path):
+def crossing(photo_source, captured, tail, expected):
     """`measured_cuts` with everything right; keywords put something else in its place."""
 
     def go(**other):
         given = {"source": photo_source, "captured": captured, "tail": tail, "expected": expected}
-        return measured_cuts(*(given | other).values(), folder=tmp_path, progress=Quiet())
+        return measured_cuts(*(given | other).values(), progress=Quiet())
 
     return go
 
@@ -113,6 +118,46 @@ def test_what_does_not_classify_has_its_noise_only(crossing, photo_source):
     found = crossing(source=other)[0].fidelity["aq8t"]
     assert (found.top1, found.low, found.high) == (None, None, None)
     assert found.snr_db_min > 20
+
+
+def proof_of(captured, expected, precision, *, loss, path):
+    """An artifact whose heads give what `loss` makes of the model's values."""
+    heads = {
+        f"head_{cut}": [[loss(array) for array in arrays] for arrays in samples[:4]]
+        for cut, samples in expected.cuts.items()
+    }
+    outputs = {"forward": expected.outputs, **heads}
+    aim = target("litert")
+    return Proof(
+        Conversion("litert", RECIPES[precision], path, {}, None, 1.5, 10**9),
+        captured.entries,
+        15,
+        aim,
+        judge(aim, precision, expected, outputs, classifies=True),
+        Observation(outputs, {}, 3.0, "2.3", {}),
+    )
+
+
+def halved(array):
+    return array.astype(np.float16).astype(np.float32)
+
+
+def test_heads_of_another_precision_have_figures_of_their_own(
+    captured, cuts, tail, expected, tmp_path
+):
+    proofs = [
+        proof_of(captured, expected, "fp32", loss=np.copy, path=tmp_path / "a.tflite"),
+        proof_of(captured, expected, "fp16", loss=halved, path=tmp_path / "b.tflite"),
+        proof_of(captured, expected, "w8", loss=np.zeros_like, path=tmp_path / "c.tflite"),
+    ]
+    exact, half, poor = measured_heads(proofs, cuts, tail, expected, classifies=True)
+    assert exact.splits == poor.splits == {}  # the cuts' own figures; and nothing takes it unasked
+    for cut in cuts:
+        own = half.splits[cut.id]
+        assert set(own) == set(TRUSTED_CODECS)
+        assert {found.n for found in own.values()} == {4}
+        assert own["aq8t"].snr_db_mean < own["raw32"].snr_db_mean < 100
+        assert half.artifact(None).splits[cut.id] == own
 
 
 def test_a_split_without_loss_that_answers_otherwise_ends_the_export(

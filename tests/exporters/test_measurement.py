@@ -23,6 +23,8 @@ def test_every_cut_and_codec_has_its_figures(measured, litert_bundle):
     for table in (measured.device.encode_ms, measured.quality.split, measured.wire_bytes):
         assert set(table) == cuts
         assert all(set(by_codec) == set(CODECS) for by_codec in table.values())
+    told = {c.id: {k: c.fidelity[k].top1 for k in CODECS} for c in litert_bundle.manifest.cuts}
+    assert measured.quality.split == told
     assert measured.samples == 4
 
 
@@ -63,8 +65,14 @@ def test_an_artifact_that_does_not_verify_is_not_planned_with(litert_bundle):
 
 
 def test_what_does_not_classify_has_no_top1(litert_bundle):
+    noise = dataclasses.replace(litert_bundle.manifest.artifacts[0].agreement, top1=None)
+    cuts = tuple(
+        dataclasses.replace(cut, fidelity=dict.fromkeys(cut.fidelity, noise))
+        for cut in litert_bundle.manifest.cuts
+    )
     bundle = dataclasses.replace(
-        litert_bundle, manifest=dataclasses.replace(litert_bundle.manifest, task="tensor")
+        litert_bundle,
+        manifest=dataclasses.replace(litert_bundle.manifest, task="tensor", cuts=cuts),
     )
     found = measure_bundle(bundle, bundle.manifest.artifacts[0], CODECS[:1])
     assert found.quality.split == {"stem": {}, "block": {}}

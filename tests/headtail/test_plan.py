@@ -18,6 +18,7 @@ from headtail.plan import (
     plan,
     wire_bytes_of,
 )
+from headtail.plan_inputs import split_fidelity
 from headtail.strictjson import canonical_bytes, from_json, parse
 from tests.support.bundles import golden_tensors, manifest_of
 
@@ -257,6 +258,28 @@ def test_wire_bytes_of_the_cuts_that_have_heads():
     early, late = manifest_of(golden_tensors(), name="tiny").cuts
     cuts = (early, dataclasses.replace(late, materialised=False))
     assert wire_bytes_of(cuts) == {"early": {"raw32": 256, "aq8t+deflate": 64}}
+
+
+def test_what_a_manifest_says_of_splits_is_that_of_the_artifacts_own_heads():
+    """The cut's figures are those of fp32 heads, which stand for no other's."""
+    manifest = manifest_of(golden_tensors(), name="tiny")
+    exact, wanted = manifest.artifacts[0], {"early": ["raw32", "aq4c"], "late": []}
+    own = {"early": {"raw32": dataclasses.replace(exact.agreement, top1=0.5)}}
+    half = dataclasses.replace(exact, precision="fp16")
+    for artifact, shares in [
+        (exact, {"early": {"raw32": 1.0}, "late": {}}),
+        (half, {"early": {}, "late": {}}),
+        (dataclasses.replace(half, splits=own), {"early": {"raw32": 0.5}, "late": {}}),
+        (None, {"early": {}, "late": {}}),
+    ]:
+        assert split_fidelity(artifact, manifest.cuts, wanted) == shares
+
+
+def test_a_model_that_does_not_classify_has_no_fidelity():
+    manifest = manifest_of(golden_tensors(), name="tiny")
+    noise = dataclasses.replace(manifest.artifacts[0].agreement, top1=None, low=None, high=None)
+    early = dataclasses.replace(manifest.cuts[0], fidelity={"raw32": noise})
+    assert split_fidelity(manifest.artifacts[0], [early], {"early": ["raw32"]}) == {"early": {}}
 
 
 def test_a_cut_that_is_not_on_offer_is_refused():

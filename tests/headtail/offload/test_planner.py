@@ -102,6 +102,37 @@ def test_forced_without_a_link_known_sends_least():
     assert (decision.where, decision.cut, decision.codec) == ("split", "b", "aq8t")
 
 
+PROVEN = Quality(1.0, {"a": {"aq8t": 0.96, "raw32": 1.0}, "b": {"aq8t": 0.99, "raw32": 1.0}})
+
+
+@pytest.mark.parametrize(
+    ("minimum", "wanted"),
+    [(None, ("a", "aq8t")), (0.96, ("a", "aq8t")), (0.97, ("b", "aq8t")), (0.995, ("b", "raw32"))],
+)
+@pytest.mark.parametrize("mode", ["auto", "force"])
+def test_the_fastest_split_that_is_proven_good_enough(mode, minimum, wanted):
+    told = situation(quality=PROVEN, policy=Policy(mode=mode, minimum_fidelity=minimum))
+    decision = decide(told)
+    assert (decision.where, decision.cut, decision.codec) == ("split", *wanted)
+
+
+def test_a_good_split_rather_than_a_device_that_answers_otherwise():
+    poor = dataclasses.replace(PROVEN, local=0.9)
+    quick = dataclasses.replace(USUAL.device, local_ms=1.0)
+    told = situation(quality=poor, device=quick, policy=Policy(minimum_fidelity=0.98))
+    assert decide(told).where == "split"
+
+
+@pytest.mark.parametrize(
+    ("quality", "where"), [(PROVEN, ("split", "b", "raw32")), (Quality(1.0), ("local", "", ""))]
+)
+def test_forced_without_a_link_known_sends_the_least_that_is_good_enough(quality, where):
+    asked = Policy(mode="force", minimum_fidelity=0.995)
+    decision = decide(situation(policy=asked, link=LinkEstimate(), quality=quality))
+    assert (decision.where, decision.cut, decision.codec) == where
+    assert decision.where == "split" or "fidelity of 0.995" in decision.reason
+
+
 def test_the_device_does_not_begin_before_it_could_still_be_of_use():
     """Twice the predicted reply, but not before the time that the device itself would take."""
     reply_ms = 1 + 16 + 10 + 18 + 0.4
