@@ -22,6 +22,7 @@ SIZE = (640, 480)  # what every camera has; models want less
 Facing = Callable[[], tuple[int, bool]]
 Ask = Callable[[Callable[[bool], None]], None]
 Raw = tuple[Callable[[bytes, int, int], Any], bytes, tuple[int, int]]
+Turned = tuple[int, bool]
 
 
 class PhoneCamera:
@@ -87,7 +88,7 @@ class _Run:
         self._deliver = deliver
         self._camera: Any = None
         self._wake = threading.Condition()
-        self._waiting: Raw | None = None
+        self._waiting: tuple[Raw, Turned] | None = None
         self._idle = True
         self._ended = False
 
@@ -110,24 +111,36 @@ class _Run:
             self._camera = None
 
     def _taken(self, camera: Any) -> None:
-        if self._idle and camera.texture is not None:
+        if not self._idle or camera.texture is None:
+            return
+        try:
             raw = _raw_of(camera)
-            with self._wake:
-                self._waiting, self._idle = raw, raw is None
-                self._wake.notify()
+            # asked here: a thread of ours would have to be bound to Java's machine for it
+            waiting = None if raw is None else (raw, self._facing())
+        except Exception as error:  # a provider raises whatever its platform does
+            self._idle = False  # no frame follows
+            self.failed(_no_picture(error))
+            return
+        with self._wake:
+            self._waiting, self._idle = waiting, waiting is None
+            self._wake.notify()
 
     def _loop(self) -> None:
         number = 0
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._waiting is not None or self._ended)
-                raw, self._waiting = self._waiting, None
-            if self._ended or raw is None:
+                waiting, self._waiting = self._waiting, None
+            if self._ended or waiting is None:
                 return
-            read, data, size = raw
-            rotation, mirror = self._facing()
-            pixels = read(data, *size)
-            self._deliver(SourceFrame(pixels, time.monotonic(), number, rotation, mirror))
+            (read, data, size), (rotation, mirror) = waiting
+            try:
+                pixels = read(data, *size)
+                self._deliver(SourceFrame(pixels, time.monotonic(), number, rotation, mirror))
+            except Exception as error:  # a picture that is none: it would stand still unsaid
+                if not self._ended:
+                    self.failed(_no_picture(error))
+                return
             number += 1
             self._idle = True
 
@@ -160,4 +173,12 @@ def _no_camera(why: object) -> EnvironmentFault:
         f"The camera cannot be opened: {why}".rstrip(".") + ".",
         expected="A camera that is there and that no other app uses.",
         remedy="Close the other app and try again, or choose photos instead.",
+    )
+
+
+def _no_picture(why: Exception) -> EnvironmentFault:
+    return EnvironmentFault(
+        f"The camera gives no picture: {why}".rstrip(".") + ".",
+        expected="A camera that goes on until it is left.",
+        remedy="Choose the camera again, or choose photos instead.",
     )

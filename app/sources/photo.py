@@ -88,12 +88,11 @@ class PhotoSource:
     def _load(self, deliver: Deliver, failed: Failed, wanted: threading.Event) -> None:
         try:
             pixels = self._photo.load()
+            if wanted.is_set():
+                deliver(SourceFrame(pixels, time.monotonic(), 0))
         except Exception as error:  # of whatever kind, it is the screen that has to say it
             if wanted.is_set():
                 failed(error)
-            return
-        if wanted.is_set():
-            deliver(SourceFrame(pixels, time.monotonic(), 0))
 
 
 def folder_photos(folder: Path) -> tuple[Photo, ...]:

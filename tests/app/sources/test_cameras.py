@@ -125,6 +125,29 @@ def test_android_bytes_are_taken_from_the_buffer_not_from_the_graphics_memory():
     assert np.abs(frame.pixels.astype(int) - 128).max() <= 1
 
 
+def test_bytes_that_are_no_picture_are_said_and_not_left_standing():
+    class Short(Provider):
+        made: list[Provider] = []  # noqa: RUF012  # of this class alone
+
+        def grab_frame(self):
+            return b"\x80" * 100
+
+    source, _ = camera(Short)
+    collected = Collected(source)
+    Short.made[0].picture(0)
+    assert "The camera gives no picture" in str(collected.fault())
+    source.stop()
+
+
+def test_what_a_provider_raises_while_it_plays_is_said(provider):
+    source, _ = camera(provider)
+    collected = Collected(source)
+    (made,) = provider.made
+    made.bound[0](types.SimpleNamespace(texture=object()))  # nothing of a texture is there
+    assert "The camera gives no picture" in str(collected.fault())
+    source.stop()
+
+
 class Webcam:
     """`cv2.VideoCapture` that gives two frames and is then pulled out."""
 
