@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -48,6 +49,7 @@ class StoreFolder:
         self.root = root.resolve()
         self.read_only = read_only
         self._lock: IO[bytes] | None = None
+        self._turn = threading.Lock()
         if not read_only and self.bundles.is_dir() and os.access(self.root, os.W_OK):
             self.prepare()
 
@@ -77,8 +79,12 @@ class StoreFolder:
 
         Raises `EnvironmentFault` if another process owns it or it cannot be written.
         """
-        if self._lock is not None:
-            return
+        with self._turn:  # two first uploads come on two threads
+            if self._lock is None:
+                self._lock = self._locked()
+                self._clear()
+
+    def _locked(self) -> IO[bytes]:
         if self.read_only:
             raise _not_ours(self.root, "was opened to read only")
         with full_disk_refused(self.root), _permitted(self.root):
@@ -90,8 +96,7 @@ class StoreFolder:
         except BlockingIOError:
             lock.close()
             raise _not_ours(self.root, "belongs to another server that is running") from None
-        self._lock = lock
-        self._clear()
+        return lock
 
     def held(self) -> list[tuple[str, Path]]:
         """`(bundle_id, path)` of every published bundle, oldest publication first."""

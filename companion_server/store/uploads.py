@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,7 @@ class Uploads:
         self._folder = folder
         self._quota_bytes = quota_bytes
         self._claimed: set[str] = set()
+        self._turn = threading.Lock()
 
     def received(self, bundle_id: str) -> tuple[int, int] | None:
         """`(bytes received, bytes in all)` of an upload under way, None if there is none."""
@@ -158,8 +160,9 @@ class Uploads:
         it is read.
         """
         self._folder.prepare()
-        self._check_idle(piece.bundle_id)
-        self._claimed.add(piece.bundle_id)
+        with self._turn:  # two requests come on two threads
+            self._check_idle(piece.bundle_id)
+            self._claimed.add(piece.bundle_id)
         try:
             return Part(self, piece, self._place(piece))
         except BaseException:
@@ -175,8 +178,9 @@ class Uploads:
         path = self._find(bundle_id)
         if path is None:
             return False
-        self._check_idle(bundle_id)
-        path.unlink(missing_ok=True)
+        with self._turn:
+            self._check_idle(bundle_id)
+            path.unlink(missing_ok=True)
         return True
 
     def _check_idle(self, bundle_id: str) -> None:

@@ -1,12 +1,17 @@
+import concurrent.futures
+import contextlib
+import functools
 import os
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from companion_server.store.faults import StorageFull
 from companion_server.store.folder import StoreFolder
 from companion_server.store.uploads import MAX_PARTS, Piece, UploadBusy, UploadGap, Uploads
-from headtail.errors import TooLarge, UsageFault, WireFault
+from headtail.errors import HeadtailError, TooLarge, UsageFault, WireFault
 from tests.support.folders import names
 from tests.support.publishing import file_size_limit
 
@@ -29,6 +34,53 @@ def write(uploads, start, data, total, bundle_id=A):
     with uploads.open(Piece(bundle_id, start, start + len(data), total)) as part:
         part.write(data)
     return part
+
+
+def at_once(work, count=6):
+    """What `work(0)`, `work(1)`, ... raised or None, each on a thread, begun together."""
+    barrier = threading.Barrier(count)
+
+    def run(number):
+        barrier.wait(20)
+        try:
+            return work(number)
+        except HeadtailError as error:
+            return error
+
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_the_first_uploads_into_a_folder_come_together(tmp_path):
+    for attempt in range(10):
+        folder = StoreFolder(tmp_path / str(attempt))
+        uploads = Uploads(folder)
+        with contextlib.closing(folder):
+            parts = at_once(
+                functools.partial(lambda to, n: write(to, 0, b"0", 2, f"{n:064x}").path, uploads)
+            )
+            assert all(isinstance(part, Path) for part in parts), parts
+            assert all(uploads.received(f"{n:064x}") == (1, 2) for n in range(len(parts)))
+
+
+class Hesitant(set):
+    """Lets other threads go on between a question and what follows from its answer."""
+
+    def __contains__(self, value):
+        found = super().__contains__(value)
+        time.sleep(0.001)
+        return found
+
+
+def test_one_of_two_that_come_together_writes(uploads):
+    uploads._claimed = Hesitant()
+    opened = at_once(lambda _: uploads.open(Piece(A, 0, 1, 1)))
+    busy = [isinstance(one, UploadBusy) for one in opened]
+    assert sorted(busy) == [False] + [True] * (len(busy) - 1)
+    for part in opened:
+        if not isinstance(part, UploadBusy):
+            with part:
+                part.write(b"0")
 
 
 def test_headers():
