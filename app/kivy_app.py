@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kivy.app import App
+from kivy.base import EventLoop
 from kivy.clock import Clock
-from kivy.core.window import Window
 from kivy.metrics import Metrics
 from kivy.properties import ObjectProperty
 from kivy.uix.floatlayout import FloatLayout
@@ -66,8 +66,10 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
 
     def build(self) -> FloatLayout:
         """Make the window's content."""
-        Window.bind(on_drop_file=self._dropped, on_keyboard=self._key)
-        Window.softinput_mode = "below_target"  # a phone's letters must not hide what is typed
+        EventLoop.ensure_window()  # not imported: `app.widgets` says first how it is to be made
+        EventLoop.window.bind(on_drop_file=self._dropped, on_keyboard=self._key)
+        # a phone's letters must not hide what is typed
+        EventLoop.window.softinput_mode = "below_target"
         content = FloatLayout()
         self._furnish(content)
         return content

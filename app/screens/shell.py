@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kivy.core.window import Window
 from kivy.lang import Builder
 from kivy.metrics import dp
-from kivy.properties import BooleanProperty, StringProperty
+from kivy.properties import BooleanProperty, ListProperty, StringProperty
 from kivy.uix.behaviors import ButtonBehavior
 from kivy.uix.boxlayout import BoxLayout
 from kivy.uix.floatlayout import FloatLayout
@@ -77,9 +78,10 @@ class Place(Focusable, ButtonBehavior, BoxLayout):  # type: ignore[misc]  # kivy
 
 
 class Shell(FloatLayout):  # type: ignore[misc]  # kivy has no types
-    """`wide` is whether the bar stands at the left."""
+    """`wide` is whether the bar stands at the left; `ground` is the colour behind everything."""
 
     wide = BooleanProperty(False)
+    ground = ListProperty([0, 0, 0, 1])
 
     def __init__(self, application: Application, **properties: Any) -> None:
         super().__init__(**properties)
@@ -91,7 +93,8 @@ class Shell(FloatLayout):  # type: ignore[misc]  # kivy has no types
             place.bind(on_release=lambda _place, name=name: application.navigation.go(name))
             self.ids.places.add_widget(place)
         self._guide = GuideCard(application.guide)
-        self.ids.frame.add_widget(self._guide)
+        self._guide.bind(shown=self._place_guide)
+        self._place_guide(self._guide, self._guide.shown)
         self.bind(width=self._fold)
         self._end = application.navigation.subscribe(self._show)
 
@@ -102,6 +105,17 @@ class Shell(FloatLayout):  # type: ignore[misc]  # kivy has no types
         self.page.leave()
         for page in self._pages.values():
             page.close()
+
+    def on_ground(self, _shell: Shell, ground: list[float]) -> None:
+        """The window is cleared with it: a rectangle would paint every pixel once more."""
+        Window.clearcolor = ground
+
+    def _place_guide(self, guide: GuideCard, shown: bool) -> None:
+        # closed it has no height, but what cannot be seen is painted all the same
+        if shown:
+            self.ids.frame.add_widget(guide)
+        else:
+            self.ids.frame.remove_widget(guide)
 
     def _fold(self, *_: object) -> None:
         self.wide = self.width >= dp(WIDE_FROM)

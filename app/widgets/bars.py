@@ -11,6 +11,7 @@ from kivy.properties import BooleanProperty, ListProperty, NumericProperty, Stri
 from kivy.uix.boxlayout import BoxLayout
 
 from app.figures import percent
+from app.widgets import shapes  # noqa: F401  # its names are used in the .kv
 from headtail.postprocess import Ranked
 
 __all__ = ["BarList", "BarRow"]

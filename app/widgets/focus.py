@@ -15,6 +15,8 @@ from kivy.lang import Builder
 from kivy.uix.behaviors import FocusBehavior
 from kivy.uix.scrollview import ScrollView
 
+from app.widgets import shapes  # noqa: F401  # its names are used in the .kv
+
 __all__ = ["Focusable", "focus_first", "unfocus"]
 
 PRESSES = ("enter", "numpadenter", "spacebar")

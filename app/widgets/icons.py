@@ -1,4 +1,4 @@
-"""Line icons, drawn; no font and no picture file has to be shipped for them.
+"""Line icons, painted once for each size; no font and no picture file has to be shipped for them.
 
 Each is a list of strokes on a grid of 24 x 24 with its origin at the bottom left: a polyline
 `(x, y, x, y, ...)` or a circle `(x, y, radius)`.
@@ -6,9 +6,12 @@ Each is a list of strokes on a grid of 24 x 24 with its origin at the bottom lef
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from kivy.graphics import Color, Line
+from kivy.core.window import Window  # noqa: F401  # a texture made before the window crashes kivy
+from kivy.graphics import Color, Rectangle
+from kivy.graphics.texture import Texture
 from kivy.metrics import dp
 from kivy.properties import ListProperty, StringProperty
 from kivy.uix.behaviors import ButtonBehavior
@@ -19,9 +22,9 @@ from app.widgets.focus import Focusable
 __all__ = ["ICONS", "Icon", "IconButton"]
 
 GRID = 24
-THIN = 1.15  # dp; half the width of a stroke. Up to 1 the GPU draws it, broken up on some
+THIN = 1.15  # dp; half the width of a stroke
 CIRCLE = 3  # numbers that make one
-SEGMENTS = 36  # of a circle
+FINE = 8  # times the size at which strokes are painted before they are shrunk
 ICONS: dict[str, tuple[tuple[float, ...], ...]] = {
     "Live": ((12, 12, 9), (12, 12, 3.5)),
     "Models": (
@@ -86,39 +89,66 @@ class Icon(Widget):  # type: ignore[misc]  # kivy has no types
     color = ListProperty([0, 0, 0, 1])
 
     def __init__(self, **properties: Any) -> None:
+        self._ink, self._drawn = Color(), Rectangle(size=(0, 0))
         super().__init__(**properties)
+        self.canvas.add(self._ink)
+        self.canvas.add(self._drawn)
         self.bind(pos=self._draw, size=self._draw, name=self._draw, color=self._draw)
         self._draw()
 
     def _draw(self, *_: object) -> None:
-        self.canvas.clear()
-        scale = min(self.width, self.height) / GRID
+        side = round(min(self.width, self.height))
+        self._ink.rgba = self.color
+        if side <= 0 or self.name not in ICONS:
+            self._drawn.size = (0, 0)
+            return
+        self._drawn.texture = _texture(self.name, side, dp(THIN))
         # not center_x: it may still be that of before the move that is told here
-        left = self.x + (self.width - GRID * scale) / 2
-        bottom = self.y + (self.height - GRID * scale) / 2
-        with self.canvas:
-            Color(*self.color)
-            for stroke in ICONS.get(self.name, ()):
-                if len(stroke) == CIRCLE:
-                    x, y, radius = stroke
-                    Line(
-                        circle=(
-                            left + x * scale,
-                            bottom + y * scale,
-                            radius * scale,
-                            0,
-                            360,
-                            SEGMENTS,
-                        ),
-                        width=dp(THIN),
-                        joint="bevel",  # round ones are thousands of corners in each circle
-                    )
-                    continue
-                points = [
-                    (left if i % 2 == 0 else bottom) + value * scale
-                    for i, value in enumerate(stroke)
-                ]
-                Line(points=points, width=dp(THIN), joint="round", cap="round")
+        left, bottom = self.x + (self.width - side) / 2, self.y + (self.height - side) / 2
+        self._drawn.pos, self._drawn.size = (round(left), round(bottom)), (side, side)
+
+
+@lru_cache(maxsize=100)
+def _texture(name: str, side: int, thin: float) -> Any:
+    """White strokes on nothing, drawn once for each size and again when a phone lost them."""
+    pixels = _painted(name, side, thin)
+
+    def fill(texture: Any) -> None:
+        texture.blit_buffer(pixels, colorfmt="rgba", bufferfmt="ubyte")
+
+    texture = Texture.create(size=(side, side), colorfmt="rgba", mipmap=False)
+    texture.flip_vertical()
+    fill(texture)
+    texture.add_reload_observer(fill)
+    return texture
+
+
+def _painted(name: str, side: int, thin: float) -> bytes:
+    """side x side RGBA pixels, top row first."""
+    from PIL import Image, ImageDraw
+
+    scale = side * FINE / GRID
+    image = Image.new("L", (side * FINE, side * FINE))
+    draw = ImageDraw.Draw(image)
+
+    def dot(x: float, y: float, radius: float, fill: int) -> None:
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+
+    half = thin * FINE
+    for stroke in ICONS[name]:
+        if len(stroke) == CIRCLE:
+            x, y, radius = stroke[0] * scale, (GRID - stroke[1]) * scale, stroke[2] * scale
+            dot(x, y, radius + half, 255)
+            if radius > half:
+                dot(x, y, radius - half, 0)
+            continue
+        points = [(x * scale, (GRID - y) * scale) for x, y in zip(*[iter(stroke)] * 2, strict=True)]
+        draw.line(points, fill=255, width=round(2 * half))
+        for x, y in points:  # round ends and joints
+            dot(x, y, half, 255)
+    alpha = image.reduce(FINE)
+    white = Image.new("L", alpha.size, 255)
+    return Image.merge("RGBA", (white, white, white, alpha)).tobytes()
 
 
 class IconButton(Focusable, ButtonBehavior, Icon):  # type: ignore[misc]  # kivy has no types

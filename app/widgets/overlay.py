@@ -11,7 +11,7 @@ from typing import Any
 
 from kivy.core.text import Label as CoreLabel
 from kivy.core.window import Window  # noqa: F401  # a texture made before the window crashes kivy
-from kivy.graphics import Color, InstructionGroup, Line, Rectangle, RoundedRectangle
+from kivy.graphics import Color, InstructionGroup, Rectangle
 from kivy.graphics.texture import Texture
 from kivy.metrics import dp, sp
 from kivy.properties import ListProperty
@@ -20,12 +20,14 @@ from kivy.uix.widget import Widget
 from app.figures import percent
 from app.live.palette import INK, class_colour
 from app.live.state import Result
+from app.widgets.shapes import Plate, Rim
 from headtail.postprocess import Boxes, Detection
 
 __all__ = ["Overlay"]
 
 MOST = 20  # boxes; `headtail.postprocess.find_boxes` gives no more
 KEPT_LABELS = 300
+LINE = 3  # dp, of a box
 
 
 class Overlay(Widget):  # type: ignore[misc]  # kivy has no types
@@ -120,8 +122,8 @@ class _BoxMark(InstructionGroup):  # type: ignore[misc]  # kivy has no types
         self.shown, self.text = False, ""
         self.box: tuple[float, float, float, float] = (0, 0, 0, 0)
         self._hue = Color(1, 1, 1, 1)
-        self._line = Line(rectangle=(0, 0, 0, 0), width=dp(1.5))
-        self._ground = RoundedRectangle(radius=[dp(4)])
+        self._line = Rim(radius=0)
+        self._ground = Plate(radius=dp(4))
         self._ink = Color(*INK)
         self._text = Rectangle()
         for part in (self._hue, self._line, self._ground, self._ink, self._text):
@@ -136,11 +138,16 @@ class _BoxMark(InstructionGroup):  # type: ignore[misc]  # kivy has no types
         top: float,
     ) -> None:
         """The label stands on the box; in it where there is no room below `top`."""
-        x, y, _, height = self.box = box
+        x, y, width, height = self.box = box
         self.shown, self.text = True, found.label
         self._hue.rgba = (*class_colour(found.index), 1)
         self._ink.a = 1
-        self._line.rectangle = box
+        half = dp(LINE) / 2
+        self._line.pos, self._line.size = (
+            (x - half, y - half),
+            (width + 2 * half, height + 2 * half),
+        )
+        self._line.inner = x + half, y + half, width - 2 * half, height - 2 * half, 0
         across, high = texture.size
         y += height
         if y + high + dp(4) > top:

@@ -18,10 +18,12 @@ from kivy.uix.boxlayout import BoxLayout
 from kivy.uix.widget import Widget
 
 from app.offloading.curves import axis_end, ribbon
+from app.widgets.shapes import across_line
 
 __all__ = ["Curves", "Legend", "Plot"]
 
 THICKNESS = 1.8  # dp
+SIDES = ((0, 0.5), (1, 0.5), (1, 0.5), (0, 0.5))  # where a quad's corners lie across the curve
 
 
 class Curves(Widget):  # type: ignore[misc]  # kivy has no types
@@ -42,7 +44,7 @@ class Curves(Widget):  # type: ignore[misc]  # kivy has no types
             with self.canvas:
                 for _ in hues:
                     self._colors.append(Color())
-                    self._meshes.append(Mesh(mode="triangles"))
+                    self._meshes.append(Mesh(mode="triangles", texture=across_line(dp(THICKNESS))))
         for color, hue in zip(self._colors, hues, strict=True):
             color.rgba = hue
 
@@ -56,7 +58,8 @@ class Curves(Widget):  # type: ignore[misc]  # kivy has no types
         for mesh, ys in zip(self._meshes, curves, strict=False):
             across = self.x + xs * self.width
             up = self.y + np.clip(ys / top, 0.0, 1.0) * self.height
-            vertices, indices = ribbon(across, up, dp(THICKNESS))
+            vertices, indices = ribbon(across, up, dp(THICKNESS) + 1)
+            vertices.reshape(-1, 4)[:, 2:] = np.tile(SIDES, (len(vertices) // 16, 1))
             # kivy reads the first element of any buffer, also where there is none
             mesh.vertices, mesh.indices = (vertices, indices) if len(indices) else ([], [])
 

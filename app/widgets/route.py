@@ -8,6 +8,8 @@ from kivy.lang import Builder
 from kivy.properties import ListProperty, NumericProperty, StringProperty
 from kivy.uix.boxlayout import BoxLayout
 
+from app.widgets import shapes  # noqa: F401  # its names are used in the .kv
+
 __all__ = ["Route"]
 
 Builder.load_file(str(Path(__file__).with_suffix(".kv")))
