@@ -8,7 +8,7 @@
 
     PYTHONPATH=. python benchmarks/ray_cluster.py [BUNDLE] [--cut ID]
 
-Without a bundle the tail is the stack of convolutions of `ray_net.py`.
+Without a bundle the tail is the stack of convolutions of `tail_nets.py`.
 
 Arms take turns within one run (A B C D A B C D), each alone: a Ray cluster that only stands by
 takes a tenth of a core. The machine's load average is recorded before and after, and nothing is
@@ -39,13 +39,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import ray_net
 from benchmarks.ray_nodes import Nodes
 from benchmarks.server_clients import Outcome, Question, closed_loop, questions
 from benchmarks.server_rig import EAGER, OurServer, Subject, commit, record, versions
+from benchmarks.tail_nets import CONV_STACK, write_bundle
 
 RESULT = Path(__file__).with_name("results") / "ray.json"
-NETS = Path(__file__).parents[1] / "build" / "server_nets"
+NETS = Path(__file__).parents[1] / "build" / "tail_nets"
 CLIENTS = 8
 GOAL_RATIO, GOAL_OF_IDEAL = 1.7, 0.85
 FREE_CORES = 1.6  # that two plain processes must reach together, or the machine was not ours
@@ -222,7 +222,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="of one window")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    subject = Subject.open(options.bundle or ray_net.write_bundle(NETS), options.cut)
+    subject = Subject.open(options.bundle or write_bundle(CONV_STACK, NETS), options.cut)
     load = {"before": os.getloadavg()[0]}
     figures = compared(subject, seconds=options.seconds, rounds=options.rounds)
     figures["node_kill"] = node_kill(subject)

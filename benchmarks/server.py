@@ -31,7 +31,7 @@ from benchmarks import server_faults, server_load, server_overhead
 from benchmarks.server_rig import Subject, commit, record, versions
 
 RESULT = Path(__file__).with_name("results") / "server.json"
-NETS = Path(__file__).parents[1] / "build" / "server_nets"
+NETS = Path(__file__).parents[1] / "build" / "tail_nets"
 DEADLINE_MS = 250  # of a request under overload: what a camera app would still call fluent
 
 

@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import server_nets
 from benchmarks.server_clients import questions
 from benchmarks.server_crowd import CALM_S, PATIENCE_S, Crowd, Report, executor_pid
 from benchmarks.server_rig import OurServer, Subject
+from benchmarks.tail_nets import DENSE_CLASSIFIER, write_bundle
 from headtail.bundle import pack_zip
 
 __all__ = ["disk_full"]
@@ -84,7 +84,7 @@ def _fill(path: Path) -> None:
 def _other_bundle(subject: Subject, folder: Path) -> Path:
     """A folder with the zip of a bundle that the server does not hold: the same, renamed."""
     made = Path(tempfile.mkdtemp(prefix="headtail-other-", dir=folder))
-    path = server_nets.write_bundle(made)
+    path = write_bundle(DENSE_CLASSIFIER, made)
     assert path.stem != subject.bundle.manifest.name
     pack_zip(Subject.open(path, None).bundle, made / "bundle.zip")
     return made
@@ -92,7 +92,8 @@ def _other_bundle(subject: Subject, folder: Path) -> Path:
 
 def _publish(server: OurServer, made: Path) -> dict[str, Any]:
     """PUT the whole zip: the status, and the state in which the bundle ends up."""
-    bundle_id = Subject.open(made / f"{server_nets.NAME}.bundle", None).bundle.manifest.bundle_id
+    published = Subject.open(made / f"{DENSE_CLASSIFIER.name}.bundle", None)
+    bundle_id = published.bundle.manifest.bundle_id
     path = f"/v2/bundles/{bundle_id}"
     try:
         status, told = _asked(server, "PUT", path, (made / "bundle.zip").read_bytes())

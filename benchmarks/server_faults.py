@@ -106,12 +106,12 @@ def deleted_and_killed(subject: Subject, _rounds: int) -> Report:
 @contextlib.contextmanager
 def _removable(subject: Subject) -> Iterator[tuple[Path, OurServer, Subject]]:
     """A copy of the bundle that is served beside another one."""
-    from benchmarks import server_nets
+    from benchmarks.tail_nets import DENSE_CLASSIFIER, write_bundle
 
     with tempfile.TemporaryDirectory(prefix="headtail-gone-") as folder:
         path = Path(folder) / subject.path.name
         shutil.copytree(subject.path, path)
-        other = Subject.open(server_nets.write_bundle(Path(folder)), "hidden")
+        other = Subject.open(write_bundle(DENSE_CLASSIFIER, Path(folder)), "hidden")
         with OurServer([path, other.path]) as server:
             yield path, server, other
 

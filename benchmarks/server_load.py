@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import server_nets
 from benchmarks.server_clients import (
     Outcome,
     Question,
@@ -26,6 +25,7 @@ from benchmarks.server_clients import (
     run,
 )
 from benchmarks.server_rig import EAGER, OurServer, Subject
+from benchmarks.tail_nets import DENSE_CLASSIFIER, write_bundle
 
 GOAL_GAIN, GOAL_ADDED_MS, GOAL_FAIRNESS = 3.0, 10.0, 1.2
 GOAL_GOODPUT, GOAL_GROWTH = 0.9, 0.05
@@ -37,7 +37,7 @@ SINGLE = {**EAGER, "max_batch": "1"}
 
 def batching(folder: Path, *, seconds: float, rounds: int) -> dict[str, Any]:
     """Throughput and p50 with batches and one by one, from one client to 64."""
-    subject = Subject.open(server_nets.write_bundle(folder), "hidden")
+    subject = Subject.open(write_bundle(DENSE_CLASSIFIER, folder), "hidden")
     asked = questions(subject)
     arms: dict[str, dict[int, list[list[Outcome]]]] = {
         name: {count: [] for count in (1, *CONCURRENT)} for name in ("batched", "one_by_one")
@@ -85,7 +85,7 @@ def _batching_judged(rows: dict[str, dict[int, dict[str, Any]]]) -> dict[str, An
 
 def fairness(folder: Path, *, seconds: float) -> dict[str, Any]:
     """64 clients in a fixed window: who was served how often."""
-    subject = Subject.open(server_nets.write_bundle(folder), "hidden")
+    subject = Subject.open(write_bundle(DENSE_CLASSIFIER, folder), "hidden")
     asked = questions(subject)
     with OurServer([subject.path], EAGER) as server:
         _window(server, asked, clients=4, seconds=WARM_S)
@@ -109,7 +109,7 @@ def mixed_cuts(folder: Path, *, seconds: float, rounds: int) -> dict[str, Any]:
 
     Were they not joined, no batch could hold more than the 8 clients of one cut.
     """
-    path = server_nets.write_bundle(folder)
+    path = write_bundle(DENSE_CLASSIFIER, folder)
     early, late = (questions(Subject.open(path, cut)) for cut in ("features", "hidden"))
     clients = [early if number % 2 else late for number in range(16)]
     windows: dict[str, list[list[Outcome]]] = {"batched": [], "one_by_one": []}
@@ -123,7 +123,7 @@ def mixed_cuts(folder: Path, *, seconds: float, rounds: int) -> dict[str, Any]:
     sizes = Counter(o.batch for window in windows["batched"] for o in window if o.kind == 200)
     joined = sum(count for size, count in sizes.items() if size > 8) / max(1, sizes.total())
     return {
-        "model": server_nets.NAME,
+        "model": DENSE_CLASSIFIER.name,
         "cuts": ["features", "hidden"],
         "clients_of_each": 8,
         "arms": rows,
