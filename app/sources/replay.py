@@ -21,6 +21,7 @@ __all__ = ["AnimationReplay", "PhotoReplay", "VideoReplay", "is_replay", "open_r
 
 SLIDE_S = 0.5  # a photo of a folder
 LEAST_S = 0.02  # browsers, too, slow animations that claim to have no time between frames
+LEAST_RATE, USUAL_RATE, MOST_RATE = 0.1, 30.0, 1000.0  # frames a second; files claim anything
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm")
 ANIMATED = ("GIF", "WEBP", "PNG")
 POSITION, FRAMES_PER_S = 1, 5  # cv2.CAP_PROP_POS_FRAMES, cv2.CAP_PROP_FPS
@@ -33,9 +34,10 @@ def is_replay(path: Path) -> bool:
     from PIL import Image
 
     try:
+        # not n_frames, for which a GIF is read to its end
         with Image.open(path, formats=ANIMATED) as image:
-            return bool(getattr(image, "n_frames", 1) > 1)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # Pillow's decoders raise what their bytes make them
         return False
 
 
@@ -102,7 +104,7 @@ class AnimationReplay(Stream):
                         frame = np.array(image.convert("RGB"), np.uint8)
                         shown_s = float(image.info.get("duration", 0)) / 1e3
                         yield Timed(shrunk(frame), max(shown_s, LEAST_S))
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow's decoders raise what their bytes make them
             raise ImageFault(
                 f"{self._path.name} cannot be played ({type(error).__name__}).",
                 expected="A complete animated GIF, WebP or PNG.",
@@ -123,7 +125,8 @@ class VideoReplay(Stream):
         needed_for = "videos other than animated GIF, WebP and PNG"
         capture = (self._capture or video_capture(needed_for))(str(self._path))
         try:
-            shown_s = 1 / (capture.get(FRAMES_PER_S) or 30.0)
+            rate = capture.get(FRAMES_PER_S)
+            shown_s = 1 / (rate if LEAST_RATE <= rate <= MOST_RATE else USUAL_RATE)
             there, bgr = capture.read()
             while there:
                 yield Timed(shrunk(np.ascontiguousarray(bgr[..., ::-1])), shown_s)

@@ -1,5 +1,9 @@
+import io
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from app.sources.photo import folder_photos
@@ -69,6 +73,35 @@ def test_where_no_photo_can_be_read_that_is_said(tmp_path):
     (tmp_path / "a.png").write_bytes(b"broken")
     collected = Collected(PhotoReplay("photos", folder_photos(tmp_path)))
     assert isinstance(collected.fault(), ImageFault)
+
+
+@settings(deadline=None, max_examples=60)
+@given(cut=st.integers(1, 600), place=st.integers(0, 599), byte=st.integers(0, 255))
+def test_attack_whatever_is_dropped_on_the_window_is_a_replay_or_none(
+    tmp_path_factory, cut, place, byte
+):
+    path = tmp_path_factory.getbasetemp() / "moving.gif"
+    data = bytearray(DAMAGED[:cut])
+    data[place % len(data)] = byte
+    path.write_bytes(data)
+    assert is_replay(path) in (True, False)  # asked on the UI thread: it must not raise
+
+
+def damaged():
+    held = io.BytesIO()
+    first, *rest = [plain(shade) for shade in SHADES]
+    first.save(held, "GIF", save_all=True, append_images=rest, duration=20)
+    return held.getvalue()
+
+
+DAMAGED = damaged()
+
+
+@pytest.mark.parametrize("length", range(30, 60, 3))
+def test_an_animation_cut_anywhere_is_an_image_fault(tmp_path, length):
+    path = tmp_path / "moving.gif"
+    path.write_bytes(DAMAGED[:length])
+    assert isinstance(Collected(open_replay(path)).fault(), ImageFault)
 
 
 def test_an_animation_that_ends_too_soon_is_said(tmp_path):
