@@ -178,12 +178,22 @@ class KeyRing:
 
     @contextlib.contextmanager
     def _edit(self) -> Iterator[list[KeyRecord]]:
-        """The records, to change in place; written when the block ends well."""
+        """The records, to change in place; written when the block ends well.
+
+        Raises `EnvironmentFault` if they cannot be, the file being what it was.
+        """
         with locked(self.path.parent):  # `headtail keys` and a pairing may meet
             forget = self._clock() - RETAINED_S
             keys = [record for record in self._read().keys if record.until > forget]
             yield keys
-            write_private(self.path, KeyFile.of(keys).to_bytes())
+            try:
+                write_private(self.path, KeyFile.of(keys).to_bytes())
+            except OSError as error:
+                raise EnvironmentFault(
+                    f"The server's keys cannot be written: {error.strerror}.",
+                    expected="There is room for them, and the server may write its state folder.",
+                    remedy="Free some space there, or correct the folder's owner and mode.",
+                ) from None
             self._view = dataclasses.replace(self._view, identity=_STALE)
 
     def _read(self) -> KeyFile:

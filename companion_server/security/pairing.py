@@ -4,8 +4,9 @@
     redeem     by the phone that scanned it: the token is spent and a key with PHONE_SCOPES made
 
 Tokens have 128 bits, live in this process only and there as SHA-256, so neither memory dumps nor
-comparison times give one away, and guessing one within its life is hopeless even at full speed;
-`ATTEMPTS` per peer bound it all the same, so that a scan of the network is not free.
+comparison times give one away, and guessing one within its life is hopeless even at full speed. A
+peer with more than `ATTEMPTS` wrong ones is told to wait, for the metrics; a right one is taken
+from it all the same, or whoever shares a phone's address could keep it from being paired.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from companion_server.security.keys import KeyRing
 from companion_server.security.rate import RateLimiter
 from companion_server.security.refusals import Forbidden
 from companion_server.security.scopes import Scope
-from headtail.errors import UsageFault
+from headtail.errors import HeadtailError, UsageFault
 from headtail.offload.pairing import PairingCode, build_uri
 
 __all__ = ["PHONE_SCOPES", "Offer", "Pairing", "qr_svg", "qr_text"]
@@ -98,8 +99,9 @@ class Pairing:
     def redeem(self, token: str, *, name: str, peer: str) -> tuple[str, KeyRecord]:
         """Spend a token: the text of the new key, and its record. Writes the file of keys.
 
-        Raises `UsageFault` for a name that cannot be a key's, which spends nothing;
-        `Forbidden` for a token that is not open; `Shed` for a peer that tries too often.
+        Raises `UsageFault` for a name that cannot be a key's and `EnvironmentFault` while keys
+        cannot be written, which spend nothing; `Forbidden` for a token that is not open; `Shed`
+        instead for a peer that tries too often.
         """
         check_name(name)
         with self._turn:
@@ -113,7 +115,12 @@ class Pairing:
                     remedy="Show a new code and scan that.",
                 )
             self._tokens.remove(found)
-        return self._keys.add(name, PHONE_SCOPES)
+        try:
+            return self._keys.add(name, PHONE_SCOPES)
+        except HeadtailError:
+            with self._turn:
+                self._tokens.append(found)  # no key was made of it
+            raise
 
     def _matching(self, digest: bytes) -> _Token | None:
         # all of them, each in constant time: which one it was shows in no clock

@@ -8,8 +8,9 @@ import pytest
 from companion_server.conditions import Shed
 from companion_server.security.pairing import LIFE_S, MAX_OFFERS, Pairing, qr_svg, qr_text
 from companion_server.security.refusals import Forbidden
-from headtail.errors import UsageFault
+from headtail.errors import EnvironmentFault, UsageFault
 from headtail.offload.pairing import parse_uri
+from tests.support.publishing import file_size_limit
 
 URL = "https://192.168.1.20:8707"
 PIN = "ab" * 32
@@ -33,6 +34,21 @@ def test_a_phone_gets_a_key_of_its_own(pairing, ring):
     assert principal is not None
     assert (principal.key_id, principal.name) == (record.id, "Pixel 8")
     assert [str(scope) for scope in principal.scopes] == ["infer:*", "read:*"]
+
+
+def test_a_full_disk_costs_no_token(pairing, ring):
+    token = token_of(pairing.offer())
+    with (
+        file_size_limit(10),
+        pytest.raises(EnvironmentFault, match="keys cannot be written: File too large") as caught,
+    ):
+        pairing.redeem(token, name="Pixel 8", peer="192.0.2.7")
+    assert caught.value.http_status == 503
+    assert ring.records() == ()
+    key, _ = pairing.redeem(token, name="Pixel 8", peer="192.0.2.7")
+    assert ring.check(key) is not None
+    with pytest.raises(Forbidden):
+        pairing.redeem(token, name="Pixel 8", peer="192.0.2.7")
 
 
 def test_a_token_is_good_once(pairing, ring):
