@@ -45,7 +45,6 @@ def router(store: BundleStore) -> APIRouter:
     @routes.get(
         "/v2/bundles",
         summary="Bundles held, with size, hash, aliases and artifacts",
-        responses={304: {}, 400: {}},
         openapi_extra=_LIST,
     )
     async def listing(request: Request) -> Response:
@@ -55,7 +54,6 @@ def router(store: BundleStore) -> APIRouter:
         "/v2/bundles/{bundle_id}",
         summary="One bundle as a zip",
         response_class=Response,
-        responses={206: {}, 304: {}, 404: {}, 416: {}},
     )
     async def download(bundle_id: str, request: Request) -> Response:
         return _respond(store.bundle(bundle_id), request)
@@ -108,6 +106,10 @@ def _wait_s(request: Request) -> float:
 def _respond(stored: StoredBundle, request: Request) -> Response:
     etag = f'"{stored.zip_sha256}"'
     headers = {"etag": etag, "accept-ranges": "bytes", "cache-control": "no-cache"}
+    wanted = request.headers.get("if-match")
+    if wanted is not None and not _matches(wanted, etag, weakly=False):
+        text = f"The zip is another one. Its ETag is {etag}. Download it from its beginning."
+        return JSONResponse({"error": text}, status_code=412, headers=headers)
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     size = stored.zip_bytes
@@ -138,7 +140,7 @@ def _wanted_range(request: Request, etag: str) -> str:
     return request.headers.get("range", "")
 
 
-def _matches(header: str, etag: str) -> bool:
-    # RFC 9110 §13.1.2: the weak comparison, so W/"x" matches "x"
-    tags = (tag.strip().removeprefix("W/") for tag in header.split(","))
-    return any(tag in (etag, "*") for tag in tags)
+def _matches(header: str, etag: str, *, weakly: bool = True) -> bool:
+    # RFC 9110 §13.1.2: the weak comparison, so W/"x" matches "x"; §13.1.1: If-Match is strong
+    tags = (tag.strip() for tag in header.split(","))
+    return any((tag.removeprefix("W/") if weakly else tag) in (etag, "*") for tag in tags)

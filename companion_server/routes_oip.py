@@ -26,9 +26,6 @@ __all__ = ["router"]
 
 _MODEL = "/v2/models/{model}"
 _VERSION = "/v2/models/{model}/versions/{version}"
-_INFER_STATUSES: dict[int | str, dict[str, Any]] = {
-    status: {} for status in (400, 404, 409, 413, 422, 429, 503, 504)
-}
 
 
 def router(
@@ -50,7 +47,6 @@ def router(
             methods=["POST"],
             summary="Run a model, or its tail from a cut",
             response_class=Response,
-            responses=_INFER_STATUSES,
         )
     answers = stream or StreamEndpoint(service)
     for path in (_MODEL, _VERSION):
@@ -79,7 +75,7 @@ def _health(routes: APIRouter, service: Service) -> None:
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @routes.get("/v2/health/ready", summary="Every tail is loaded", responses={503: {}})
+    @routes.get("/v2/health/ready", summary="Every tail is loaded")
     async def ready() -> dict[str, Any]:
         service.check_ready()
         withdrawn = sorted(service.store.faults)

@@ -31,22 +31,6 @@ MAX_READ_OFF = 8 << 20  # of a refused body, so that its sender hears why instea
 MAX_ALIAS_BODY = 4 << 10
 _BUNDLE = "/v2/bundles/{bundle_id}"
 _ALIASES = "/v2/models/{model}/aliases"
-_ZIP: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/zip": {}}}}
-_TARGET: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"bundle_id": {"type": "string"}},
-                    "required": ["bundle_id"],
-                    "additionalProperties": False,
-                }
-            }
-        },
-    }
-}
 
 
 def router(lifecycle: Lifecycle) -> APIRouter:
@@ -59,7 +43,6 @@ def router(lifecycle: Lifecycle) -> APIRouter:
         _BUNDLE,
         summary="Remove a published bundle, or drop its upload",
         status_code=204,
-        responses={404: {}, 409: {}},
     )
     async def remove(bundle_id: str) -> Response:
         await lifecycle.remove(bundle_id)
@@ -74,8 +57,6 @@ def _uploads(routes: APIRouter, lifecycle: Lifecycle) -> None:
         summary="Upload a bundle's zip, or a piece of it",
         status_code=202,
         response_class=JSONResponse,
-        responses={status: {} for status in (200, 400, 409, 411, 413, 507)},
-        openapi_extra=_ZIP,
     )
     async def upload(bundle_id: str, request: Request) -> Response:
         try:
@@ -90,14 +71,13 @@ def _uploads(routes: APIRouter, lifecycle: Lifecycle) -> None:
     @routes.get(
         f"{_BUNDLE}/status",
         summary="Whether a bundle is served, on its way, or refused and why",
-        responses={404: {}},
     )
     async def status(bundle_id: str) -> dict[str, Any]:
         return lifecycle.status(bundle_id)
 
 
 def _aliases(routes: APIRouter, lifecycle: Lifecycle) -> None:
-    @routes.get(_ALIASES, summary="Aliases of a model and where they point", responses={404: {}})
+    @routes.get(_ALIASES, summary="Aliases of a model and where they point")
     async def listing(model: str) -> dict[str, str]:
         lifecycle.store.versions(model)
         return lifecycle.store.aliases(model)
@@ -105,8 +85,6 @@ def _aliases(routes: APIRouter, lifecycle: Lifecycle) -> None:
     @routes.put(
         f"{_ALIASES}/{{alias}}",
         summary="Point an alias to a bundle",
-        responses={status: {} for status in (400, 404, 409, 413, 507)},
-        openapi_extra=_TARGET,
     )
     async def put(model: str, alias: str, request: Request) -> dict[str, str]:
         bundle_id = _target(await read_body(request, limit=MAX_ALIAS_BODY))
@@ -117,7 +95,6 @@ def _aliases(routes: APIRouter, lifecycle: Lifecycle) -> None:
         f"{_ALIASES}/{{alias}}",
         summary="Remove an alias",
         status_code=204,
-        responses={400: {}, 404: {}, 409: {}},
     )
     async def delete(model: str, alias: str) -> Response:
         await lifecycle.set_alias(model, alias, None)

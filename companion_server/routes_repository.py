@@ -22,9 +22,6 @@ __all__ = ["router"]
 
 MAX_BODY = 64 << 10
 _STATES = {"live": "READY", "unloaded": "UNAVAILABLE"}  # any other: it is on its way, or waits
-_JSON: dict[str, Any] = {
-    "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}
-}
 
 
 def router(lifecycle: Lifecycle) -> APIRouter:
@@ -34,8 +31,6 @@ def router(lifecycle: Lifecycle) -> APIRouter:
     @routes.post(
         "/v2/repository/index",
         summary="Every version of every model, and whether its tail is loaded",
-        responses={400: {}},
-        openapi_extra=_JSON,
     )
     async def index(request: Request) -> list[dict[str, str]]:
         body = await _body(request, allowed={"ready"})
@@ -52,8 +47,6 @@ def router(lifecycle: Lifecycle) -> APIRouter:
     @routes.post(
         "/v2/repository/models/{model}/load",
         summary="Load a model's tails again",
-        responses={400: {}, 404: {}},
-        openapi_extra=_JSON,
     )
     async def load(model: str, request: Request) -> Response:
         body = await _body(request, allowed={"parameters"})
@@ -65,8 +58,6 @@ def router(lifecycle: Lifecycle) -> APIRouter:
     @routes.post(
         "/v2/repository/models/{model}/unload",
         summary="Free the memory of a model's tails; its bundles stay",
-        responses={400: {}, 404: {}},
-        openapi_extra=_JSON,
     )
     async def unload(model: str, request: Request) -> Response:
         body = await _body(request, allowed={"parameters"})

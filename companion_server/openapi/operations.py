@@ -127,11 +127,12 @@ _PROTOCOL: dict[str, Operation] = {
 _ETAG = "A strong validator of the answer."
 _BUNDLE = Operation(
     {200: {ZIP: {"schema": _RAW}}, 206: {ZIP: {"schema": _RAW}}, 304: {}},
-    (404, 416),
+    (404, 412, 416),
     parameters=(
         _header("Range", "One range of bytes, to resume a download."),
         _header("If-Range", "The ETag of what was begun; another one gives the whole zip."),
         _header("If-None-Match", "The ETag that is known; the same one gives 304."),
+        _header("If-Match", "The ETag that is wanted; another one gives 412."),
     ),
     headers={"ETag": "SHA-256 of the zip.", "Accept-Ranges": "bytes", "Content-Range": "At 206."},
 )
@@ -144,7 +145,7 @@ _BUNDLES: dict[str, Operation] = {
     ),
     "GET /v2/bundles/{bundle_id}": _BUNDLE,
     "HEAD /v2/bundles/{bundle_id}": Operation(
-        {200: {}, 304: {}}, (404,), headers=_BUNDLE.headers, summary="A bundle's size and hash"
+        {200: {}, 304: {}}, (404, 412), headers=_BUNDLE.headers, summary="A bundle's size and hash"
     ),
     "PUT /v2/bundles/{bundle_id}": Operation(
         {200: _json("BundleStatus"), 202: _json("BundleStatus")},
@@ -162,7 +163,7 @@ _BUNDLES: dict[str, Operation] = {
 }
 _REST: dict[str, Operation] = {
     "POST /v2/pair": Operation(
-        {200: _json("Key")}, (400, 403, 413, 429), takes=_json("Redemption")
+        {200: _json("Key")}, (400, 403, 413, 429, 503), takes=_json("Redemption")
     ),
     "POST /v2/pairing": Operation({200: _json("PairingCode")}, (400, 403)),
     "GET /": Operation(

@@ -15,11 +15,12 @@ ERRORS: dict[int, str] = {
     404: "There is no such model, bundle or route; the text names the nearest.",
     409: "What the request is about is not what the server has.",
     411: "The body has no Content-Length.",
+    412: "If-Match names another ETag.",
     413: "The body is too long, before or after decompression.",
     416: "The range begins past the end.",
     422: "The tensors are not those that the model or cut takes.",
     429: "Shed: the server has too much to do, or the key has asked too often.",
-    503: "Not ready: a tail is being loaded or could not be, or the keys cannot be read.",
+    503: "Not ready: a tail is being loaded or could not be, or the keys cannot be used.",
     504: "The deadline would have passed before compute, so nothing was computed.",
     507: "There is no room for it.",
 }

@@ -34,7 +34,6 @@ def router(source: StatusSource, metrics: Metrics) -> APIRouter:
         "/metrics",
         summary="Counters and histograms in Prometheus' text format",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}}},
     )
     async def scrape() -> Response:
         return Response(metrics.exposition(), media_type=CONTENT_TYPE)

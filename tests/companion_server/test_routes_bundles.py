@@ -86,6 +86,22 @@ def test_what_the_client_has_is_not_sent_again(server, path, whole, tags):
     assert (status, data, headers["etag"]) == (304, b"", etag)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("tags", "matches"),
+    [("{0}", True), ('"a", {0}', True), ("*", True), ("W/{0}", False), ("", False)],
+)
+def test_another_zip_than_the_one_wanted_is_not_sent(server, path, whole, method, tags, matches):
+    etag = f'"{hashlib.sha256(whole).hexdigest()}"'
+    wanted = {"If-Match": tags.format(etag), "Range": "bytes=0-1"}
+    status, headers, data = server.ask(method, path, headers=wanted)
+    assert headers["etag"] == etag
+    if matches:
+        assert (status, data) == ((206, whole[:2]) if method == "GET" else (200, b""))
+    else:
+        assert status == 412
+
+
 def test_head_tells_size_and_hash_without_the_bytes(server, path, whole):
     status, headers, data = server.ask("HEAD", path, headers={"Range": "bytes=0-1"})
     assert (status, data) == (200, b"")
