@@ -22,6 +22,7 @@ from app.platforms import Platform
 from app.presenter import HandOver
 from app.report.presenter import ReportPresenter, Seen
 from app.report.sharing import find_sharing
+from app.scanning.presenter import ScanPresenter
 from app.servers import Servers
 from app.settings.preferences import PreferenceStore
 from app.settings.presenter import SettingsPresenter
@@ -48,6 +49,7 @@ class Application:
             system_theme=lambda: system_theme(platform_name()),
             hand_over=hand_over,
         )
+        self.scanning = ScanPresenter(platform, found=self.open_link, hand_over=hand_over)
         self.live = LivePresenter(platform, self.preferences, self.servers, hand_over=hand_over)
         self.offloading = OffloadingPresenter(
             self.preferences,
@@ -112,13 +114,17 @@ class Application:
         self.settings.receive_link(link)
         self.navigation.go(PageName.SETTINGS)
 
+    def scan(self) -> None:
+        """Look for a server's pairing code, on the Settings page."""
+        self.navigation.go(PageName.SETTINGS)
+        self.scanning.open()
+
     def close(self) -> bool:
         """Stop every thread; False if one was still at work after five seconds."""
         self.settings.close()
         self.offloading.close()
-        return all(
-            [self.models.close(), self.benchmark.close(), self.report.close(), self.live.close()]
-        )
+        ended = [self.models.close(), self.benchmark.close(), self.report.close()]
+        return all([*ended, self.scanning.shut(), self.live.close()])
 
     def _seen(self) -> Seen:
         trace = self.live.trace()

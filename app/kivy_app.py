@@ -119,6 +119,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
     def on_pause(self) -> bool:
         """Android may take the window away for a while: the camera is given back until then."""
         self.application.live.leave()
+        self.application.scanning.leave()
         return True
 
     def on_resume(self) -> None:
@@ -156,14 +157,17 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         if key == TAB:  # nothing has the focus yet, or this would not have come here
             return focus_first(self.shell.page)
         return key == ESCAPE and (
-            self.application.guide.back() or self.application.navigation.back()
+            self.application.scanning.back()
+            or self.application.guide.back()
+            or self.application.navigation.back()
         )
 
     def _dropped(self, _window: Any, name: bytes, *_place: Any) -> None:
         text = name.decode()
         if is_code(text):  # SDL hands an opened link over like this on iOS
             self.application.open_link(text)
-        elif text:  # on Android it drops the path of a link, and a pairing link has none
+        # on Android it drops the path of a link, and a pairing link has none
+        elif text and not self.application.scanning.drop(Path(text)):
             self.application.live.drop(Path(text))
 
     def _linked(self, link: str) -> None:

@@ -1,4 +1,5 @@
-"""What this machine is called on screen, and which runtimes, camera and photo picker it has.
+"""What this machine is called on screen, and which runtimes, camera, reader of codes and photo
+picker it has.
 
 One table. Runtimes stand in order of preference; one that cannot be used here says why, and the app
 shows that. Nothing else in the app asks which platform it is on.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.scanning.readers import CodeReader
 from app.sources.base import FrameSource, PhotoPicker
 from headtail.errors import UnknownName
 from headtail.runtimes.base import Runtime
@@ -19,12 +21,14 @@ __all__ = ["PLATFORMS", "Platform", "find_platform"]
 @dataclass(frozen=True)
 class Platform:
     """`device` as it reads in a sentence; `runtimes()` in order of preference, several may be of
-    one format. `picker` is None where the system shows no photos to choose from.
+    one format. `code_reader()` reads QR codes. `picker` is None where the system shows no photos to
+    choose from.
     """
 
     device: str
     runtimes: Callable[[], tuple[Runtime, ...]]
     camera: Callable[[], FrameSource]
+    code_reader: Callable[[], CodeReader]
     picker: Callable[[], PhotoPicker] | None = None
 
 
@@ -62,11 +66,23 @@ def _desk_camera() -> FrameSource:
     return DeskCamera()
 
 
+def _desk_reader() -> CodeReader:
+    from app.scanning.zxing_desk import ZXingDesk
+
+    return ZXingDesk()
+
+
 def _android_camera() -> FrameSource:
     from app.sources.camera_android import ask_for_camera, back_camera
     from app.sources.camera_kivy import PhoneCamera
 
     return PhoneCamera(ask=ask_for_camera, facing=back_camera)
+
+
+def _android_reader() -> CodeReader:
+    from app.scanning.zxing_java import ZXingJava
+
+    return ZXingJava()
 
 
 def _android_picker() -> PhotoPicker:
@@ -82,10 +98,24 @@ def _ios_camera() -> FrameSource:
     return PhoneCamera(ask=ask_for_camera, facing=back_camera)
 
 
-_DESK = Platform("this computer", _desk_runtimes, _desk_camera)
-_MAC = Platform("this computer", _mac_runtimes, _desk_camera)
-_ANDROID = Platform("this phone", _android_runtimes, _android_camera, _android_picker)
-_IOS = Platform("this phone", _ios_runtimes, _ios_camera)
+def _ios_reader() -> CodeReader:
+    from app.scanning.vision import VisionReader
+
+    return VisionReader()
+
+
+def _ios_picker() -> PhotoPicker:
+    from app.sources.picker_ios import PhotosPicker
+
+    return PhotosPicker()
+
+
+_DESK = Platform("this computer", _desk_runtimes, _desk_camera, _desk_reader)
+_MAC = Platform("this computer", _mac_runtimes, _desk_camera, _desk_reader)
+_ANDROID = Platform(
+    "this phone", _android_runtimes, _android_camera, _android_reader, _android_picker
+)
+_IOS = Platform("this phone", _ios_runtimes, _ios_camera, _ios_reader, _ios_picker)
 
 PLATFORMS: dict[str, Platform] = {  # the names of kivy.utils.platform
     "android": _ANDROID,

@@ -11,11 +11,12 @@ __all__ = ["STEPS", "GuideState", "Step"]
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what to do, and the page on which it is done."""
+    """One step: what to do, and the page on which it is done; `scans` a pairing code, perhaps."""
 
     title: str
     text: str
     page: PageName
+    scans: bool = False
 
 
 STEPS = (
@@ -27,9 +28,10 @@ STEPS = (
     ),
     Step(
         "Pair a server, or stay here",
-        "A companion server computes the heavy layers. Scan the code that it shows with your "
-        "camera app, or type it on this page. Without one all is computed on {device}.",
+        "A companion server computes the heavy layers. Scan the code that it shows, or type it on "
+        "this page. Without one all is computed on {device}.",
         PageName.SETTINGS,
+        scans=True,
     ),
     Step(
         "Point it at something",

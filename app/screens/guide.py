@@ -25,6 +25,7 @@ class GuideCard(BoxLayout):  # type: ignore[misc]  # kivy has no types
     title = StringProperty("")
     text = StringProperty("")
     done = BooleanProperty(False)
+    scans = BooleanProperty(False)
 
     def __init__(self, presenter: GuidePresenter, **properties: Any) -> None:
         self.presenter = presenter
@@ -47,6 +48,7 @@ class GuideCard(BoxLayout):  # type: ignore[misc]  # kivy has no types
             step = STEPS[state.step]
             self.step, self.done = state.step, state.done[state.step]
             self.title, self.text = step.title, step.text.format(device=state.device)
+            self.scans = step.scans
 
 
 Builder.load_file(str(Path(__file__).with_suffix(".kv")))

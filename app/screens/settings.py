@@ -12,7 +12,9 @@ from kivy.properties import BooleanProperty, ObjectProperty, StringProperty
 from kivy.uix.boxlayout import BoxLayout
 
 from app.application import Application
+from app.scanning.state import ScanState
 from app.screens.page import Page
+from app.screens.scan import ScanCard
 from app.servers import Server
 from app.settings.leaving import sentences
 from app.settings.presenter import ADDING, PAIRING
@@ -62,12 +64,21 @@ class SettingsScreen(Page):
         self.application = application
         self._drawn: dict[str, Any] = {}
         self._adding = False
+        self._scan = ScanCard(application.scanning)
         super().__init__(**properties)
+        self._scan.wide = self.wide
+        self.bind(wide=self._scan.setter("wide"))
         self.watch(self.presenter, self.show)
+        self.watch(application.scanning, self.show_scan)
 
     def enter(self) -> None:
         """The page is shown."""
         self.presenter.enter()
+        self.application.scanning.enter()
+
+    def leave(self) -> None:
+        """Another page takes its place: the camera is not wanted there."""
+        self.application.scanning.close()
 
     def show(self, state: SettingsState) -> None:
         """Draw `state`."""
@@ -76,9 +87,13 @@ class SettingsScreen(Page):
         self._show_fields(state)
         leaving = sentences(state.preferences, device=state.device, sent=state.sent)
         self._fill("leaving", leaving, lambda text: Prose(text=text))
-        if self._drawn.get("notices") != (state.problem, state.offered):
-            self._drawn["notices"] = (state.problem, state.offered)
-            self.announce(*self._notices_of(state))
+        self._show_notices(state)
+
+    def show_scan(self, state: ScanState) -> None:
+        """Draw what the scanner sees, and the scanner itself only while it is open."""
+        self._scan.show(state)
+        self.ids.scan.disabled = state.opened
+        self._show_notices(self.presenter.state)
 
     def copy_problem(self) -> None:
         """The error's full text to the clipboard."""
@@ -89,6 +104,13 @@ class SettingsScreen(Page):
         """The button beside the field, or Enter in it."""
         self.presenter.add_server(self.ids.server.typed)
 
+    def _show_notices(self, state: SettingsState) -> None:
+        notices = (state.problem, state.offered, self.application.scanning.state.opened)
+        if self._drawn.get("notices") != notices:
+            self._drawn["notices"] = notices
+            unfocus(self._scan)
+            self.announce(*self._notices_of(state))
+
     def _notices_of(self, state: SettingsState) -> Iterator[Any]:
         if state.problem is not None:
             banner = Banner(what=state.problem.what, remedy=state.problem.remedy)
@@ -97,6 +119,8 @@ class SettingsScreen(Page):
             yield banner
         if state.offered is not None:
             yield LinkQuestion(url=state.offered.url, pin=state.offered.pin or "")
+        if self.application.scanning.state.opened:
+            yield self._scan
 
     def _show_servers(self, state: SettingsState) -> None:
         none = Server("", "No server: all is computed here", None, has_key=False)

@@ -1,8 +1,6 @@
 """iOS's side of the camera. The system asks the person by itself, with the sentence of Info.plist's
-NSCameraUsageDescription, when the camera is opened; a refused camera gives no pictures.
-
-There is no photo picker on iOS: PHPickerViewController answers through blocks, which pyobjus does
-not have. Photos come from the bundle's samples and the camera there.
+NSCameraUsageDescription, when the camera is opened; a refused camera gives no pictures. Photos are
+chosen by `app.sources.picker_ios`.
 """
 
 from __future__ import annotations

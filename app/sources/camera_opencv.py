@@ -41,7 +41,7 @@ class DeskCamera(Stream):
         raise EnvironmentFault(
             "No camera gives pictures here.",
             expected="A camera that is connected and that no other program uses.",
-            remedy="Connect one, close the other program, or try the demo pattern.",
+            remedy="Connect one, close the other program, or go on without it.",
         )
 
 
