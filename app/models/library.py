@@ -45,13 +45,17 @@ class NoRoom(EnvironmentFault):
 
 @dataclass(frozen=True)
 class Found:
-    """One bundle of the folder: its manifest, or the fault for which there is none to trust."""
+    """One bundle of the folder: its manifest, or the fault for which there is none to trust.
+
+    `stamp` is another one as soon as a file of it was written to.
+    """
 
     path: Path
     bytes: int
     installed_s: float
     manifest: Manifest | None
     fault: HeadtailError | None
+    stamp: int
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,9 @@ def _examine(path: Path) -> Found:
         fault = error
     newest = path / MANIFEST
     status = (newest if newest.exists() else path).lstat()
-    return Found(path, _tree_size(path), status.st_mtime, manifest, fault)
+    files = sorted((f.st_ino, f.st_size, f.st_mtime_ns, f.st_ctime_ns) for f in _files(path))
+    stamp = hash(tuple(files))
+    return Found(path, _tree_size(path), status.st_mtime, manifest, fault, stamp)
 
 
 def _files(path: Path) -> Iterator[os.stat_result]:

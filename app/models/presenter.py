@@ -222,9 +222,11 @@ class ModelsPresenter(Presenter[ModelsState]):
     def _saw(self, looked: Looked | None) -> None:
         self._looks -= 1
         if looked is not None:
+            now = {found.path: found.stamp for found in looked.shelf.found}
+            then = {f.path: f.stamp for f in self._looked.shelf.found} if self._looked else {}
+            unchanged = {path for path, stamp in now.items() if then.get(path, stamp) == stamp}
+            self._checks = {path: c for path, c in self._checks.items() if path in unchanged}
             self._looked = looked
-            paths = {found.path for found in looked.shelf.found}
-            self._checks = {path: c for path, c in self._checks.items() if path in paths}
         self._listed()
         self._verify_all()
 

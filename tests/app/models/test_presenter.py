@@ -87,6 +87,17 @@ def test_every_installed_byte_is_verified_when_somebody_looks(start, ui, bundle,
     assert "artifacts/tiny.fp32.tflite" in cards[victim].problem.what
 
 
+def test_what_was_verified_is_not_called_so_after_somebody_wrote_to_it(start, ui, zipped):
+    presenter = start()
+    (card,) = install(ui, presenter, zipped).installed
+    assert card.check is Check.VERIFIED
+    presenter.enter()
+    flip(card.path / "tail" / "weights.safetensors")  # as long as before
+    presenter.refresh()
+    state = ui.until(lambda s: s.installed[0].check is Check.DAMAGED)
+    assert "weights.safetensors" in state.installed[0].problem.what
+
+
 def test_a_damaged_bundle_is_listed_by_its_folder_and_deleted(start, ui, bundle, tmp_path):
     shutil.copytree(bundle.path, tmp_path / "models" / "mine.bundle")
     (tmp_path / "models" / "mine.bundle" / "manifest.json").write_text("{")
