@@ -54,12 +54,12 @@ class Preferences:
         if self.theme not in THEMES:
             raise UnknownName("theme", self.theme, THEMES)
         if self.schema_version != SCHEMA_VERSION or not (
-            self.deadline_ms > 0 and self.threads > 0 and self.quota_mb > 0
+            self.deadline_ms > 0 and self.threads > 0 and self.quota_mb >= 0
         ):
             raise UsageFault(
                 f"Version {self.schema_version}, a deadline of {self.deadline_ms} ms, "
                 f"{self.threads} threads and {self.quota_mb} MB are no choices.",
-                expected=f"The version is {SCHEMA_VERSION}, and no number is 0 or less.",
+                expected=f"The version is {SCHEMA_VERSION}; only a quota may be 0, nothing less.",
                 remedy="Choose again on the Settings page.",
             )
 

@@ -79,7 +79,7 @@ def test_an_older_version_wrote_less_and_nothing_of_it_is_lost(file):
         b'{"threads":"two"}',
         b'{"threads":0}',
         b'{"deadline_ms":-1}',  # no frame could be answered by it, and nothing would say why
-        b'{"quota_mb":0}',
+        b'{"quota_mb":-1}',
         b'{"schema_version":2}',  # a newer app's
     ],
 )
