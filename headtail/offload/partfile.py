@@ -6,6 +6,7 @@ import contextlib
 import errno
 import re
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"\.(?P<name>.+\.bundle)\.(?P<digest>[0-9a-f]{64})\.part")
+LOOKED_S = 0.1  # far longer than anybody looks
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -65,13 +67,17 @@ def list_parts(folder: Path) -> list[Part]:
 def open_part(path: Path) -> Iterator[BinaryIO]:
     """The file, open to append, for this caller alone; removed again if it stayed empty.
 
-    Raises `UsageFault` if somebody else writes it. Windows has no such lock: there nothing keeps
+    Raises `UsageFault` if somebody else writes it. Whoever only looks whether it is written holds
+    the lock for an instant, which is waited for. Windows has no such lock: there nothing keeps
     two processes apart.
     """
     empty = False
     try:
         with path.open("a+b") as file:
-            if not _lock(file):
+            end_s = time.monotonic() + LOOKED_S
+            while not (held := _lock(file)) and time.monotonic() < end_s:
+                time.sleep(LOOKED_S / 50)
+            if not held:
                 raise UsageFault(
                     f"{path.name} is being downloaded by somebody else.",
                     expected="One at a time writes a download.",

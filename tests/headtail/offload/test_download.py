@@ -1,5 +1,7 @@
 """Downloads: whole, resumed, and from servers that lie."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import re
@@ -312,3 +314,16 @@ def test_what_is_named_like_a_part_and_is_none(tmp_path):
     (tmp_path / f".x.bundle.{'a' * 64}.part").mkdir()
     assert list_parts(tmp_path) == []
     assert list_parts(tmp_path / "nowhere") == []
+
+
+def test_whoever_only_looks_at_a_download_does_not_keep_it_from_going_on(destination):
+    path = part_path(destination, "a" * 64)
+    path.write_bytes(b"begun")
+    looking = path.open("rb")  # as `list_parts` does, but for longer
+    fcntl.flock(looking, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as held:
+        opening = threading.Thread(target=lambda: held.enter_context(open_part(path)))
+        opening.start()
+        looking.close()
+        opening.join()
+        assert [part.busy for part in list_parts(path.parent)] == [True]
