@@ -116,7 +116,7 @@ class _Lap:
         self._machine, self._survey, self._course, self._tell = machine, survey, course, tell
         self._cells: Sequence[Cell] = ()
         self._done: list[Measured] = []
-        self._golden: dict[str, GoldenSet | HeadtailError] = {}
+        self._golden: dict[str, GoldenSet | HeadtailError | OSError] = {}
         self._warm: set[str] = set()  # runtimes that have loaded something
         self._ticks = 0  # of the cell in work
         self._started = self._told = time.monotonic()
@@ -145,7 +145,7 @@ class _Lap:
 
     def _measured(self, cell: Cell, runtime: Runtime) -> Measured:
         golden = self._checked(cell)
-        if isinstance(golden, HeadtailError):
+        if not isinstance(golden, GoldenSet):
             now = self._machine.condition()
             return Measured(cell, str(golden), "", None, None, None, None, None, now, now)
         self._warm_up(cell, golden, runtime)
@@ -165,14 +165,14 @@ class _Lap:
             with contextlib.suppress(Exception):  # the load that counts will say it
                 load(cell, golden.bundle, runtime).close()
 
-    def _checked(self, cell: Cell) -> GoldenSet | HeadtailError:
+    def _checked(self, cell: Cell) -> GoldenSet | HeadtailError | OSError:
         """The golden vectors of the cell's bundle, every file of which was compared, once."""
         if cell.bundle_id not in self._golden:
             bundle = self._survey.bundles[cell.bundle_id]
             try:
                 verify_files(bundle)
                 self._golden[cell.bundle_id] = GoldenSet(bundle)
-            except HeadtailError as error:
+            except (HeadtailError, OSError) as error:  # it may be deleted in this very moment
                 self._golden[cell.bundle_id] = error
         return self._golden[cell.bundle_id]
 

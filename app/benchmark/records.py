@@ -7,6 +7,7 @@ Times are UTC. A file that cannot be read (another version's, or damaged) is put
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 from dataclasses import dataclass
@@ -111,5 +112,6 @@ def _read(file: Path) -> Run | None:
     try:
         return from_json(Run, parse(file.read_bytes()))
     except (HeadtailError, OSError):
-        file.replace(file.with_suffix(".bad"))
+        with contextlib.suppress(OSError):  # where it cannot be put aside it is passed over
+            file.replace(file.with_suffix(".bad"))
         return None

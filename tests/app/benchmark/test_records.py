@@ -55,6 +55,14 @@ def test_a_file_that_cannot_be_read_is_put_aside(run, tmp_path, damage):
     assert (tmp_path / "20261122T000002000Z.bad").read_bytes() == damage
 
 
+def test_a_damaged_file_that_cannot_be_put_aside_hides_no_other(run, tmp_path):
+    records = Records(tmp_path)
+    records.add(at(run, 1))
+    (tmp_path / "20261122T000002000Z.json").write_bytes(b"{")
+    (tmp_path / "20261122T000002000Z.bad").mkdir()
+    assert records.of(run.machine) == [at(run, 1)]
+
+
 def test_the_oldest_go(run, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "KEPT", 3)
     records = Records(tmp_path)
