@@ -75,7 +75,7 @@ def measured_cuts(
         cut = _unmeasured(point, *ranges[point.id])
         cut = _measured(cut, tail, expected, classifies=source.task == "classification")
         _require_lossless(cut)
-        told = (f"{name} {_told(cut.fidelity[name])}" for name in TOLD if name in cut.fidelity)
+        told = (f"{name} {cut.fidelity[name]}" for name in TOLD if name in cut.fidelity)
         progress.note(f"{cut.id}: {'; '.join(told)}")
         cuts.append(cut)
     return tuple(cuts)
@@ -201,16 +201,10 @@ def _require_lossless(cut: Cut) -> None:
         found = cut.fidelity.get(one.id)
         if found and (found.snr_db_min < GATE_DB or found.top1 not in (None, 1)):
             raise GateFailed(
-                f"The split at {cut.id} with {one.id}, which loses nothing: {_told(found)}.",
+                f"The split at {cut.id} with {one.id}, which loses nothing: {found}.",
                 expected=f"At least {GATE_DB:.0f} dB and the model's own answer to every input.",
                 remedy="Choose other cuts with --cut, or --no-split; report the model.",
             )
-
-
-def _told(found: Agreement) -> str:
-    if found.top1 is None:
-        return f"SNR {found.snr_db_min:.1f} dB at least on {found.n} inputs"
-    return f"agrees on {found.top1:.3f} of {found.n}, SNR {found.snr_db_min:.1f} dB at least"
 
 
 def _ranges(

@@ -118,6 +118,12 @@ class Agreement:
     snr_db_mean: float
     snr_db_min: float
 
+    def __str__(self) -> str:
+        noise = f"SNR {self.snr_db_mean:.1f} dB (at least {self.snr_db_min:.1f})"
+        if self.top1 is None:
+            return f"{noise} on {self.n}"
+        return f"agrees on {self.top1:.3f} of {self.n} ({self.low:.3f}-{self.high:.3f}), {noise}"
+
 
 @dataclass(frozen=True)
 class LeftOver:

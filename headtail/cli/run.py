@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+USUAL_CODEC = "aq8t+deflate"
+
 
 @click.command("run")
 @click.argument("bundle", type=click.Path(path_type=Path))
@@ -33,13 +35,18 @@ __all__ = ["command"]
 @credential_options
 @click.option("--auto", is_flag=True, help="Split only where that is predicted to be faster.")
 @click.option("--cut", help="Where to cut; by default the smallest frame, or with --auto any.")
-@click.option("--codec", default="aq8t+deflate", show_default=True)
+@click.option("--codec", help=f"{USUAL_CODEC} by default; with --min-fidelity what reaches it.")
 @click.option(
     "--deadline-ms",
     type=click.FloatRange(0, min_open=True),
     default=1000.0,
     show_default=True,
     help="When each answer must be there.",
+)
+@click.option(
+    "--min-fidelity",
+    type=click.FloatRange(0, 1),
+    help="Split only where the bundle proves this share of unchanged answers.",
 )
 @click.option("--trace", type=click.Path(path_type=Path), help="Write why each was decided.")
 @json_option
@@ -53,8 +60,9 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     pin: str | None,
     auto: bool,
     cut: str | None,
-    codec: str,
+    codec: str | None,
     deadline_ms: float,
+    min_fidelity: float | None,
     trace: Path | None,
     as_json: bool,
 ) -> int:
@@ -70,7 +78,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     from headtail.preprocess import load_image
     from headtail.runtimes import runtime_of
 
-    Policy(codec=codec, deadline_ms=deadline_ms)  # refused before the long work
+    asked = Policy("off", cut, codec, deadline_ms, minimum_fidelity=min_fidelity)
     opened = open_bundle(bundle)
     manifest = opened.manifest
     preprocess = _preprocess(manifest)
@@ -79,7 +87,7 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     entries = {entry.name: (entry.inputs, entry.outputs) for entry in artifact.entries}
     results = []
     with ExitStack() as held:
-        policy = _policy(manifest, server, auto, Policy("force", cut, codec, deadline_ms))
+        policy = _policy(manifest, server, auto, asked)
         companion = None if server is None else _companion(held, server, pin, key_file)
         session = held.enter_context(
             closing(runtime_of(format_name).load(opened.artifact_path(artifact), entries=entries))
@@ -116,16 +124,17 @@ def _companion(held: ExitStack, server: str, pin: str | None, key_file: Path | N
 
 
 def _policy(manifest: Manifest, server: str | None, auto: bool, asked: Policy) -> Policy:
-    """What was asked for, in a form that the engine takes."""
+    """What was asked for, in a form that the engine takes; a minimum leaves more to choose."""
     if server is None:
-        for option, given in (("--cut", asked.cut), ("--auto", auto)):
-            if given:
+        minimum = asked.minimum_fidelity
+        for option, given in (("--cut", asked.cut), ("--auto", auto), ("--min-fidelity", minimum)):
+            if given is not None and given is not False:
                 raise UsageFault(
                     f"{option}{'' if given is True else f' {given}'} was given without --server.",
                     expected="Without a server the whole model runs here.",
                     remedy=f"Name a server, or leave {option} out.",
                 )
-        return dataclasses.replace(asked, mode="off")
+        return asked
     if not manifest.cuts:
         raise UsageFault(
             f"Bundle {manifest.name!r} has no cuts.",
@@ -134,9 +143,12 @@ def _policy(manifest: Manifest, server: str | None, auto: bool, asked: Policy) -
         )
     if asked.cut is not None:
         manifest.cut(asked.cut)
-    if auto:
-        return dataclasses.replace(asked, mode="auto")
-    return dataclasses.replace(asked, cut=asked.cut or _smallest_cut(manifest, asked.codec or ""))
+    asked = dataclasses.replace(asked, mode="auto" if auto else "force")
+    if asked.minimum_fidelity is not None:
+        return asked
+    codec = asked.codec or USUAL_CODEC
+    cut = asked.cut if auto else asked.cut or _smallest_cut(manifest, codec)
+    return dataclasses.replace(asked, cut=cut, codec=codec)
 
 
 def _smallest_cut(manifest: Manifest, codec: str) -> str:

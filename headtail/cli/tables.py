@@ -10,10 +10,14 @@ from headtail.strictjson import to_json
 
 if TYPE_CHECKING:
     from exporters.pipeline import ExportResult
-    from headtail.manifest import Manifest
+    from headtail.manifest import Agreement, Cut, Manifest
 
 __all__ = ["artifacts_json", "cut_lines", "export_json", "export_lines"]
 
+_CUT_HEADINGS = (
+    *("cut", "tensors", "head work", "codec", "bytes"),
+    *("same answer", "95 %", "SNR dB", "n"),
+)
 _SHOWN_CODECS = ("raw32", "aq8t", "aq8t+deflate", "aq4c+deflate")
 
 
@@ -56,19 +60,41 @@ def _conversion_lines(manifest: Manifest) -> Iterator[str]:
 
 
 def cut_lines(manifest: Manifest) -> Iterator[str]:
-    """The cut table: tensors, share of the work, bytes on the wire by codec."""
-    headings = ["cut", "tensors", "head work", *(f"{c} bytes" for c in _SHOWN_CODECS)]
+    """The cut table: tensors, share of the work, and by codec bytes and what answers are left."""
     body = [
-        [
-            cut.id,
-            " + ".join(str(list(spec.shape)) for spec in cut.tensors),
-            f"{cut.head_flops:.1%}",
-            *(str(cut.wire_bytes[codec]) for codec in _SHOWN_CODECS),
-        ]
+        [*about, codec, str(cut.wire_bytes[codec]), *_answers(cut.fidelity.get(codec))]
         for cut in manifest.cuts
+        for about, codec in _rows(cut)
     ]
     if body:
-        yield text(headings, body)
+        yield text(_CUT_HEADINGS, body)
+    for artifact in manifest.artifacts:
+        for cut_id, by_codec in artifact.splits.items():
+            told = "; ".join(f"{codec} {found}" for codec, found in by_codec.items())
+            yield f"{artifact.format} {artifact.precision}, its own head at {cut_id}: {told}"
+
+
+def _rows(cut: Cut) -> Iterator[tuple[list[str], str]]:
+    """What stands in front of each codec: the cut itself, in front of the first."""
+    shapes = " + ".join(str(list(spec.shape)) for spec in cut.tensors)
+    about = [cut.id, shapes, f"{cut.head_flops:.1%}"]
+    for codec in _SHOWN_CODECS:
+        if codec in cut.wire_bytes:
+            yield about, codec
+            about = [""] * len(about)
+
+
+def _answers(found: Agreement | None) -> list[str]:
+    if found is None:
+        return [""] * 4
+    shares = (found.top1, found.low, found.high)
+    same, low, high = ("-" if share is None else f"{share:.3f}" for share in shares)
+    return [
+        same,
+        f"{low}-{high}" if found.low is not None else "-",
+        f"{found.snr_db_mean:.1f}",
+        str(found.n),
+    ]
 
 
 def export_json(result: ExportResult) -> dict[str, Any]:
@@ -81,6 +107,7 @@ def export_json(result: ExportResult) -> dict[str, Any]:
         "failures": [vars(failure) for failure in result.failures],
         "remarks": list(result.remarks),
         "cuts": {cut.id: cut.wire_bytes for cut in manifest.cuts},
+        "fidelity": {cut.id: to_json(cut.fidelity) for cut in manifest.cuts},
         "rewrites": {f"{a.format}.{a.precision}": a.rewrites for a in manifest.artifacts},
         "coverage": {
             f"{a.format}.{a.precision}": to_json(a.coverage)

@@ -58,7 +58,7 @@ def command(  # one parameter per option
     console = Console(as_json)
     from exporters.verification import verify_artifacts
     from headtail.bundle import open_bundle, read_report, update_report
-    from headtail.cli.tables import artifacts_json
+    from headtail.cli.tables import artifacts_json, cut_lines
     from headtail.report import text_table
 
     console.begin("hashes")
@@ -69,6 +69,9 @@ def command(  # one parameter per option
     )
     result = verify_artifacts(opened, runs=runs, progress=console)
     console.print(text_table(result.rows))
+    if opened.manifest.cuts:
+        console.print("\nsplits of the fp32 model, as the export measured them:")
+        console.lines(cut_lines(opened.manifest))
     note = "on the bundle's golden inputs; the manifest has the figures of the whole evaluation set"
     update_report(opened, "verify", result.rows, (note,))
     body: dict[str, Any] = {

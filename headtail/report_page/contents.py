@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from headtail.manifest import Artifact, Coverage, Cut, Manifest, SampleSet
+from headtail.manifest import Agreement, Artifact, Coverage, Cut, Manifest, SampleSet
 from headtail.metrics import finite_db
 from headtail.quality.schema import Faithful, Interval, Quality, QualityReport
 from headtail.report import VERDICTS, ArtifactRow, Effort, Report
@@ -69,14 +69,28 @@ class ArtifactFacts:
 
 
 @dataclass(frozen=True)
+class SplitFacts:
+    """What answers are left of `n` inputs behind a cut; `agreement` None for other models than
+    classifiers."""
+
+    n: int
+    agreement: Measured | None
+    snr_db_mean: float
+    snr_db_min: float
+
+
+@dataclass(frozen=True)
 class CutFacts:
-    """One place to cut at: what crosses it, what the head does, bytes on the wire by codec."""
+    """One place to cut at: what crosses it, what the head does, and by codec bytes on the wire and
+    what answers are left; `heads`, by artifact and codec, where these begin in the file's own."""
 
     id: str
     node: str
     tensors: tuple[str, ...]
     head_flops: float
     wire_bytes: dict[str, int]
+    fidelity: dict[str, SplitFacts]
+    heads: dict[str, dict[str, SplitFacts]]
     materialised: bool
 
 
@@ -136,7 +150,7 @@ def contents(manifest: Manifest, report: Report | None) -> Contents:
         artifacts=found,
         quality=quality,
         class_names=_class_names(quality, manifest.labels),
-        cuts=tuple(map(_cut, manifest.cuts)),
+        cuts=tuple(_cut(cut, manifest.artifacts) for cut in manifest.cuts),
         calibration=quality.calibration or manifest.calibration,
         evaluation=quality.evaluation or manifest.evaluation,
         tool_versions=dict(sorted(manifest.tool_versions.items())),
@@ -273,12 +287,30 @@ def _class_names(quality: Quality, labels: Sequence[str]) -> dict[str, str]:
     return {str(i): labels[i] for i in sorted(wanted) if i < len(labels)}
 
 
-def _cut(cut: Cut) -> CutFacts:
+def _cut(cut: Cut, artifacts: Sequence[Artifact]) -> CutFacts:
     return CutFacts(
         id=cut.id,
         node=cut.node,
         tensors=tuple(map(str, cut.tensors)),
         head_flops=cut.head_flops,
         wire_bytes=dict(sorted(cut.wire_bytes.items())),
+        fidelity=_splits(cut.fidelity),
+        heads={
+            f"{one.format}.{one.precision}": _splits(one.splits[cut.id])
+            for one in artifacts
+            if cut.id in one.splits
+        },
         materialised=cut.materialised,
     )
+
+
+def _splits(known: Mapping[str, Agreement]) -> dict[str, SplitFacts]:
+    return {
+        codec: SplitFacts(
+            n=found.n,
+            agreement=None if found.top1 is None else Measured(found.top1, found.low, found.high),
+            snr_db_mean=found.snr_db_mean,
+            snr_db_min=found.snr_db_min,
+        )
+        for codec, found in sorted(known.items())
+    }

@@ -148,8 +148,10 @@ def _agrees(one: Spot) -> str:
 def _cuts(page: Spot) -> str:
     cuts = list(page["cuts"])
     about = (
-        "Where the network can be cut into a head on the phone and a tail on the server, and what "
-        "then crosses the link, as the median over the evaluation set."
+        "Where the network can be cut into a head on the phone and a tail on the server, what then "
+        "crosses the link, as the median over the evaluation set, and on which share of the inputs "
+        "the answer is still the unsplit float32 model's: from the fp32 head through the codec and "
+        "the tail, and from the own heads of other files that pass."
     )
     if not cuts:
         return section("Cuts", about, '<p class="none">The model was exported whole.</p>')
@@ -160,7 +162,7 @@ def _cuts(page: Spot) -> str:
         f"<td>{_wire(cut)}</td><td>{'yes' if cut['materialised'].value else 'no'}</td></tr>"
         for cut in cuts
     ]
-    columns = head(["Cut", "Tensors", "Head's work#", "Bytes on the wire", "Built"])
+    columns = head(["Cut", "Tensors", "Head's work#", "Bytes on the wire, same answer", "Built"])
     return section("Cuts", about, table("Cuts of the network", columns, rows))
 
 
@@ -168,12 +170,33 @@ def _wire(cut: Spot) -> str:
     sizes = list(cut["wire_bytes"])
     first = [one for one in sizes if one.path[-1] in CODECS] or sizes[:1]
     rest = [one for one in sizes if one not in first]
-    more = f"<details><summary>{len(rest)} more</summary>{_sizes(rest)}</details>" if rest else ""
-    return _sizes(first) + more
+    more = (
+        f"<details><summary>{len(rest)} more</summary>{_sizes(rest, cut)}</details>" if rest else ""
+    )
+    own = [f"<br>{heads.key} heads: {_answers(heads)}" for heads in cut["heads"]]
+    return _sizes(first, cut) + more + "".join(own)
 
 
-def _sizes(sizes: Sequence[Spot]) -> str:
-    return ", ".join(f"{one.key} {one.show('bytes')}" for one in sizes)
+def _sizes(sizes: Sequence[Spot], cut: Spot) -> str:
+    known = cut["fidelity"]
+    return "<br>".join(
+        f"{one.key} {one.show('bytes')}"
+        + (f", {_answer(known[one.path[-1]])}" if one.path[-1] in known.value else "")
+        for one in sizes
+    )
+
+
+def _answers(known: Spot) -> str:
+    return ", ".join(f"{one.key} {_answer(one)}" for one in known)
+
+
+def _answer(found: Spot) -> str:
+    """The share and its interval, the noise for models that do not classify."""
+    count, share = found["n"].show("count"), found["agreement"]
+    if not share:
+        return f"{found['snr_db_mean'].show('db')} dB on {count}"
+    ends = f"{share['low'].show('share')} to {share['high'].show('share')}"
+    return f"{share['value'].show('share')} of {count} ({ends})"
 
 
 def _provenance(page: Spot) -> str:

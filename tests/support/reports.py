@@ -39,6 +39,7 @@ def full_manifest() -> Manifest:
         precision="w8a8",
         bytes=first.bytes // 4,
         agreement=Agreement(2, 0.5, 0.09, 0.91, 14.8, 9.1),
+        splits={"late": {"raw32": Agreement(2, 0.5, 0.09, 0.91, 15.5, 9.5)}},
         verdict="poor",
         dtypes={"i8": 96, "f32": 4},
         coverage=Coverage("XNNPACK", 0.75, 2, (LeftOver("aten.<pad>", "blocks.0", 3),)),

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from headtail.cli.main import main
-from headtail.cli.run import _smallest_cut
+from headtail.cli.run import _policy, _smallest_cut
+from headtail.offload.policy import Policy
 from tests.support.bundles import tiny_bundle
 
 NOBODY = "http://127.0.0.1:9"  # the discard port, which nothing serves
@@ -64,3 +65,20 @@ def test_the_cut_taken_unasked_has_the_smallest_frame(bundle):
 
 def test_deciding_without_a_server_is_not_ignored(run):
     assert run("--auto")["what"] == "--auto was given without --server."
+    told = run("--min-fidelity", "0")["what"]
+    assert told == "--min-fidelity 0.0 was given without --server."
+
+
+@pytest.mark.parametrize("mode", ["auto", "force"])
+def test_a_minimum_leaves_cut_and_codec_to_the_planner(bundle, mode):
+    asked, auto = Policy("off", minimum_fidelity=0.98), mode == "auto"
+    policy = _policy(bundle.manifest, NOBODY, auto, asked)
+    assert (policy.mode, policy.cut, policy.codec, policy.minimum_fidelity) == (
+        mode,
+        None,
+        None,
+        0.98,
+    )
+    usual = _policy(bundle.manifest, NOBODY, auto, Policy("off"))
+    cut = None if auto else "late"
+    assert (usual.mode, usual.cut, usual.codec) == (mode, cut, "aq8t+deflate")

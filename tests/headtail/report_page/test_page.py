@@ -112,6 +112,7 @@ SPOKEN = (
     r"quality\.equalization\.\d\.spread_(before|after)",
     r"quality\.halves\.(limit|means|ranges)_db",
     r"cuts\.\d\.(head_flops|wire_bytes\..*)",
+    r"cuts\.\d\.(fidelity|heads\.[^.]+\.[^.]+)\..*\.(n|agreement\..*)",
     r"(evaluation|calibration)\.count",
     r"stages\..*",
     r"conversions\..*\.seconds",
@@ -403,6 +404,16 @@ def test_many_programs_are_told_apart():
     assert len(set(looks)) == 9
     tags = [a for a in page.of("text") if a.get("class") == "tag"]
     assert len({a["y"] for a in tags}) >= 9
+
+
+def test_what_a_split_leaves_of_a_model_that_does_not_classify_is_its_noise():
+    cut = full_manifest().cuts[0]
+    noise = dataclasses.replace(cut.fidelity["raw32"], top1=None, low=None, high=None)
+    silent = dataclasses.replace(cut, fidelity={"raw32": noise})
+    page, value = shown(dataclasses.replace(full_manifest(), cuts=(silent,)))
+    assert_numbers_are_the_json_s(page, value)
+    assert f"raw32 256 , 120.0 dB on {noise.n}" in page.text
+    assert "aq8t+deflate 64" in page.text  # bytes alone, where nothing was measured
 
 
 def test_a_bundle_of_nothing_that_works_has_a_page():
