@@ -11,6 +11,7 @@ from typing import Any
 
 import headtail
 from companion_server.store import BundleStore, StoredBundle
+from headtail.strictjson import to_json
 from headtail.tensors import TensorSpec, oip_datatype
 from headtail.wire.boundary import INPUT_NAME
 from headtail.wire.codecs import CODEC_IDS
@@ -31,7 +32,7 @@ def server_metadata() -> dict[str, Any]:
 
 
 def model_metadata(store: BundleStore, stored: StoredBundle) -> dict[str, Any]:
-    """Tensors and versions; under `split` the cuts and codecs."""
+    """Tensors and versions; under `split` the codecs, and the cuts with what each codec costs."""
     manifest = stored.bundle.manifest
     return {
         "name": manifest.name,
@@ -44,7 +45,11 @@ def model_metadata(store: BundleStore, stored: StoredBundle) -> dict[str, Any]:
             "input": INPUT_NAME,
             "codecs": list(CODEC_IDS),
             "cuts": [
-                {"id": cut.id, "tensors": [_tensor(spec) for spec in cut.tensors]}
+                {
+                    "id": cut.id,
+                    "tensors": [_tensor(spec) for spec in cut.tensors],
+                    "fidelity": to_json(cut.fidelity),
+                }
                 for cut in manifest.cuts
             ],
         },

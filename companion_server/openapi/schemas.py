@@ -44,6 +44,7 @@ def _ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 _SHAPE = _array({"type": "integer", "minimum": 0}, maxItems=MAX_RANK)
 _EXAMPLE = {
     "id": "1",
@@ -84,10 +85,28 @@ _PROTOCOL: dict[str, Schema] = {
             "bundle": HASH,
             "input": TEXT,
             "codecs": _array(TEXT),
-            "cuts": _array(_object({"id": TEXT, "tensors": _array(_ref("TensorMetadata"))})),
+            "cuts": _array(
+                _object(
+                    {
+                        "id": TEXT,
+                        "tensors": _array(_ref("TensorMetadata")),
+                        "fidelity": {"type": "object", "additionalProperties": _ref("Fidelity")},
+                    }
+                )
+            ),
         },
         description="How the tail can be entered: the one UINT8 input of a split request, the "
-        "codecs of its frame, and the tensors of each cut.",
+        "codecs of its frame, and the tensors of each cut with what each codec costs.",
+    ),
+    "Fidelity": _object(
+        {
+            "n": {"type": "integer", "minimum": 1},
+            **dict.fromkeys(("top1", "low", "high"), _SHARE),
+            **{key: {"type": "number"} for key in ("snr_db_mean", "snr_db_min")},
+        },
+        description="Measured at export on n inputs, from the fp32 head through the codec and the "
+        "tail: the share of answers that are the unsplit model's with its 95 % interval, null for "
+        "models that do not classify, and the outputs' signal-to-noise ratio.",
     ),
     "ConfiguredTensor": _object(
         {"name": TEXT, "data_type": TEXT, "dims": _array({"type": "integer", "minimum": -1})}
