@@ -149,6 +149,8 @@ class OffloadScreen(Page):
         if candidate.cut:
             server, out = milliseconds(candidate.server_ms), byte_size(candidate.bytes_up)
             parts += [f"server {server}", f"{out} out"]
+            if candidate.fidelity is not None:
+                parts.append(f"{candidate.fidelity:.1%} same answers")
         detail = candidate.refused or ", ".join(parts)
         return candidate.name, milliseconds(candidate.total_ms), detail, chosen
 
