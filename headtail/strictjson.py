@@ -32,6 +32,7 @@ MAX_SHOWN = 200  # characters of a wrong value in an error
 _STRING = re.compile(
     rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 )  # one that never ends counts too
+_BLANK = " \t\n\r"
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _REMEDY = "Write the file with this version of Headtail, or correct the value by hand."
 _SCALARS: dict[Any, str] = {
@@ -65,7 +66,11 @@ def parse(data: bytes, *, path: str = "$") -> Any:
     """JSON text to plain values; duplicate keys, NaN and excessive nesting are refused."""
     _check_depth(data, path)
     try:
-        return _decoder(path).decode(data.decode("utf-8"))
+        text = data.decode("utf-8").strip(_BLANK)
+        value, end = _decoder(path).raw_decode(text)  # `decode` looks for blanks in a slow way
+        if end != len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+        return value
     except (ValueError, UnicodeDecodeError) as error:
         raise SchemaFault(f"Not JSON: {error}", path, remedy=_REMEDY) from None
 

@@ -44,7 +44,8 @@ DTYPES: dict[str, tuple[str, str]] = {
     "bool": ("bool", "BOOL"),
 }
 _SHORT = {numpy_name: short for short, (numpy_name, _) in DTYPES.items()}
-_NATIVE = {np.dtype(numpy_name): short for numpy_name, short in _SHORT.items()}
+_NUMPY = {short: np.dtype(numpy_name) for short, (numpy_name, _) in DTYPES.items()}
+_NATIVE = {dtype: short for short, dtype in _NUMPY.items()}
 _OF_OIP = {datatype: short for short, (_, datatype) in DTYPES.items()}
 MAX_RANK = 16
 
@@ -60,7 +61,7 @@ class TensorSpec:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise UnknownName("dtype", self.dtype, DTYPES)
-        if len(self.shape) > MAX_RANK or any(size < 0 for size in self.shape):
+        if len(self.shape) > MAX_RANK or min(self.shape, default=0) < 0:
             raise TensorMismatch(
                 f"Tensor {self.name!r} has shape {list(self.shape)}.",
                 expected=f"A shape has at most {MAX_RANK} sizes, none negative.",
@@ -70,7 +71,7 @@ class TensorSpec:
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:
         """The numpy dtype, native byte order."""
-        return np.dtype(DTYPES[self.dtype][0])
+        return _NUMPY[self.dtype]
 
     @property
     def elements(self) -> int:
