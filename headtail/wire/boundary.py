@@ -55,13 +55,20 @@ def encode_boundary(arrays: Sequence[Array], cut: Cut, codec_id: str) -> bytes:
     return MAGIC + struct.pack("<I", zlib.crc32(counts + body)) + counts + bytes(body)
 
 
-def decode_boundary(blob: bytes, cut: Cut) -> list[Array]:
+def decode_boundary(blob: bytes, cut: Cut, *, codec_id: str = "") -> list[Array]:
     """One frame -> float32 arrays in the order of `cut.tensors`.
 
     Raises `WireFault` for a malformed or corrupted frame, `TensorMismatch` for one of other tensors
-    than the cut's, `TooLarge` over `MAX_FRAME_BYTES`, `UnknownName` for an unknown codec.
+    than the cut's or of another codec than `codec_id`, if one is given, `TooLarge` over
+    `MAX_FRAME_BYTES`, `UnknownName` for an unknown codec.
     """
     chosen, offset = _open(blob)
+    if codec_id and chosen.id != codec_id:
+        raise TensorMismatch(
+            f"The frame is of codec {chosen.id!r}.",
+            expected=f"The codec that was promised is {codec_id!r}.",
+            remedy="Make split.codec what the frame was encoded with.",
+        )
     _check_count(blob, cut)
     lengths = []
     for spec in cut.tensors:

@@ -44,6 +44,7 @@ __all__ = [
 Scalar = str | int | float | bool
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
+_LENGTH = HEADER_LENGTH.lower()
 _BINARY = "application/octet-stream"
 _JSON = "application/json"
 _REMEDY = "See the Open Inference Protocol's REST specification."
@@ -233,7 +234,7 @@ def split_body(
     limits = limits or Limits()
     if len(body) > limits.max_body_bytes:
         raise _too_large(f"The body has {len(body)} bytes.", limits.max_body_bytes)
-    stated = next((v for k, v in headers.items() if k.lower() == HEADER_LENGTH.lower()), None)
+    stated = _stated_length(headers)
     length = len(body)
     if stated is not None:
         digits = stated.strip()
@@ -251,6 +252,13 @@ def split_body(
     if not isinstance(head, dict):
         raise _malformed(f"the message is a {type(head).__name__}", "$")
     return head, memoryview(body)[length:]
+
+
+def _stated_length(headers: Mapping[str, str]) -> str | None:
+    stated = headers.get(_LENGTH)  # as both ends here name it; others may write it otherwise
+    if stated is not None:
+        return stated
+    return next((value for name, value in headers.items() if name.lower() == _LENGTH), None)
 
 
 def _tensors(value: Any, path: str, binary: memoryview, limits: Limits) -> tuple[NamedArray, ...]:
@@ -360,8 +368,8 @@ def _text(value: Any, path: str) -> str:
 
 
 def _check_keys(value: Mapping[str, Any], known: frozenset[str], path: str) -> None:
-    unknown = sorted(set(value) - known)
-    if unknown:
+    if not known.issuperset(value):
+        unknown = sorted(set(value) - known)
         listed = ", ".join(sorted(known))
         raise _malformed(f"unknown key {unknown[0][:64]!r}, known are {listed}", path)
 

@@ -12,9 +12,11 @@ import struct
 import numpy as np
 
 from headtail.errors import WireFault
-from headtail.tensors import Array, TensorSpec, oip_datatype
+from headtail.tensors import DTYPES, Array, TensorSpec, oip_datatype
 
 __all__ = ["array_from_raw", "datatype_of", "is_text", "raw_bytes"]
+
+_LITTLE = {name: np.dtype(known).newbyteorder("<") for name, (known, _) in DTYPES.items()}
 
 
 def is_text(array: Array) -> bool:
@@ -40,7 +42,7 @@ def array_from_raw(data: memoryview, spec: TensorSpec) -> Array:
 
     Raises `WireFault` for a BOOL that is neither 0 nor 1.
     """
-    array = np.frombuffer(data, spec.numpy_dtype.newbyteorder("<"))
+    array = np.frombuffer(data, _LITTLE[spec.dtype])
     if spec.dtype == "bool" and (array.view(np.uint8) > 1).any():
         raise WireFault(
             f"A BOOL of {spec.name!r} is neither 0 nor 1.",

@@ -125,7 +125,7 @@ def test_the_budget_counts_from_the_first_byte(ask, message):
 def test_the_codec_promised_must_be_the_frames(ask, bundle, frame):
     parameters = SplitParameters(bundle.manifest.bundle_id, "c1", "raw32").to_parameters()
     request = InferRequest((NamedArray(INPUT_NAME, frame),), parameters=parameters)
-    with pytest.raises(TensorMismatch, match=r"frame of codec 'aq8t\+deflate'"):
+    with pytest.raises(TensorMismatch, match=r"frame is of codec 'aq8t\+deflate'"):
         ask(*encode(request))
 
 
