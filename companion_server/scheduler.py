@@ -20,7 +20,7 @@ from typing import Any
 from companion_server.admission import REPLY_MS, Admission, too_late
 from companion_server.conditions import NotReady
 from companion_server.costs import BatchCosts
-from companion_server.executor.attended import AttendedExecutor
+from companion_server.executor.attended import AttendedExecutor, Computed
 from companion_server.executor.link import LinkLost
 from companion_server.executor.places import Place
 from companion_server.jobs import Job, Result
@@ -47,6 +47,7 @@ class LocalEngine:
         self._admission = Admission(limits, self._held, self._executors)
         self._tasks: set[asyncio.Task[None]] = set()
         self._queued_bytes = 0
+        self._finished = asyncio.Event()  # set when a batch ends
         self._closing = False
 
     async def start(self) -> None:
@@ -62,7 +63,8 @@ class LocalEngine:
                 self._leave(held, waiting)
                 self._fail(waiting, _not_ready("The server is shutting down."))
         while any(executor.busy for executor in self._executors):
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._finished.clear()
+            await self._finished.wait()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -160,9 +162,7 @@ class LocalEngine:
             while not executor.busy and (held := self._longest_waiting(executor)) is not None:
                 batch = self._compose(held)
                 if batch:
-                    executor.busy = True
-                    held.running += 1
-                    self._spawn(self._compute(executor, held, batch))
+                    self._begin(executor, held, batch)
 
     def _longest_waiting(self, executor: AttendedExecutor) -> HeldBundle | None:
         found, oldest = None, float("inf")
@@ -204,38 +204,53 @@ class LocalEngine:
             batch.append(self._take(held))
         return batch
 
-    async def _compute(
-        self, executor: AttendedExecutor, held: HeldBundle, batch: list[Waiting]
-    ) -> None:
+    def _begin(self, executor: AttendedExecutor, held: HeldBundle, batch: list[Waiting]) -> None:
         assert held.costs is not None
         batch.sort(key=lambda waiting: held.costs.order(waiting.job.cut))  # type: ignore[union-attr]
-        samples: dict[str, int] = {}
         started = time.monotonic()
         for waiting in batch:
-            samples[waiting.job.cut] = samples.get(waiting.job.cut, 0) + waiting.job.samples
             self._admission.learn(waiting.predicted_ms, (started - waiting.arrived) * 1e3)
-        executor.until = started + held.costs.of(samples) / 1e3
-        try:
-            groups = [(waiting.job.cut, waiting.job.arrays) for waiting in batch]
-            outputs, compute_ms = await executor.run(held.stored.bundle_id, groups)
-        except LinkLost as error:
-            self._again(held, batch, error)
-        except Exception as error:  # whatever it is, nobody may be left waiting
-            if not isinstance(error, HeadtailError):
+        executor.until = started + held.costs.of(_samples(batch)) / 1e3
+        executor.busy = True
+        held.running += 1
+
+        def done(outcome: Computed | HeadtailError) -> None:
+            try:
+                self._answer(held, batch, started, outcome)
+            except Exception as error:  # whatever it is, nobody may be left waiting
                 log.exception("a batch failed")
-            self._one_by_one(held, batch, error)
-        else:
-            held.costs.learn(samples, compute_ms)
-            total = sum(samples.values())
-            for waiting, found in zip(batch, outputs, strict=True):
-                if not waiting.answer.done():
-                    queue_ms = (started - waiting.arrived) * 1e3
-                    waiting.answer.set_result(Result(found, queue_ms, compute_ms, total))
-        finally:
+                self._one_by_one(held, batch, error)
             executor.busy = False
             held.running -= 1
             held.drained.set()
+            self._finished.set()
             self._pump()
+
+        groups = [(waiting.job.cut, waiting.job.arrays) for waiting in batch]
+        executor.begin(held.stored.bundle_id, groups, done)
+
+    def _answer(
+        self,
+        held: HeldBundle,
+        batch: list[Waiting],
+        started: float,
+        outcome: Computed | HeadtailError,
+    ) -> None:
+        if isinstance(outcome, LinkLost):
+            self._again(held, batch, outcome)
+            return
+        if isinstance(outcome, HeadtailError):
+            self._one_by_one(held, batch, outcome)
+            return
+        outputs, compute_ms = outcome
+        samples = _samples(batch)
+        assert held.costs is not None
+        held.costs.learn(samples, compute_ms)
+        total = sum(samples.values())
+        for waiting, found in zip(batch, outputs, strict=True):
+            if not waiting.answer.done():
+                queue_ms = (started - waiting.arrived) * 1e3
+                waiting.answer.set_result(Result(found, queue_ms, compute_ms, total))
 
     def _again(self, held: HeldBundle, batch: list[Waiting], error: LinkLost) -> None:
         """The executor died: once more, on its successor, before whatever else waits."""
@@ -312,6 +327,14 @@ class LocalEngine:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _samples(batch: Sequence[Waiting]) -> dict[str, int]:
+    """How many enter at each cut."""
+    found: dict[str, int] = {}
+    for waiting in batch:
+        found[waiting.job.cut] = found.get(waiting.job.cut, 0) + waiting.job.samples
+    return found
 
 
 def _described(held: HeldBundle) -> dict[str, Any]:

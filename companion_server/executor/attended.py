@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from companion_server.executor.link import Link, LinkLost
+from companion_server.executor.link import Link, LinkLost, Outcome
 from companion_server.executor.places import Place
+from headtail.errors import HeadtailError
 from headtail.tensors import Array
 
 __all__ = ["AttendedExecutor", "Computed"]
@@ -83,30 +84,30 @@ class AttendedExecutor:
         info: dict[str, Any] = reply["info"]
         return info
 
-    async def run(self, bundle_id: str, groups: Sequence[tuple[str, Sequence[Array]]]) -> Computed:
-        """Outputs of each group; raises `LinkLost` if it dies or hangs, else its fault."""
-        head = {
-            "op": "run",
-            "bundle": bundle_id,
-            "groups": [[cut, len(arrays)] for cut, arrays in groups],
-        }
+    def begin(
+        self,
+        bundle_id: str,
+        groups: Sequence[tuple[str, Sequence[Array]]],
+        done: Callable[[Computed | HeadtailError], None],
+    ) -> None:
+        """Compute; it must be connected, and have loaded the bundle.
+
+        `done` is called once, from the line itself: a task in between costs a lone client a tenth
+        of a millisecond. With the outputs of each group; `LinkLost` if the executor dies or hangs,
+        or its fault.
+        """
+        assert self._link is not None
+        stuck = asyncio.get_running_loop().call_later(STUCK_S, self._end_stuck)
+
+        def answered(outcome: Outcome) -> None:
+            stuck.cancel()
+            if isinstance(outcome, LinkLost):
+                self.bundles.clear()  # nothing more is given to it until it is there again
+            done(outcome if isinstance(outcome, HeadtailError) else _computed(*outcome))
+
+        counts = [[cut, len(arrays)] for cut, arrays in groups]
         flat = [array for _, arrays in groups for array in arrays]
-        try:
-            async with asyncio.timeout(STUCK_S):
-                reply, outputs = await self._asked(head, flat)
-        except TimeoutError:
-            log.error("executor %d hangs since %g s and is ended", self._pid, STUCK_S)
-            self.drop()
-            raise LinkLost(
-                f"The executor did not answer within {STUCK_S:g} s.",
-                expected="A batch takes milliseconds.",
-                remedy="Ask again, and answer on the device meanwhile.",
-            ) from None
-        found, offset = [], 0
-        for count in reply["counts"]:
-            found.append(outputs[offset : offset + count])
-            offset += count
-        return found, reply["compute_ms"]
+        self._link.post({"op": "run", "bundle": bundle_id, "groups": counts}, flat, done=answered)
 
     def drop(self) -> None:
         """End the executor's process, where it has one, and the line to it."""
@@ -127,6 +128,10 @@ class AttendedExecutor:
         """How long its running batch should still take."""
         return max(0.0, self.until - time.monotonic()) * 1e3 if self.busy else 0.0
 
+    def _end_stuck(self) -> None:
+        log.error("executor %d hangs since %g s and is ended", self._pid, STUCK_S)
+        self.drop()  # and with the line, whoever waits for it is told
+
     async def _asked(
         self, head: dict[str, Any], arrays: Sequence[Array] = ()
     ) -> tuple[dict[str, Any], list[Array]]:
@@ -141,3 +146,11 @@ class AttendedExecutor:
         except LinkLost:
             self.bundles.clear()  # nothing more is given to it until it is there again
             raise
+
+
+def _computed(reply: dict[str, Any], outputs: list[Array]) -> Computed:
+    found, offset = [], 0
+    for count in reply["counts"]:
+        found.append(outputs[offset : offset + count])
+        offset += count
+    return found, reply["compute_ms"]

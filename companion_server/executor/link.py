@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from companion_server.executor.faults import from_fault
 from companion_server.executor.messages import PREFIX, lengths, pack, unpack
-from headtail.errors import EnvironmentFault
+from headtail.errors import EnvironmentFault, HeadtailError
 from headtail.tensors import Array
 
-__all__ = ["Link", "LinkLost"]
+__all__ = ["Link", "LinkLost", "Outcome"]
+
+Reply = tuple[dict[str, Any], list[Array]]
+Outcome = Reply | HeadtailError
 
 
 class LinkLost(EnvironmentFault):
@@ -23,29 +26,48 @@ class Link(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._waiting: dict[int, asyncio.Future[tuple[dict[str, Any], list[Array]]]] = {}
+        self._waiting: dict[int, Callable[[Outcome], None]] = {}
         self._last_id = 0
         self._received = bytearray()
         self._needed = PREFIX.size
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def ask(
-        self, head: Mapping[str, Any], arrays: Sequence[Array] = ()
-    ) -> tuple[dict[str, Any], list[Array]]:
-        """The answer to one request; raises its fault, or `LinkLost`."""
-        if self._transport is None or self._transport.is_closing():
-            raise _lost()
+    def post(
+        self,
+        head: Mapping[str, Any],
+        arrays: Sequence[Array] = (),
+        *,
+        done: Callable[[Outcome], None],
+    ) -> int:
+        """Send a request, and give its id.
+
+        `done` is called once, as soon as the answer is read and never before this returns: with the
+        answer, its fault, or `LinkLost`. It must not raise.
+        """
         self._last_id = number = self._last_id + 1
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
-        self._transport.writelines(pack({"id": number, **head}, arrays))
+        if self._transport is None or self._transport.is_closing():
+            asyncio.get_running_loop().call_soon(done, _lost())
+        else:
+            self._transport.writelines(pack({"id": number, **head}, arrays))
+            self._waiting[number] = done
+        return number
+
+    async def ask(self, head: Mapping[str, Any], arrays: Sequence[Array] = ()) -> Reply:
+        """The answer to one request; raises its fault, or `LinkLost`."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if not answer.done():
+                answer.set_result(outcome)
+
+        number = self.post(head, arrays, done=done)
         try:
-            reply, outputs = await answer
+            outcome = await answer
         finally:
             self._waiting.pop(number, None)
-        if "fault" in reply:
-            raise from_fault(reply["fault"])
-        return reply, outputs
+        if isinstance(outcome, HeadtailError):
+            raise outcome
+        return outcome
 
     def close(self) -> None:
         """Close the line; who waits gets `LinkLost`."""
@@ -58,27 +80,32 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio.Protocol."""
-        self._received += data
-        while len(self._received) >= self._needed:
-            json_bytes, tensor_bytes = lengths(self._received[: PREFIX.size])
-            self._needed = PREFIX.size + json_bytes + tensor_bytes
+        if self._received:
+            self._received += data
             if len(self._received) < self._needed:
                 return
-            middle = PREFIX.size + json_bytes
-            text = self._received[PREFIX.size : middle]
-            tensors = self._received[middle : self._needed]
-            del self._received[: self._needed]
+        held = memoryview(bytes(self._received) if self._received else data)
+        start = 0
+        while len(held) - start >= PREFIX.size:
+            json_bytes, tensor_bytes = lengths(held[start : start + PREFIX.size])
+            middle = start + PREFIX.size + json_bytes
+            end = middle + tensor_bytes
+            if len(held) < end:
+                self._needed = end - start
+                break
+            head, arrays = unpack(held[start + PREFIX.size : middle], held[middle:end])
+            start = end
             self._needed = PREFIX.size
-            head, arrays = unpack(text, tensors)
-            answer = self._waiting.get(head.pop("id"))
-            if answer is not None and not answer.done():
-                answer.set_result((head, arrays))
+            done = self._waiting.pop(head.pop("id"), None)
+            if done is not None:
+                done(from_fault(head["fault"]) if "fault" in head else (head, arrays))
+        self._received = bytearray(held[start:])
 
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio.Protocol."""
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(_lost())
+        waiting, self._waiting = self._waiting, {}
+        for done in waiting.values():
+            done(_lost())
         if not self.lost.done():
             self.lost.set_result(None)
 
