@@ -28,20 +28,26 @@ class JoiningTransport:
     def write(self, data: bytes) -> None:
         """Send `data` in this turn of the loop, together with what else is written in it."""
         if not self._parts:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._parts.append(data)
         self._held += len(data)
         if self._held > MAX_HELD:
-            self._flush()
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written, without waiting for the end of the turn."""
+        parts, self._parts, self._held = self._parts, [], 0
+        if parts and not self._transport.is_closing():
+            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def write_eof(self) -> None:
         """See `asyncio.WriteTransport`."""
-        self._flush()
+        self.flush()
         self._transport.write_eof()
 
     def close(self) -> None:
         """See `asyncio.BaseTransport`; what was written before is sent."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def abort(self) -> None:
@@ -55,13 +61,8 @@ class JoiningTransport:
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """See `asyncio.BaseTransport`."""
-        self._flush()
+        self.flush()
         self._transport.set_protocol(protocol)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-    def _flush(self) -> None:
-        parts, self._parts, self._held = self._parts, [], 0
-        if parts and not self._transport.is_closing():
-            self._transport.write(parts[0] if len(parts) == 1 else b"".join(parts))

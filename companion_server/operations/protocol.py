@@ -183,6 +183,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """The answer is: from now on the connection is idle."""
+        self.transport.flush()  # type: ignore[attr-defined]  # before anything else is done for it
         self._answered = self.loop.time()
         super().on_response_complete()
         if self._reading == WHOLE and not self._answering and self in self.guard.members:
