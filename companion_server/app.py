@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
 
 import headtail
 from companion_server import (
@@ -28,7 +27,7 @@ from companion_server.inference import Service
 from companion_server.jobs import Engine
 from companion_server.methods import Methods
 from companion_server.operations import routes as operations_routes
-from companion_server.operations.limits import BodyBudget
+from companion_server.operations.limits import Bodies, BodyBudget
 from companion_server.operations.metrics import Metrics
 from companion_server.operations.status import StatusSource
 from companion_server.operations.telemetry import Telemetry, TelemetryMiddleware
@@ -94,6 +93,7 @@ class _Parts:
     guard: Guard
     gate: Gate
     telemetry: Telemetry
+    bodies: Bodies
 
     @classmethod
     def of(
@@ -118,12 +118,16 @@ class _Parts:
         gate = Gate(guarded.keys, rate=guarded.rate, audit=guarded.audit, model_of=store.model_of)
         lifecycle = Lifecycle(store, engine)
         service = Service(store, engine, settings.max_body_bytes, lifecycle.check_ready)
-        return cls(settings, service, lifecycle, guarded, gate, observed)
+        bodies = Bodies(settings.max_body_memory)
+        observed.metrics.body_bytes = lambda: bodies.held
+        return cls(settings, service, lifecycle, guarded, gate, observed, bodies)
 
 
 def _routes(app: FastAPI, parts: _Parts, endpoint: InferEndpoint) -> None:
     service, metrics = parts.service, parts.telemetry.metrics
-    stream = StreamEndpoint(service, gate=parts.gate, telemetry=parts.telemetry)
+    stream = StreamEndpoint(
+        service, gate=parts.gate, telemetry=parts.telemetry, bodies=parts.bodies
+    )
     source = StatusSource(service.store, service.engine, metrics, check_ready=service.check_ready)
     for router in (
         routes_oip.router(service, endpoint, stream),
@@ -138,17 +142,9 @@ def _routes(app: FastAPI, parts: _Parts, endpoint: InferEndpoint) -> None:
 
 def _middlewares(app: FastAPI, parts: _Parts, endpoint: InferEndpoint) -> None:
     """The innermost first."""
-    settings, guard, metrics = parts.settings, parts.guard, parts.telemetry.metrics
-
-    def budget(inner: ASGIApp) -> ASGIApp:
-        made = BodyBudget(
-            inner, limit=settings.max_body_memory, max_body_bytes=settings.max_body_bytes
-        )
-        metrics.body_bytes = lambda: made.held
-        return made
-
+    settings, guard = parts.settings, parts.guard
     app.add_middleware(InferFirst, endpoint=endpoint)
-    app.add_middleware(budget)
+    app.add_middleware(BodyBudget, bodies=parts.bodies, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(Methods)
     app.add_middleware(
         AuthMiddleware,
@@ -167,15 +163,15 @@ async def _running(app: FastAPI, parts: _Parts, on_loaded: OnLoaded) -> AsyncIte
     await engine.start()
     rpc = None
     if settings.grpc_port is not None:
+        from companion_server.grpc_calls import Calls
         from companion_server.grpc_service import start_grpc
 
         rpc = await start_grpc(
-            parts.service,
+            Calls(parts.service, telemetry=parts.telemetry, bodies=parts.bodies),
             parts.gate,
             host=settings.host,
             port=settings.grpc_port,
             tls=parts.guard.pem(),
-            telemetry=parts.telemetry,
         )
         app.state.grpc_port = rpc.port
     loading = asyncio.create_task(_load(parts.lifecycle, on_loaded))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +15,7 @@ from companion_server.conditions import NotReady
 from companion_server.grpc_messages import METHODS, TYPE_NUMBERS, message
 from companion_server.grpc_tensors import infer_request, infer_response, parse_infer_request
 from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, computed, prepare
+from companion_server.operations.limits import Bodies
 from companion_server.operations.telemetry import Telemetry
 from companion_server.security.scopes import require
 from companion_server.store import StoredBundle
@@ -35,11 +37,18 @@ Unary = Callable[[bytes, Call], Awaitable[Any]]
 
 
 class Calls:
-    """The methods over a service."""
+    """The methods over a service; `bodies` bounds the memory of what is being answered."""
 
-    def __init__(self, service: Service, *, telemetry: Telemetry | None = None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        *,
+        telemetry: Telemetry | None = None,
+        bodies: Bodies | None = None,
+    ) -> None:
         self._service = service
         self._telemetry = telemetry
+        self._bodies = bodies or Bodies(sys.maxsize)
         self.unary: dict[str, Unary] = {
             "ServerLive": self._live,
             "ServerReady": self._ready,
@@ -50,10 +59,18 @@ class Calls:
             "ModelInfer": self.infer,
         }
 
+    @property
+    def max_body_bytes(self) -> int:
+        """Of one request's tensors."""
+        return self._service.max_body_bytes
+
     async def infer(self, data: bytes, call: Call) -> Any:
         """`ModelInfer`; also each request of `ModelStreamInfer`."""
         arrived = time.monotonic()
-        with counted(self._telemetry, "grpc", call.caller, bytes_in=len(data)) as record:
+        with (
+            counted(self._telemetry, "grpc", call.caller, bytes_in=len(data)) as record,
+            self._bodies.holding(len(data)),
+        ):
             if len(data) > INLINE_BYTES:
                 prepared = await asyncio.to_thread(self._prepared, data, call, arrived)
             else:
@@ -68,7 +85,7 @@ class Calls:
             return made
 
     def _prepared(self, data: bytes, call: Call, arrived: float) -> Prepared:
-        limits = oip.Limits(max_body_bytes=self._service.max_body_bytes)
+        limits = oip.Limits(max_body_bytes=self.max_body_bytes)
         request = parse_infer_request(data, limits=limits)
         model, version = request.model_name, request.model_version
         require(call.caller.principal, "infer", model)

@@ -28,8 +28,6 @@ from companion_server.conditions import Shed
 from companion_server.grpc_calls import Call, Calls, Unary
 from companion_server.grpc_messages import SERVICE, UNIMPLEMENTED, message
 from companion_server.grpc_tensors import request_id, set_parameter
-from companion_server.inference import Service
-from companion_server.operations.telemetry import Telemetry
 from companion_server.security.gate import Gate
 from headtail.errors import HeadtailError, UsageFault, WireFault
 from headtail.wire.traceparent import HEADER
@@ -71,15 +69,14 @@ class GrpcServer:
 
 
 async def start_grpc(
-    service: Service,
+    calls: Calls,
     gate: Gate,
     *,
     host: str,
     port: int,
     tls: tuple[bytes, bytes] | None = None,
-    telemetry: Telemetry | None = None,
 ) -> GrpcServer:
-    """Serve `service` on `host` and `port` (0 picks one), in the running event loop.
+    """Serve `calls` on `host` and `port` (0 picks one), in the running event loop.
 
     `tls` is the private key and the certificate chain, both PEM. Raises `UsageFault` for an address
     that cannot be bound.
@@ -87,18 +84,14 @@ async def start_grpc(
     server = grpc.aio.server(
         maximum_concurrent_rpcs=MAX_CALLS,
         options=[
-            ("grpc.max_receive_message_length", service.max_body_bytes + _BESIDE_TENSORS),
+            ("grpc.max_receive_message_length", calls.max_body_bytes + _BESIDE_TENSORS),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_concurrent_streams", MAX_STREAMS),
             ("grpc.so_reuseport", 0),  # else a second server would share the port unnoticed
         ],
     )
     server.add_generic_rpc_handlers(
-        (
-            grpc.method_handlers_generic_handler(
-                SERVICE, _handlers(Calls(service, telemetry=telemetry), gate)
-            ),
-        )
+        (grpc.method_handlers_generic_handler(SERVICE, _handlers(calls, gate)),)
     )
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:

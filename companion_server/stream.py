@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from companion_server.answering import Caller, counted
 from companion_server.conditions import Shed
 from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, computed, prepare
+from companion_server.operations.limits import Bodies
 from companion_server.operations.telemetry import Telemetry
 from companion_server.problems import problem
 from companion_server.security.gate import Gate
@@ -61,14 +63,21 @@ class StreamEndpoint:
     """The ASGI application of the route; its path parameters are `model` and perhaps `version`.
 
     `gate` looks at the caller's key again with every request: a stream may outlive its key.
+    `bodies` bounds what is in memory, of this and all other streams.
     """
 
     def __init__(
-        self, service: Service, *, gate: Gate | None = None, telemetry: Telemetry | None = None
+        self,
+        service: Service,
+        *,
+        gate: Gate | None = None,
+        telemetry: Telemetry | None = None,
+        bodies: Bodies | None = None,
     ) -> None:
         self._service = service
         self._gate = gate
         self._telemetry = telemetry
+        self._bodies = bodies or Bodies(sys.maxsize)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer requests until the client leaves; an unknown model is refused with a 404."""
@@ -89,9 +98,11 @@ class StreamEndpoint:
 
     async def answer(self, call: _Call) -> bytes:
         """One request's answer as a message."""
-        with counted(
-            self._telemetry, "ws", call.caller, bytes_in=LENGTH_BYTES + len(call.body)
-        ) as record:
+        size = LENGTH_BYTES + len(call.body)
+        with (
+            counted(self._telemetry, "ws", call.caller, bytes_in=size) as record,
+            self._bodies.holding(size),
+        ):
             if self._gate is not None:
                 self._gate.check_again(call.caller.principal)
             if len(call.body) > INLINE_BYTES:

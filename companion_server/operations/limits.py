@@ -2,7 +2,8 @@
 
     connections   how many, how long they may take, how much they may send before it means anything:
                   `ConnectionLimits`, enforced in `protocol.py`, below ASGI
-    bodies        how many bytes of request bodies are in memory at once: `BodyBudget`, here
+    bodies        how many bytes of requests are in memory at once, whatever brought them: `Bodies`;
+                  over HTTP before they are read: `BodyBudget`, here
     descriptors   enough for that many connections: `raise_descriptor_limit`
 
 A body's own limit, before and after decompression, is `bodies.py`'s.
@@ -10,7 +11,9 @@ A body's own limit, before and after decompression, is `bodies.py`'s.
 
 from __future__ import annotations
 
+import contextlib
 import resource
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from companion_server.conditions import Shed
@@ -18,7 +21,7 @@ from companion_server.operations.records import current_record
 from companion_server.operations.telemetry import Application, Message, Receive, Scope, Send
 from companion_server.problems import problem
 
-__all__ = ["BodyBudget", "ConnectionLimits", "raise_descriptor_limit"]
+__all__ = ["Bodies", "BodyBudget", "ConnectionLimits", "raise_descriptor_limit"]
 
 RETRY_AFTER_S = 1.0  # bodies of one request are held for less
 SPARE_DESCRIPTORS = 256  # for bundles, sockets of our own, and libraries
@@ -63,19 +66,46 @@ def raise_descriptor_limit(connections: int) -> int:
     return allowed
 
 
+class Bodies:
+    """Bytes of inference requests in memory at once, `limit` at most; `held` are there now."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def take(self, size: int) -> None:
+        """Hold `size` bytes more; raises `Shed` over the limit."""
+        if self.held + size > self.limit:
+            raise Shed(
+                f"There is no room for a body of {size} bytes beside the {self.held} in flight.",
+                expected=f"This server holds at most {self.limit} bytes of request bodies.",
+                retry_after_s=RETRY_AFTER_S,
+                reason="memory",
+            )
+        self.held += size
+
+    @contextlib.contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Hold `size` bytes until the block ends; raises as `take`."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.held -= size
+
+
 class BodyBudget:
-    """Pure ASGI: at most `limit` bytes of inference requests' bodies are held at once.
+    """Pure ASGI: holds the bodies of inference requests in `bodies`.
 
     What a request declares is reserved before a byte of it is read; one that does not fit is
     answered 429 with Retry-After, and uvicorn throws its body away as it comes. A body without a
     length is counted as it comes. Other routes stream (uploads go to disk) and are not counted.
     """
 
-    def __init__(self, app: Application, *, limit: int, max_body_bytes: int) -> None:
+    def __init__(self, app: Application, *, bodies: Bodies, max_body_bytes: int) -> None:
         self._app = app
-        self._limit = limit
+        self._bodies = bodies
         self._max_body_bytes = max_body_bytes
-        self.held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on if there is room for it."""
@@ -86,35 +116,22 @@ class BodyBudget:
         if declared is not None and declared > self._max_body_bytes:
             await self._app(scope, receive, send)  # which says 413 without reading it
             return
-        reserved = _Reserved(self, declared or 0)
-        if self.held + reserved.size > self._limit:
-            await _refuse(self._shed(reserved.size), scope, receive, send)
+        reserved = _Reserved(self._bodies, declared or 0)
+        try:
+            self._bodies.take(reserved.size)
+        except Shed as shed:
+            await _refuse(shed, scope, receive, send)
             return
-        self.held += reserved.size
         try:
             counted = receive if declared is not None else reserved.counting(receive)
             await self._app(scope, counted, send)
         finally:
-            self.held -= reserved.size
-
-    def take(self, size: int) -> None:
-        """Hold `size` bytes more; raises `Shed` over the limit."""
-        if self.held + size > self._limit:
-            raise self._shed(size)
-        self.held += size
-
-    def _shed(self, size: int) -> Shed:
-        return Shed(
-            f"There is no room for a body of {size} bytes beside the {self.held} in flight.",
-            expected=f"This server holds at most {self._limit} bytes of request bodies.",
-            retry_after_s=RETRY_AFTER_S,
-            reason="memory",
-        )
+            self._bodies.held -= reserved.size
 
 
 @dataclass
 class _Reserved:
-    budget: BodyBudget
+    bodies: Bodies
     size: int
 
     def counting(self, receive: Receive) -> Receive:
@@ -123,7 +140,7 @@ class _Reserved:
         async def counted() -> Message:
             message = await receive()
             piece = len(message.get("body", b""))
-            self.budget.take(piece)
+            self.bodies.take(piece)
             self.size += piece
             return message
 

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import Future
 
 from companion_server.app import engine_in_process
+from companion_server.grpc_calls import Calls
 from companion_server.grpc_service import start_grpc
 from companion_server.inference import Service
 from companion_server.security.gate import Gate
@@ -14,7 +15,9 @@ from companion_server.store import BundleStore
 
 
 @contextlib.contextmanager
-def serving_grpc(paths, *, gate=None, engine=None, tls=None, telemetry=None, **settings):
+def serving_grpc(
+    paths, *, gate=None, engine=None, tls=None, telemetry=None, bodies=None, **settings
+):
     """Serve bundle directories until the `with` ends; gives the port."""
     chosen = Settings.of(tls=False, auth=False, **settings)
     with contextlib.closing(BundleStore(paths)) as store:
@@ -25,12 +28,11 @@ def serving_grpc(paths, *, gate=None, engine=None, tls=None, telemetry=None, **s
 
         async def serve():
             server = await start_grpc(
-                service,
+                Calls(service, telemetry=telemetry, bodies=bodies),
                 gate or Gate(None),
                 host="127.0.0.1",
                 port=0,
                 tls=tls,
-                telemetry=telemetry,
             )
             bound.set_result(server.port)
             await asyncio.to_thread(done.wait)

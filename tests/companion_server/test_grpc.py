@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
 from companion_server.conditions import DeadlinePassed, NotReady, Shed
+from companion_server.grpc_calls import Calls
 from companion_server.grpc_messages import SERVICE, UNIMPLEMENTED
 from companion_server.grpc_service import MAX_IN_FLIGHT, start_grpc
 from companion_server.inference import Service
@@ -295,7 +296,7 @@ def test_an_address_in_use_is_told(port):
     async def again():
         nothing = HeldEngine(None)
         service = Service(None, nothing, 1 << 20, nothing.check_ready)  # type: ignore[arg-type]  # not asked
-        await start_grpc(service, Gate(None), host="127.0.0.1", port=port)
+        await start_grpc(Calls(service), Gate(None), host="127.0.0.1", port=port)
 
     with pytest.raises(UsageFault, match="Cannot serve gRPC"):
         asyncio.run(again())

@@ -6,11 +6,13 @@ import grpc
 import pytest
 
 from companion_server.grpc_messages import METHODS, SERVICE, message
+from companion_server.operations.limits import Bodies
 from companion_server.security.access import OPEN, RPCS
 from companion_server.security.gate import Gate
 from companion_server.security.keys import KeyRing
 from companion_server.security.scopes import Scope
 from tests.companion_server.grpc_rig import serving_grpc
+from tests.companion_server.held_engine import HeldEngine
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +88,26 @@ def test_a_long_error_is_cut(keyed):
         )
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.details().startswith("The inputs are ['0000")
+
+
+def test_the_memory_of_messages_is_bounded(bundle):
+    sample = bundle.golden()["input.0.x"]
+    request = message("ModelInferRequest")(model_name="toy", raw_input_contents=[sample.tobytes()])
+    request.inputs.add(name="x", datatype="FP32", shape=sample.shape)
+    data = request.SerializeToString()
+    engine, bodies = HeldEngine(bundle), Bodies(len(data) + 1)
+    with (
+        serving_grpc([bundle.path], engine=engine, bodies=bodies) as port,
+        grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+    ):
+        infer = channel.unary_unary(f"/{SERVICE}/ModelInfer")
+        first = infer.future(data, timeout=20)
+        engine.wait("begun", 1)
+        with pytest.raises(grpc.RpcError) as caught:
+            infer(data, timeout=20)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "no room for a body" in caught.value.details()
+        engine.go()
+        first.result()
+        infer(data, timeout=20)
+    assert bodies.held == 0

@@ -268,3 +268,22 @@ def test_what_is_counted(bundle_path, bundle, sample):
         text = server.ask("GET", "/metrics")[2].decode()
     for status in ("200", "422"):
         assert f'protocol="ws",status="{status}"' in text
+
+
+def test_messages_and_bodies_share_one_bound_of_memory(bundle, sample):
+    engine, message = HeldEngine(bundle), request(sample, "1")
+    with running([bundle.path], engine=engine, max_body_memory=len(message) + 1) as server:
+        with opened(server) as connection:
+            connection.send(message)
+            engine.wait("begun", 1)
+            connection.send(request(sample, "2"))
+            name, fault = answered(connection)
+            assert (name, fault["status"], fault["retry_after_ms"]) == ("2", 429, 1000)
+            status, told = server.json("POST", "/v2/models/toy/infer", bytes(100))
+            assert (status, told["retry_after_ms"]) == (429, 1000)
+            assert b"in_flight_bytes %.1f" % len(message) in server.ask("GET", "/metrics")[2]
+            engine.go()
+            assert answered(connection)[0] == "1"
+            connection.send(request(sample, "3"))
+            assert answered(connection)[0] == "3"
+        assert b"in_flight_bytes 0.0" in server.ask("GET", "/metrics")[2]

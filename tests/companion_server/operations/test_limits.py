@@ -10,6 +10,7 @@ import pytest
 
 from companion_server.operations.limits import (
     SPARE_DESCRIPTORS,
+    Bodies,
     BodyBudget,
     ConnectionLimits,
     raise_descriptor_limit,
@@ -52,14 +53,15 @@ class Slow:
 
 
 class Served:
-    def __init__(self, budget, serve):
-        self._budget = budget
+    def __init__(self, bodies, app, serve):
+        self._bodies = bodies
         self.metrics = Metrics()
+        budget = BodyBudget(app, bodies=bodies, max_body_bytes=800)
         self.port = serve(TelemetryMiddleware(budget, Telemetry(self.metrics)))
 
     @property
     def held(self):
-        return self._budget.held
+        return self._bodies.held
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def slow():
 @pytest.fixture
 def budget(slow, serve):
     """A budget of 1000 bytes, bodies of up to 800."""
-    return Served(BodyBudget(slow, limit=1000, max_body_bytes=800), serve)
+    return Served(Bodies(1000), slow, serve)
 
 
 def post(port, body, *, path=INFER, **headers):
