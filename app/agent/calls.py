@@ -124,8 +124,10 @@ def _called(
 
 def _array(path: Path) -> Array:
     try:
-        array: Array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # not np.load, which takes archives of arrays as well, and closes none
+        with path.open("rb") as file:
+            array: Array = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise UsageFault(
             f"{path.name} cannot be read ({type(error).__name__}).",
             expected="Every input is a .npy file of numbers.",

@@ -7,6 +7,7 @@ into that folder writes only who the app itself let in (`run-as`, of debuggable 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -15,9 +16,11 @@ from typing import Any
 
 from app.agent.perform import perform
 from app.machine import platform_name
+from headtail.errors import HeadtailError
 
 __all__ = ["EXTRA", "asked_for", "job_folder", "serve_intent"]
 
+log = logging.getLogger(__name__)
 EXTRA = "headtail.agent"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -33,9 +36,13 @@ def serve_intent() -> bool:
     if name is None:
         return False
     folder = job_folder(Path(os.environ["ANDROID_PRIVATE"]), name)
-    if folder.is_dir():
-        perform(folder / "job.json", folder / "result.json", confined=True)
-    activity.finishAndRemoveTask()
+    try:
+        if folder.is_dir():
+            perform(folder / "job.json", folder / "result.json", confined=True)
+    except HeadtailError:  # there is nowhere to write it to but the phone's log
+        log.exception("the job's result is lost")
+    finally:
+        activity.finishAndRemoveTask()
     return True
 
 

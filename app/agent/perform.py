@@ -19,7 +19,7 @@ from app.agent.schema import (
 from app.benchmark.records import write_whole
 from app.machine import Machine, find_machine, platform_name
 from app.platforms import find_platform
-from headtail.errors import HeadtailError, SchemaFault, UsageFault
+from headtail.errors import EnvironmentFault, HeadtailError, SchemaFault, UsageFault
 from headtail.manifest import is_plain_path
 from headtail.runtimes.base import Runtime
 from headtail.strictjson import canonical_bytes
@@ -42,7 +42,8 @@ def perform(
 
     Output arrays lie beside `result`. `confined`: nothing outside the job's folder is read, which
     is what a job is held to that another program asked for. `runtimes` and `machine` are those of
-    this platform unless given. Raises `UsageFault` if the result has no folder to lie in.
+    this platform unless given. Raises `UsageFault` if the result has no folder to lie in, and
+    `EnvironmentFault` if it cannot be written.
     """
     if not result.parent.is_dir():
         raise UsageFault(
@@ -64,7 +65,14 @@ def perform(
     except Exception as error:  # whatever a runtime raises is told, where nobody sees a screen
         log.exception("the job ended")
         reply, code = Refusal(SCHEMA_VERSION, type(error).__name__, str(error)), 1
-    write_whole(result, canonical_bytes(reply) + b"\n")
+    try:
+        write_whole(result, canonical_bytes(reply) + b"\n")
+    except OSError as error:
+        raise EnvironmentFault(
+            f"The result {result.name} cannot be written ({error.strerror}).",
+            expected="The job was done; its result needs a place.",
+            remedy="Make room there, and ask again.",
+        ) from None
     return code
 
 

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+MOST = 1_000_000  # runs, threads or seconds; what is more is no job
 BUNDLE, CALLS = "bundle", "calls"
 
 
@@ -159,20 +160,19 @@ def read_job(data: bytes) -> BundleJob | CallsJob:
 
 
 def _current(job: BundleJob | CallsJob) -> BundleJob | CallsJob:
-    counts = [job.warmup, job.runs - 1]
-    counts += [
-        count - 1 for count in (job.threads if isinstance(job, BundleJob) else [job.threads])
-    ]
+    threads = job.threads if isinstance(job, BundleJob) else (job.threads,)
+    counts = [job.warmup, job.runs - 1, *(count - 1 for count in threads)]
+    pause_s = job.cool_down_s if isinstance(job, BundleJob) else 0.0
     if job.schema_version != SCHEMA_VERSION:
         raise SchemaFault(
             f"Schema version {job.schema_version} is not {SCHEMA_VERSION}",
             "$.schema_version",
             remedy="Write the job for the Headtail that reads it.",
         )
-    if min(counts) < 0 or (isinstance(job, BundleJob) and (not job.threads or job.cool_down_s < 0)):
+    if not threads or min(*counts, pause_s) < 0 or max(*counts, pause_s) > MOST:
         raise SchemaFault(
-            "A count is too small",
+            "A count is too small or too large",
             "$",
-            remedy="At least one run, one thread and no negative number.",
+            remedy=f"At least one run, one thread and no negative number; at most {MOST}.",
         )
     return job

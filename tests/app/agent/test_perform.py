@@ -6,7 +6,7 @@ import pytest
 from app.agent import perform
 from app.agent.schema import BundleReply, CallsReply
 from headtail.bundle import open_bundle
-from headtail.errors import UsageFault
+from headtail.errors import EnvironmentFault, UsageFault
 from headtail.strictjson import from_json, to_json
 from tests.app.agent.test_schema import BUNDLE, CALLS
 from tests.app.benchmark.echo import EchoRuntime
@@ -165,3 +165,27 @@ def test_the_result_replaces_a_former_one_whole(agent):
     (agent.folder / "result.json").write_text("former")
     assert agent.do(TINY | {"benchmark": False})[1]["good"]
     assert not list(agent.folder.glob("*.part"))
+
+
+def test_an_archive_of_arrays_is_no_input(agent):
+    job = calls_job(agent.bundle)
+    with (agent.folder / "in0.npy").open("wb") as file:
+        np.savez(file, image=np.zeros(3))
+    code, value = agent.do(job)
+    assert (code, value["error"]) == (2, "UsageFault")
+    assert "in0.npy cannot be read" in value["message"]
+
+
+def test_an_array_that_promises_more_than_there_is_memory(agent):
+    job = calls_job(agent.bundle)
+    with (agent.folder / "in0.npy").open("wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 44,)}
+        np.lib.format.write_array_header_1_0(file, header)
+    code, value = agent.do(job)
+    assert (code, value["error"]) == (2, "UsageFault")
+
+
+def test_a_result_that_cannot_be_written_is_told_to_whoever_asked(agent):
+    (agent.folder / "result.json").mkdir()
+    with pytest.raises(EnvironmentFault, match=r"result\.json cannot be written"):
+        agent.do(TINY | {"benchmark": False})

@@ -58,6 +58,9 @@ def test_both_kinds_are_read():
         (data(BUNDLE, runs=0), "too small"),
         (data(BUNDLE, cool_down_s=-1.0), "too small"),
         (data(CALLS, warmup=-1), "too small"),
+        (data(BUNDLE, cool_down_s=1e300), "too large"),
+        (data(BUNDLE, threads=[10**400]), "too large"),
+        (data(CALLS, runs=10**9), "too large"),
         (data(CALLS, threads="1"), r"Expected an integer, got '1' @ \$\.threads"),
     ],
 )
