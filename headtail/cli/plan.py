@@ -84,6 +84,9 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter per option
     console.print(text([*heads, ""], body))
     console.print(chosen.reason)
     scaled = f", phone assumed {device_factor:g}x slower" if device_factor != 1 else ""
-    console.print(f"measured on this host{scaled}; fidelity on {measured.samples} golden inputs")
+    console.print(
+        f"times measured on this host{scaled}; fidelity of splits as the manifest has it, of "
+        f"pictures on {measured.samples} golden inputs"
+    )
     console.finish(to_json(chosen))
     return 0 if chosen.chosen is not None else 1

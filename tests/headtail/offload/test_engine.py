@@ -8,7 +8,8 @@ import pytest
 
 from headtail.errors import TensorMismatch, UnknownName
 from headtail.offload.client import Companion
-from headtail.offload.engine import SplitEngine
+from headtail.offload.engine import OffloadEngine, SplitEngine
+from headtail.offload.policy import Policy
 from tests.support.tail_server import ToySession, head, images, tail
 
 LOST = "local (server lost)"
@@ -66,6 +67,21 @@ def until_split(engine, image, *, seconds=10.0):
             return answer
         assert answer.head_ms == 0, "a frame was sent while the breaker was open"
     raise AssertionError(f"not split again after {seconds} s: {answer.reason}")
+
+
+@pytest.mark.parametrize(
+    ("minimum", "codec", "where"),
+    [(1.0, "raw32", "split"), (None, "aq8t", "split"), (0.5, "aq8t", "local")],
+)
+def test_a_minimum_lets_proven_splits_through(bundle, session, companion, minimum, codec, where):
+    """The bundle has figures for raw32, and none for aq8t."""
+    asked = Policy("force", "early", codec, 5000.0, minimum_fidelity=minimum)
+    artifact = bundle.manifest.artifacts[0]
+    engine = OffloadEngine(bundle, artifact, session, companion=companion, policy=asked)
+    try:
+        assert [engine.answer([image]).where for image in images(3)] == [where] * 3
+    finally:
+        engine.close()
 
 
 def test_split(engine_of, server, session):
