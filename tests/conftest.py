@@ -1,4 +1,4 @@
-"""One thread for torch, a clean environment, and a closing count of skips by reason."""
+"""One thread for torch, a clean environment, long files first, and a closing count of skips."""
 
 from __future__ import annotations
 
@@ -7,9 +7,27 @@ from collections import Counter
 
 import pytest
 
+from tests.support.once import Once, long_first
+
 # Keras picks its backend at its import, and coremltools imports it (through TensorFlow) in some
 # tests before those of Keras models run in the same process.
 os.environ["KERAS_BACKEND"] = "torch"
+
+
+def pytest_configure(config) -> None:
+    # pytest-xdist would hand out files by their number of tests: those with few long ones last
+    config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)  # of what is left to run
+def pytest_collection_modifyitems(config, items) -> None:
+    if hasattr(config, "workerinput"):
+        items[:] = long_first(items)
+
+
+@pytest.fixture(scope="session")
+def once(request, tmp_path_factory) -> Once:
+    return Once(request.config, tmp_path_factory)
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +37,10 @@ def _clean_environment(monkeypatch):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory):
+def _own_cache(once):
     # nothing that an earlier run converted is used, and nobody's cache is filled
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HEADTAIL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HEADTAIL_CACHE", str(once.root / "cache"))
         yield
 
 

@@ -26,18 +26,17 @@ SETTLED_LIMIT_S = 30
 
 
 @pytest.fixture(scope="session")
-def colour_bundle(tmp_path_factory) -> Path:
+def colour_bundle(once) -> Path:
     """`nearest_colour.bundle`, see `tests.app.colour_bundle`."""
-    destination: Path = tmp_path_factory.mktemp("app") / "nearest_colour.bundle"
-    export("tests.app.colour_bundle", destination)
-    return destination
+    name = "nearest_colour.bundle"
+    folder: Path = once.made("colour", lambda at: export("tests.app.colour_bundle", at / name))
+    return folder / name
 
 
 @pytest.fixture(scope="session")
-def scene_bundles(tmp_path_factory) -> Path:
+def scene_bundles(once) -> Path:
     """The folder of `detector.bundle` and `segmenter.bundle`, see `tests.app.scene_bundles`."""
-    folder: Path = tmp_path_factory.mktemp("scenes")
-    export("tests.app.scene_bundles", folder)
+    folder: Path = once.made("scenes", lambda at: export("tests.app.scene_bundles", at))
     return folder
 
 

@@ -10,14 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.once import Once
+
 ROOT = Path(__file__).resolve().parents[2]
 Suite = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_bundle(once: Once) -> Path:
     """Made by the real converters in a process of its own, where they may warn and log."""
-    destination = tmp_path_factory.mktemp("device") / "small.bundle"
+    return once.made("small", lambda folder: make(folder / "small.bundle")) / "small.bundle"
+
+
+def make(destination: Path) -> None:
     command = [sys.executable, "-m", "tests.device_tests.small_bundle", str(destination)]
     done = subprocess.run(
         command,
@@ -28,7 +33,6 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return destination
 
 
 @pytest.fixture(scope="session")
