@@ -244,13 +244,14 @@ class LocalEngine:
             return
         outputs, compute_ms = outcome
         samples = _samples(batch)
-        assert held.costs is not None
-        held.costs.learn(samples, compute_ms)
         total = sum(samples.values())
         for waiting, found in zip(batch, outputs, strict=True):
             if not waiting.answer.done():
                 queue_ms = (started - waiting.arrived) * 1e3
                 waiting.answer.set_result(Result(found, queue_ms, compute_ms, total))
+        assert held.costs is not None
+        # behind the tasks that have just been woken: nobody's answer waits for it
+        asyncio.get_running_loop().call_soon(held.costs.learn, samples, compute_ms)
 
     def _again(self, held: HeldBundle, batch: list[Waiting], error: LinkLost) -> None:
         """The executor died: once more, on its successor, before whatever else waits."""

@@ -28,6 +28,7 @@ __all__ = ["PREFIX", "Buffer", "lengths", "pack", "unpack"]
 Buffer = bytes | bytearray | memoryview
 PREFIX = struct.Struct("<IQ")
 _TO_JSON = json.JSONEncoder(separators=(",", ":"))
+_FROM_JSON = json.JSONDecoder()
 MAX_JSON_BYTES = 64 << 20
 MAX_TENSOR_BYTES = 8 << 30
 
@@ -52,7 +53,7 @@ def lengths(prefix: Buffer) -> tuple[int, int]:
 
 def unpack(text: Buffer, tensors: Buffer) -> tuple[dict[str, Any], list[Array]]:
     """The head and its arrays, which are views of `tensors` (writable if that is)."""
-    head = json.loads(bytes(text))
+    head, _ = _FROM_JSON.raw_decode(str(text, "ascii"))  # `loads` guesses at encodings first
     arrays, offset = [], 0
     for kind, shape in head.pop("arrays"):
         dtype = np.dtype(kind)
