@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from headtail.errors import TensorMismatch
 from headtail.manifest import Cut, Manifest
 from headtail.offload.client import Companion, PingReply, TailReply
@@ -72,4 +74,17 @@ class Courier:
                 remedy="Serve this bundle there.",
             )
         check_arrays(reply.outputs, manifest.outputs)
+        if any(map(_has_nan, reply.outputs)):
+            raise TensorMismatch(
+                "The reply's outputs are not all numbers.",
+                expected="A model that works gives numbers.",
+                remedy="Run headtail verify on the server's bundle.",
+            )
         return reply
+
+
+def _has_nan(array: Array) -> bool:
+    if array.dtype.kind != "f":
+        return False
+    with np.errstate(all="ignore"):  # a sum is three times as fast, and is NaN where a part is
+        return bool(np.isnan(array.sum()) and np.isnan(array).any())

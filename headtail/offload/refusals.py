@@ -154,7 +154,11 @@ def _told(body: bytes) -> dict[str, Any]:
 
 def _text(told: dict[str, Any]) -> str:
     text = told.get("error")
-    return text[:MAX_TEXT] if isinstance(text, str) and text else "(no explanation)."
+    if not isinstance(text, str):
+        return "(no explanation)."
+    # a server may say anything: what turns text around or breaks lines is not shown
+    shown = "".join(letter if letter.isprintable() else " " for letter in text[:MAX_TEXT])
+    return " ".join(shown.split()) or "(no explanation)."
 
 
 def _held(value: Any) -> dict[str, list[str]]:

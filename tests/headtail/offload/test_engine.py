@@ -171,6 +171,7 @@ def test_split_again_after_the_server_came_back(engine_of, server):
         ("wrong bundle", "local (bundle mismatch)", "ran bundle"),
         ("wrong name", "local (tensor mismatch)", "'other'"),
         ("wrong shape", "local (tensor mismatch)", "[1, 2]"),
+        ("no numbers", "local (tensor mismatch)", "not all numbers"),
         ("too long", "local (too large)", "1099511627776"),
     ],
 )

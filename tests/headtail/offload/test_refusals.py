@@ -1,5 +1,7 @@
 """Error statuses, back to errors."""
 
+import json
+
 import pytest
 
 from headtail.errors import BundleMismatch, TensorMismatch, TooLarge, WireFault
@@ -42,6 +44,14 @@ def test_status_to_error(status, kind):
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"error":7}', b"\xff", b"[" * 100_000])
 def test_a_body_that_says_nothing(body):
     assert "answered 500: (no explanation)" in str(refusal(500, {}, body))
+
+
+def test_attack_a_text_that_turns_the_screen_around():
+    told = refusal(500, {}, json.dumps({"error": "no\u202e\n\n[b]never\x00"}).encode())
+    assert "answered 500: no [b]never" in str(told)
+    assert str(told).isprintable()
+    nothing = refusal(500, {}, json.dumps({"error": "\u202e\n"}).encode())
+    assert "(no explanation)" in str(nothing)
 
 
 def test_a_long_text_is_cut():
