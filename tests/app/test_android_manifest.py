@@ -142,6 +142,7 @@ def test_gradle_fetches_the_runtimes_that_bundles_are_proven_with(project):
         "com.google.ai.edge.litert:litert",
         "com.google.ai.edge.litert:litert-gpu",
         "org.pytorch:executorch-android",
+        "com.google.zxing:core",
     }
     desk = LiteRTDesk().probe()
     require(desk.available, desk.reason)
