@@ -121,10 +121,9 @@ class Application:
 
     def close(self) -> bool:
         """Stop every thread; False if one was still at work after five seconds."""
-        self.settings.close()
         self.offloading.close()
-        ended = [self.models.close(), self.benchmark.close(), self.report.close()]
-        return all([*ended, self.scanning.shut(), self.live.close()])
+        ended = [self.settings.close(), self.models.close(), self.benchmark.close()]
+        return all([*ended, self.report.close(), self.scanning.shut(), self.live.close()])
 
     def _seen(self) -> Seen:
         trace = self.live.trace()

@@ -19,6 +19,7 @@ from app.platforms import find_platform
 from app.screens.shell import Shell
 from app.servers import is_code
 from app.settings.preferences import Preferences
+from app.settings.state import SettingsState
 from app.sources.photo import folder_photos
 from app.theme import DARK, LIGHT
 from app.widgets.focus import focus_first
@@ -63,6 +64,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
             hand_over=lambda call: Clock.schedule_once(lambda _dt: call()),
         )
         self.application.preferences.subscribe(self._prefer)
+        self.application.settings.subscribe(self._dress)
 
     def build(self) -> FloatLayout:
         """Make the window's content."""
@@ -124,7 +126,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
 
     def on_resume(self) -> None:
         """The window is back; the system may be dark by now."""
-        self._prefer(self.application.preferences.state)
+        self.application.settings.ask_theme()
         self.shell.page.enter()
 
     def toggle_theme(self) -> None:
@@ -137,8 +139,10 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
             config.mkdir(parents=True, exist_ok=True)
         return Path(self.user_data_dir)
 
-    def _prefer(self, preferences: Preferences) -> None:
+    def _dress(self, _state: SettingsState) -> None:
         self.theme = DARK if self.application.settings.theme() == "dark" else LIGHT
+
+    def _prefer(self, preferences: Preferences) -> None:
         letters = self._letters * (LARGE if preferences.large_text else 1.0)
         if letters != Metrics.fontscale:
             # sizes in sp are computed when a widget is made, so all of them are made again
@@ -163,7 +167,7 @@ class HeadtailApp(App):  # type: ignore[misc]  # kivy has no types
         )
 
     def _dropped(self, _window: Any, name: bytes, *_place: Any) -> None:
-        text = name.decode()
+        text = os.fsdecode(name)  # of a file whose name is no UTF-8 as well
         if is_code(text):  # SDL hands an opened link over like this on iOS
             self.application.open_link(text)
         # on Android it drops the path of a link, and a pairing link has none
