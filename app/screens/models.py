@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ class ModelsScreen(Page):
             self._models.answer(delete=yes)
 
     def _dropped(self, _window: Any, name: bytes, *_place: Any) -> bool:
-        path = Path(name.decode())
+        path = Path(os.fsdecode(name))
         if not path.is_dir() and path.suffix.lower() != ".zip":
             return False
         self._models.install(path)
