@@ -92,9 +92,10 @@ class PreferenceStore(Presenter[Preferences]):
             # not synced: this is the UI thread, and a power cut costs the last choice at most
             part.write_bytes(canonical_bytes(preferences))
             part.replace(self._file)
-        except OSError as error:
+        except (OSError, UnicodeEncodeError) as error:  # the latter: a path that is no text
+            why = getattr(error, "strerror", None) or error
             self.fault = EnvironmentFault(
-                f"Your choices could not be kept: {error.strerror or error}.",
+                f"Your choices could not be kept: {why}.",
                 expected=f"They are written to {self._file}.",
                 remedy="Make room there; until then they hold as long as the app runs.",
             )

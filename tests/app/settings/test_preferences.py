@@ -104,3 +104,10 @@ def test_a_choice_that_cannot_be_written_holds_and_is_told(tmp_path):
     store.change(threads=3)
     assert store.fault is None
     assert PreferenceStore(tmp_path / "app" / "preferences.json").state.threads == 3
+
+
+def test_a_bundle_whose_path_is_no_text_holds_until_the_app_ends(file):
+    store = PreferenceStore(file)
+    store.change(bundle="/models/caf\udce9.bundle")  # as os.fsdecode gives a name in Latin-1
+    assert store.state.bundle == "/models/caf\udce9.bundle"
+    assert "could not be kept" in str(store.fault)
