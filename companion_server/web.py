@@ -88,7 +88,6 @@ def _config(app: FastAPI, settings: Settings, guard: Guard, metrics: Metrics) ->
         log_level="warning",
         access_log=False,
         server_header=False,
-        date_header=False,
         # whoever connects is the peer: a header must not say who waits in whose turn
         proxy_headers=False,
         timeout_graceful_shutdown=round(settings.drain_s),

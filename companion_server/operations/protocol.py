@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from companion_server.operations.joining import JoiningTransport
 from companion_server.operations.limits import ConnectionLimits
-from companion_server.operations.refusals import LARGE, refusal, refusing
+from companion_server.operations.refusals import HOSTS, LARGE, NO_HTTP, refusal, refusing
 
 __all__ = ["ConnectionGuard", "guarded_protocol"]
 
@@ -164,9 +164,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self.guard.headless.pop(self, None)
         self._start(BODY)
         upgrade = self.parser.should_upgrade() and self._should_upgrade()
-        if not upgrade and self._head_too_large():
-            self.guard.closed("large_headers")
-            self.app = refusing(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, LARGE)
+        if not upgrade:
+            if self._head_too_large():
+                self.guard.closed("large_headers")
+                self.app = refusing(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, LARGE)
+            elif not self._has_one_host():
+                self.app = refusing(HTTPStatus.BAD_REQUEST, HOSTS)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -188,6 +191,11 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._reading == WHOLE and not self._answering and self in self.guard.members:
             self.guard.idle[self] = None
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is not HTTP: say so as every other error is said."""
+        self._write(HTTPStatus.BAD_REQUEST, NO_HTTP)
+        self.transport.close()
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing came for long enough."""
@@ -277,6 +285,14 @@ class GuardedProtocol(HttpToolsProtocol):
             size += len(name) + len(value) + HEADER_OVERHEAD
         return size > limits.head_bytes or len(self.headers) > limits.headers
 
+    def _has_one_host(self) -> bool:
+        # RFC 9112 §3.2; with two, a proxy and this server could each take another for the real one
+        hosts = [name for name, _ in self.headers].count(b"host")
+        return hosts == 1 or (not hosts and self.parser.get_http_version() == "1.0")
+
+    def _write(self, status: HTTPStatus, what: str) -> None:
+        self.transport.write(refusal(status, what, self.server_state.default_headers))
+
     def _refuse(self, reason: str, status: HTTPStatus, what: str) -> None:
         """Answer `status` if an answer can still be given, then close."""
         self.guard.closed(reason)
@@ -284,7 +300,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if (begun and self._answering) or len(self.guard.lingering) >= MAX_LINGERING:
             self.drop()
             return
-        self.transport.write(refusal(status, what))
+        self._write(status, what)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.guard.forget(self)

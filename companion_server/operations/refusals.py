@@ -1,7 +1,7 @@
 """The answers of a connection that is closed before, or instead of, the application's.
 
-    408   the head or the body took too long          431   the head is too large
-    503   every connection is busy; with Retry-After
+    400   it is not HTTP/1.1                          431   the head is too large
+    408   the head or the body took too long          503   every connection is busy; Retry-After
 
 Bodies are in the protocol's shape, `{"error": ...}`; the connection ends with them.
 """
@@ -9,26 +9,32 @@ Bodies are in the protocol's shape, `{"error": ...}`; the connection ends with t
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from companion_server.operations.telemetry import Application, Receive, Scope, Send
 
-__all__ = ["LARGE", "refusal", "refusing"]
+__all__ = ["HOSTS", "LARGE", "NO_HTTP", "refusal", "refusing"]
 
 LARGE = "The request's line and headers are too long or too many"
+HOSTS = "The request has no Host header, or several"
+NO_HTTP = "What came is no HTTP request"
 RETRY_AFTER_S = 1
-_REMEDIES = {
-    HTTPStatus.SERVICE_UNAVAILABLE: "Ask again in a second, and answer on the device meanwhile",
-    HTTPStatus.REQUEST_TIMEOUT: "Send the request again, over a better link",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "Send fewer or shorter headers",
+_BOUNDED = "This server bounds what a connection may take"
+_REST = {  # of the three sentences
+    HTTPStatus.BAD_REQUEST: "It takes HTTP/1.1 (RFC 9112). Correct the client",
+    HTTPStatus.SERVICE_UNAVAILABLE: f"{_BOUNDED}. Ask again in a second, and answer on the device "
+    "meanwhile",
+    HTTPStatus.REQUEST_TIMEOUT: f"{_BOUNDED}. Send the request again, over a better link",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"{_BOUNDED}. Send fewer or shorter headers",
 }
 
 
-def refusal(status: HTTPStatus, what: str) -> bytes:
-    """A whole HTTP/1.1 response; `what` is a sentence without its full stop."""
+def refusal(status: HTTPStatus, what: str, more: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+    """A whole HTTP/1.1 response; `what` is a sentence without its full stop, `more` are headers."""
     body = _body(status, what)
     lines = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
-    lines += [name + b": " + value for name, value in _headers(status, body)]
+    lines += [name + b": " + value for name, value in [*more, *_headers(status, body)]]
     return b"\r\n".join([*lines, b"", body])
 
 
@@ -45,8 +51,7 @@ def refusing(status: HTTPStatus, what: str) -> Application:
 
 
 def _body(status: HTTPStatus, what: str) -> bytes:
-    text = f"{what}. This server bounds what a connection may take. {_REMEDIES[status]}."
-    return json.dumps({"error": text}).encode()
+    return json.dumps({"error": f"{what}. {_REST[status]}."}).encode()
 
 
 def _headers(status: HTTPStatus, body: bytes) -> list[tuple[bytes, bytes]]:

@@ -45,7 +45,9 @@ def test_port_0_is_announced_and_a_signal_ends_it_and_leaves_nothing(bundle_path
         assert match, line + process.stderr.read()
         connection = http.client.HTTPConnection("127.0.0.1", int(match[1]), timeout=10)
         connection.request("GET", "/v2/health/ready")
-        assert connection.getresponse().status == 200  # announced means ready
+        reply = connection.getresponse()
+        assert reply.status == 200  # announced means ready
+        assert reply.headers["date"]  # RFC 9110 §6.6.1
         connection.close()
         process.send_signal(end)
         rest, errors = process.communicate(timeout=TIMEOUT_S)

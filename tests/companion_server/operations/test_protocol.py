@@ -288,6 +288,32 @@ def test_a_refused_body_is_thrown_away_and_not_for_ever(start):
     assert server.closed == {"slow_body": 1}
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\n\r\n", 200),
+        (b"GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", 200),
+        (b"NONSENSE / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02", 400),  # TLS, where there is none
+    ],
+)
+def test_what_is_no_http_hears_so_in_the_protocol_s_shape(start, head, status):
+    server = start(ROOMY)
+    with server.connect() as odd:
+        odd.sendall(head)
+        told, headers, body = answer(odd)
+        assert told == status
+        assert headers["date"]  # RFC 9110 §6.6.1
+        if status == 400:
+            assert headers["connection"] == "close"
+            assert set(json.loads(body)) == {"error"}
+        assert rest(odd) == b""
+
+
 def test_a_reader_that_does_not_read(start):
     server = start(QUICK)
     with server.connect() as deaf:

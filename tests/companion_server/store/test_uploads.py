@@ -63,7 +63,7 @@ def test_the_first_uploads_into_a_folder_come_together(tmp_path):
             assert all(uploads.received(f"{n:064x}") == (1, 2) for n in range(len(parts)))
 
 
-class Hesitant(set):
+class Hesitant(set[str]):
     """Lets other threads go on between a question and what follows from its answer."""
 
     def __contains__(self, value):
