@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headtail.errors import IntegrityFault, SchemaFault, UnknownName
+from headtail.metrics import db_text
 from headtail.preprocess import Preprocess
 from headtail.strictjson import canonical_bytes, from_json, parse
 from headtail.tensors import TensorSpec
@@ -119,7 +120,7 @@ class Agreement:
     snr_db_min: float
 
     def __str__(self) -> str:
-        noise = f"SNR {self.snr_db_mean:.1f} dB (at least {self.snr_db_min:.1f})"
+        noise = f"SNR {db_text(self.snr_db_mean)} dB (at least {db_text(self.snr_db_min)})"
         if self.top1 is None:
             return f"{noise} on {self.n}"
         return f"agrees on {self.top1:.3f} of {self.n} ({self.low:.3f}-{self.high:.3f}), {noise}"

@@ -20,6 +20,7 @@ from headtail.tensors import Array
 __all__ = [
     "DB_LIMIT",
     "cosine",
+    "db_text",
     "degenerate",
     "finite_db",
     "max_abs_diff",
@@ -52,6 +53,13 @@ def snr_db(*, reference: Array, candidate: Array) -> float:
 def finite_db(value_db: float) -> float:
     """`value_db` clamped to [-DB_LIMIT, DB_LIMIT], for manifests and reports."""
     return max(-DB_LIMIT, min(DB_LIMIT, value_db))
+
+
+def db_text(value_db: float) -> str:
+    """One decimal; `inf` for what `DB_LIMIT` stands for, which are equal tensors."""
+    if abs(value_db) >= DB_LIMIT:
+        return "inf" if value_db > 0 else "-inf"
+    return f"{value_db:.1f}"
 
 
 def psnr_db(*, reference: Array, candidate: Array) -> float:

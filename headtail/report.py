@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headtail.errors import UnknownName
-from headtail.metrics import DB_LIMIT, finite_db
+from headtail.metrics import db_text, finite_db
 from headtail.quality.schema import Quality
 from headtail.strictjson import from_json, to_json
 from headtail.timing import TIMING_KINDS
@@ -183,11 +183,7 @@ def _agreement(row: ArtifactRow) -> str:
 
 
 def _db(value: float | None) -> str:
-    if value is None:
-        return NOT_TAKEN
-    if abs(value) >= DB_LIMIT:
-        return "inf" if value > 0 else "-inf"
-    return f"{value:.1f}"
+    return NOT_TAKEN if value is None else db_text(value)
 
 
 def _ms(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from headtail.metrics import db_text
 from headtail.report import ArtifactRow, text, text_table
 from headtail.strictjson import to_json
 
@@ -14,10 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["artifacts_json", "cut_lines", "export_json", "export_lines"]
 
-_CUT_HEADINGS = (
-    *("cut", "tensors", "head work", "codec", "bytes"),
-    *("same answer", "95 %", "SNR dB", "n"),
-)
+_ANSWER_HEADINGS = ("same answer", "95 %", "SNR dB", "n")
+_CUT_HEADINGS = ("cut", "tensors", "head work", "codec", "bytes", *_ANSWER_HEADINGS)
+_HEAD_HEADINGS = ("own heads of", "cut", "codec", *_ANSWER_HEADINGS)
 _SHOWN_CODECS = ("raw32", "aq8t", "aq8t+deflate", "aq4c+deflate")
 
 
@@ -68,10 +68,15 @@ def cut_lines(manifest: Manifest) -> Iterator[str]:
     ]
     if body:
         yield text(_CUT_HEADINGS, body)
-    for artifact in manifest.artifacts:
-        for cut_id, by_codec in artifact.splits.items():
-            told = "; ".join(f"{codec} {found}" for codec, found in by_codec.items())
-            yield f"{artifact.format} {artifact.precision}, its own head at {cut_id}: {told}"
+    own = [
+        [f"{artifact.format} {artifact.precision}", cut.id, codec, *_answers(found)]
+        for artifact in manifest.artifacts
+        for cut in manifest.cuts
+        for codec, found in artifact.splits.get(cut.id, {}).items()
+    ]
+    if own:
+        yield ""
+        yield text(_HEAD_HEADINGS, own)
 
 
 def _rows(cut: Cut) -> Iterator[tuple[list[str], str]]:
@@ -92,7 +97,7 @@ def _answers(found: Agreement | None) -> list[str]:
     return [
         same,
         f"{low}-{high}" if found.low is not None else "-",
-        f"{found.snr_db_mean:.1f}",
+        db_text(found.snr_db_mean),
         str(found.n),
     ]
 

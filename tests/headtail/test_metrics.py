@@ -32,6 +32,11 @@ def test_snr_limits():
     assert metrics.snr_db(reference=ONES, candidate=ONES * 0) == pytest.approx(0.0)
 
 
+def test_decibels_as_text():
+    told = [db_text(value) for value in (12.34, -0.5, DB_LIMIT, -DB_LIMIT, math.inf)]
+    assert told == ["12.3", "-0.5", "inf", "-inf", "inf"]
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_one_non_finite_element_spoils_the_candidate(bad):
     candidate = ONES.copy()

@@ -31,6 +31,8 @@ def test_a_file_s_own_heads_are_told_apart():
     half = dataclasses.replace(
         TINY.artifacts[0], precision="fp16", splits={"late": {"raw32": known}}
     )
-    last = list(cut_lines(dataclasses.replace(TINY, artifacts=(half,))))[-1]
-    assert last == f"litert fp16, its own head at late: raw32 {known}"
-    assert f"agrees on 1.000 of {known.n} (" in last
+    cuts, gap, heads = cut_lines(dataclasses.replace(TINY, artifacts=(half,)))
+    assert (cuts, gap) == (*cut_lines(TINY), "")
+    interval = f"{known.low:.3f}-{known.high:.3f}"
+    row = ["litert", "fp16", "late", "raw32", "1.000", interval, "120.0", str(known.n)]
+    assert heads.splitlines()[2].split() == row
