@@ -33,7 +33,10 @@ def test_snr_limits():
 
 
 def test_decibels_as_text():
-    told = [db_text(value) for value in (12.34, -0.5, DB_LIMIT, -DB_LIMIT, math.inf)]
+    told = [
+        metrics.db_text(value)
+        for value in (12.34, -0.5, metrics.DB_LIMIT, -metrics.DB_LIMIT, math.inf)
+    ]
     assert told == ["12.3", "-0.5", "inf", "-inf", "inf"]
 
 
