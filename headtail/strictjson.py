@@ -33,6 +33,7 @@ _STRING = re.compile(
     rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)'
 )  # one that never ends counts too
 _BLANK = " \t\n\r"
+_SURROGATE = re.compile(rb"(?i)\\ud[89a-f]")
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _REMEDY = "Write the file with this version of Headtail, or correct the value by hand."
 _SCALARS: dict[Any, str] = {
@@ -63,16 +64,19 @@ def to_json(value: Any) -> Any:
 
 
 def parse(data: bytes, *, path: str = "$") -> Any:
-    """JSON text to plain values; duplicate keys, NaN and excessive nesting are refused."""
+    """JSON text to plain values; duplicate keys, NaN, excessive nesting and texts that are no
+    Unicode (half of a surrogate pair) are refused."""
     _check_depth(data, path)
     try:
         text = data.decode("utf-8").strip(_BLANK)
         value, end = _decoder(path).raw_decode(text)  # `decode` looks for blanks in a slow way
         if end != len(text):
             raise json.JSONDecodeError("Extra data", text, end)
-        return value
-    except (ValueError, UnicodeDecodeError) as error:
+        if b"\\u" in data and _SURROGATE.search(data):
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, UnicodeError) as error:
         raise SchemaFault(f"Not JSON: {error}", path, remedy=_REMEDY) from None
+    return value
 
 
 @functools.lru_cache(maxsize=8)  # making one costs as much as parsing a request

@@ -267,3 +267,14 @@ def test_megabytes_of_attack_end_in_one_error(data):
 def test_brackets_in_strings_are_text():
     value = {"a": "[" * 1000, "b\\": ['"' + "{" * 1000]}
     assert parse(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize("text", [b'"\\ud800"', b'{"\\uDFFF":1}', b'["\\udc00\\ud800"]'])
+def test_attack_half_of_a_surrogate_pair_is_no_text(text):
+    """It has no UTF-8, so it could neither be written again nor drawn on a screen."""
+    with pytest.raises(SchemaFault, match="Not JSON"):
+        parse(text)
+
+
+def test_a_whole_surrogate_pair_is_a_letter():
+    assert parse(b'"\\ud83d\\ude00 \\\\ud800"') == "\U0001f600 \\ud800"
