@@ -1,10 +1,10 @@
-"""Numbers as the screens write them; no layout, no kivy."""
+"""Numbers and names as the screens write them; no layout, no kivy."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ["RUNTIME_NAMES", "byte_size", "milliseconds", "percent"]
+__all__ = ["RUNTIME_NAMES", "byte_size", "drawable", "milliseconds", "percent"]
 
 RUNTIME_NAMES = {"coreml": "Core ML", "executorch": "ExecuTorch", "litert": "LiteRT"}  # by format
 MS_DIGITS = ((1.0, 2), (100.0, 1), (math.inf, 0))  # below so many ms, so many decimals
@@ -33,3 +33,8 @@ def percent(probability: float) -> str:
     if 1 - LEAST < probability < 1:
         return "> 99.9 %"
     return f"{probability * 100:.1f} %"
+
+
+def drawable(text: str) -> str:
+    """What a file system or an error says, less what is no Unicode: kivy ends the app over it."""
+    return text.encode("utf-8", "replace").decode()

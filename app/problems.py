@@ -6,6 +6,7 @@ import errno
 import traceback
 from dataclasses import dataclass
 
+from app.figures import drawable
 from headtail.errors import HeadtailError
 
 __all__ = ["Problem", "problem_of"]
@@ -35,6 +36,11 @@ _REMEDIES: dict[int | None, str] = {  # what a person can do where the system sa
 
 def problem_of(error: Exception) -> Problem:
     """Ours as its sentences, any other with its traceback to copy."""
+    problem = _problem_of(error)
+    return Problem(*map(drawable, (problem.what, problem.remedy, problem.full_text)))
+
+
+def _problem_of(error: Exception) -> Problem:
     if isinstance(error, HeadtailError):
         return Problem(error.what, f"{error.expected} {error.remedy}", str(error))
     details = "".join(traceback.format_exception(error))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from app.figures import drawable
 from app.models.downloads import Downloads, Ended, Progress
 from app.models.following import Following
 from app.models.lane import Lane
@@ -105,7 +106,7 @@ class ModelsPresenter(Presenter[ModelsState]):
 
     def install(self, source: Path) -> None:
         """Check and copy a bundle's folder or `.zip`."""
-        self._render(busy=f"Checking and copying {source.name}", problem=None)
+        self._render(busy=f"Checking and copying {drawable(source.name)}", problem=None)
         quota = self.state.quota
         self._files.submit(lambda: self._installed(self._library.install(source, quota=quota)))
 

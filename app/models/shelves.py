@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.figures import drawable
 from app.live.selection import usable_runtimes
 from app.models.catalogue import newer
 from app.models.fitness import Suitability, suitability
@@ -80,9 +81,9 @@ def unfinished_of(
     """The unfinished downloads that are not among `downloads`."""
     shown = {offer.sha256 for offer in catalogue.offers if offer.bundle_id in downloads}
     return tuple(
-        UnfinishedCard(part.path, part.destination.stem, part.digest, part.held, part.busy)
-        for part in looked.shelf.parts
-        if part.digest not in shown
+        UnfinishedCard(p.path, drawable(p.destination.stem), p.digest, p.held, p.busy)
+        for p in looked.shelf.parts
+        if p.digest not in shown
     )
 
 
@@ -103,7 +104,7 @@ def _card(found: Found, looked: Looked, check: Check, problem: Problem | None) -
     manifest = found.manifest
     return InstalledCard(
         path=found.path,
-        name=manifest.name if manifest else found.path.name,
+        name=manifest.name if manifest else drawable(found.path.name),
         bytes=found.bytes,
         installed_s=found.installed_s,
         bundle_id=manifest.bundle_id if manifest else "",

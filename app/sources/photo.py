@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.figures import drawable
 from app.sources.base import Deliver, Failed, SourceFrame
 from headtail.errors import UsageFault
 from headtail.preprocess import Frame, load_image
@@ -54,7 +55,7 @@ class Photo:
 
 def photo_file(path: Path) -> Photo:
     """One image file; it is not opened yet."""
-    return Photo(str(path), path.stem, partial(load_image, path))
+    return Photo(str(path), drawable(path.stem), partial(load_image, path))
 
 
 def photo_bytes(data: bytes, name: str) -> Photo:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from app.figures import drawable
 from app.sources.camera_opencv import Capture, video_capture
 from app.sources.photo import SUFFIXES, Photo, folder_photos, shrunk
 from app.sources.stream import Stream, Timed
@@ -51,7 +52,7 @@ def open_replay(path: Path) -> Stream:
                 expected=f"A folder with files that end in {', '.join(SUFFIXES)}.",
                 remedy="Choose another folder.",
             )
-        return PhotoReplay(path.name, photos)
+        return PhotoReplay(drawable(path.name), photos)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoReplay(path)
     return AnimationReplay(path)
@@ -87,7 +88,7 @@ class AnimationReplay(Stream):
     """An animated image with its own times, over and over."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path.name)
+        super().__init__(drawable(path.name))
         self._path = path
 
     def frames(self) -> Iterator[Timed]:
@@ -116,7 +117,7 @@ class VideoReplay(Stream):
     """A video file, over and over; `capture` is `cv2.VideoCapture`, found when it is needed."""
 
     def __init__(self, path: Path, *, capture: Capture | None = None) -> None:
-        super().__init__(path.name)
+        super().__init__(drawable(path.name))
         self._path = path
         self._capture = capture
 

@@ -47,3 +47,10 @@ def test_a_real_refusal(tmp_path):
 
 def test_memory_is_a_reason_of_its_own():
     assert raised(MemoryError()).what == "There was not enough memory."
+
+
+def test_a_name_that_is_no_text_can_be_drawn():
+    """As `os.fsdecode` gives a name in Latin-1; kivy ends the app over it."""
+    problem = raised(UsageFault("caf\udce9 is none.", expected="One.", remedy="Choose \udce9."))
+    assert (problem.what, problem.remedy) == ("caf? is none.", "One. Choose ?.")
+    assert raised(ValueError("\udce9")).full_text.isascii()

@@ -85,3 +85,7 @@ def test_bytes_of_a_photo_are_known_again(red_photo):
     one, again = photo_bytes(data, "Chosen photo"), photo_bytes(data, "Chosen photo")
     assert one.key == again.key
     assert one.load().shape == (480, 640, 3)
+
+
+def test_a_photo_whose_name_is_no_text_can_be_drawn(tmp_path):
+    assert photo_file(tmp_path / "caf\udce9.png").name == "caf?"
