@@ -47,6 +47,7 @@ def built(base: Path) -> Path:
 
 def build(folder: Path, *flags: str) -> Path:
     """Compile bridge and stand-in into one library; every warning is an error."""
+    require(BRIDGE.is_dir(), "ios/ is not here: the tests of the payload run beside nothing else")
     library = folder / LIBRARY
     sources = [*sorted(BRIDGE.glob("*.m")), *sorted(HERE.glob("*.m"))]
     command = compiling_pictures("-shared", "-fPIC", *flags, *map(str, sources))
