@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from companion_server.security.keyfile import KeyFile, KeyRecord, from_time
+from companion_server.security.keyfile import KeyFile, KeyRecord, from_time, to_time
 from companion_server.security.private_files import (
     locked,
     private_folder,
@@ -138,7 +138,8 @@ class KeyRing:
     def rotate(self, key_id: str, *, grace_s: float) -> tuple[str, KeyRecord]:
         """A second key of the same name and scopes; the old one ends after `grace_s` seconds.
 
-        Its own end stays if that is earlier. Raises `UsageFault` for a key that has ended.
+        The new one lives as long as the old one was to, from now on. The old one's own end stays if
+        that is earlier. Raises `UsageFault` for a key that has ended.
         """
         with self._edit() as keys:
             place = _place(keys, key_id)
@@ -150,7 +151,10 @@ class KeyRing:
                     remedy="Make a new one with `headtail keys add`.",
                 )
             keys[place] = dataclasses.replace(old, expires=from_time(min(old.until, now + grace_s)))
-            text, record = self._make(old.name, old.scopes, None)
+            until = None
+            if old.expires is not None:  # what was to end is not to live for ever now
+                until = now + to_time(old.expires) - to_time(old.created)
+            text, record = self._make(old.name, old.scopes, until)
             keys.append(record)
         return text, record
 

@@ -135,6 +135,15 @@ def test_rotation_overlaps(ring, folder, clock):
         ring.rotate(record.id, grace_s=0)
 
 
+def test_a_key_for_some_days_is_followed_by_one_for_as_many(ring, clock):
+    _, record = ring.add("guest", (Scope("infer", "*"),), expires=clock.now + 30 * DAY)
+    clock.now += 10 * DAY
+    new, made = ring.rotate(record.id, grace_s=DAY)
+    assert made.until == clock.now + 30 * DAY
+    clock.now += 30 * DAY
+    assert ring.check(new) is None
+
+
 def test_rotation_does_not_lengthen_a_life(ring, clock):
     _, record = ring.add("guest", INFER, expires=clock.now + DAY)
     ring.rotate(record.id, grace_s=7 * DAY)
@@ -242,7 +251,7 @@ def test_a_failed_write_leaves_the_old_file(ring, folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(EnvironmentFault, match="No space"):
         ring.add("other", INFER)
     assert ring.path.read_bytes() == before
     assert [path.name for path in folder.iterdir()] == ["keys.json"]
