@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
+from app.live.picture import Picture
 from app.live.readings import Counts, Meter
 from app.live.request import Request
-from app.live.state import Answered, Event, Failed, Picture, Pictured, Result
+from app.live.state import Answered, Event, Failed, Pictured, Result
 from app.problems import problem_of
 from app.sources.base import SourceFrame, upright
 from app.sources.photo import shrunk

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.live.picture import Picture
 from app.live.readings import Readings
 from app.live.request import Choices, Request
 from app.problems import Problem
@@ -59,23 +60,6 @@ class SourceKind(enum.Enum):
     PHOTOS = "Photos"
     REPLAY = "Replay"
     DEMO = "Demo"
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """Pixels to draw, (H, W, 3) uint8 RGB, upright, top row first, and the same as `rgba` bytes
-    for the graphics memory; compared by identity.
-    """
-
-    pixels: Frame
-    rgba: bytes
-
-    @classmethod
-    def of(cls, pixels: Frame) -> Picture:
-        """Made on the thread that has the pixels: it takes a millisecond that the UI has not."""
-        from PIL import Image
-
-        return cls(pixels, Image.fromarray(pixels).convert("RGBA").tobytes())
 
 
 @dataclass(frozen=True)

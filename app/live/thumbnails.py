@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from app.live.state import Event, Picture, Thumbnailed
+from app.live.picture import Picture
+from app.live.state import Event, Thumbnailed
 from app.sources.photo import Photo, square
 from headtail.errors import ImageFault
 

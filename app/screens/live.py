@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from kivy.clock import Clock
 from kivy.core.clipboard import Clipboard
 from kivy.lang import Builder
 from kivy.properties import BooleanProperty, ListProperty, ObjectProperty, StringProperty
@@ -31,6 +32,7 @@ __all__ = ["LiveScreen", "SourceOption"]
 
 
 FAINT = 0.6  # opacity of the bars below the first
+CALM_S = 0.25  # between figures of what moves: nobody reads them faster
 
 
 class SourceOption(Focusable, ButtonBehavior, BoxLayout):  # type: ignore[misc]  # kivy has no types
@@ -70,6 +72,8 @@ class LiveScreen(Page):
         self._application = application
         self._live = application.live
         self._state = application.live.state
+        self._told: Result | None = None  # whose figures are shown
+        self._figures = Clock.create_trigger(lambda _dt: self._show_figures(), CALM_S)
         super().__init__(**properties)
         self.bind(theme=lambda *_: self.show(self._state))
         self.watch(self._live, self.show)
@@ -148,10 +152,19 @@ class LiveScreen(Page):
         }[place]
         self.hue, self.tint = get_color_from_hex(hue), get_color_from_hex(tint)
         self.badge = result.badge if result else ""
-        self.pace = wording.pace(state)
         self._show_bars(state, result)
-        self._show_route(state, result)
         self.ids.overlay.show(result)
+        if state.moving and state.playing and _same_place(self._told, result):
+            self._figures()  # where it ran and what was seen is shown at once, how fast soon
+        else:
+            self._show_figures()
+
+    def _show_figures(self) -> None:
+        self._figures.cancel()
+        state = self._state
+        self._told = state.result
+        self.pace = wording.pace(state)
+        self._show_route(state, state.result)
 
     def _show_bars(self, state: LiveState, result: Result | None) -> None:
         seen = result.seen if result else Ranking(())
@@ -198,6 +211,12 @@ class LiveScreen(Page):
         self.failed = problem is not None
         if problem is not None:
             self.ids.banner.what, self.ids.banner.remedy = problem.what, problem.remedy
+
+
+def _same_place(one: Result | None, other: Result | None) -> bool:
+    if one is None or other is None:
+        return False
+    return (one.place, one.badge) == (other.place, other.badge)
 
 
 Builder.load_file(str(Path(__file__).with_suffix(".kv")))

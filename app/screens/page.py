@@ -1,7 +1,8 @@
 """What every page is: a header with title and line below it, and its content under that.
 
-A page is built when it is first shown and kept. It subscribes to its presenter, draws states and
-passes gestures on. `leave` is called when another page takes its place.
+A page is built when it is first shown, or before, and kept. It subscribes to its presenter, draws
+states and passes gestures on. `leave` is called when another page takes its place; from then on it
+draws nothing, so that pages nobody sees cost no time.
 """
 
 from __future__ import annotations
@@ -37,14 +38,40 @@ class Page(BoxLayout):  # type: ignore[misc]  # kivy has no types
 
     def __init__(self, **properties: Any) -> None:
         self._ends: list[Callable[[], None]] = []
+        self._catches_up: list[Callable[[], None]] = []
+        self._hidden = False
         self._notices: tuple[Any, ...] = ()
         super().__init__(**properties)
         self.bind(width=self._fold)
         self._fold()
 
     def watch(self, presenter: Presenter[State], show: Callable[[State], None]) -> None:
-        """Have `show` called with every state until the page is closed."""
-        self._ends.append(presenter.subscribe(show))
+        """Have `show` called with every state until the page is closed; while the page is hidden,
+        with the last one, when it is revealed."""
+        missed: list[State] = []
+
+        def listen(state: State) -> None:
+            if self._hidden:
+                missed[:] = [state]
+            else:
+                show(state)
+
+        def catch_up() -> None:
+            if missed:
+                show(missed.pop())
+
+        self._ends.append(presenter.subscribe(listen))
+        self._catches_up.append(catch_up)
+
+    def hide(self) -> None:
+        """Nobody sees the page: draw nothing."""
+        self._hidden = True
+
+    def reveal(self) -> None:
+        """The page is seen (again): draw what was missed."""
+        self._hidden = False
+        for catch_up in self._catches_up:
+            catch_up()
 
     def close(self) -> None:
         """The page is dropped for another of its kind: listen no more."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kivy.clock import Clock
 from kivy.core.window import Window
 from kivy.lang import Builder
 from kivy.metrics import dp
@@ -22,6 +23,8 @@ from app.widgets import icons  # noqa: F401  # its names are used in the .kv
 from app.widgets.focus import Focusable, unfocus
 
 __all__ = ["PAGES", "Place", "Shell"]
+
+AHEAD_S = 0.5  # between pages that are made before anybody asks
 
 
 def _live(application: Application) -> Any:
@@ -97,10 +100,12 @@ class Shell(FloatLayout):  # type: ignore[misc]  # kivy has no types
         self._place_guide(self._guide, self._guide.shown)
         self.bind(width=self._fold)
         self._end = application.navigation.subscribe(self._show)
+        self._ahead = Clock.schedule_interval(self._build_ahead, AHEAD_S)
 
     def close(self) -> None:
         """Take no more part; the pages are dropped."""
         self._end()
+        self._ahead.cancel()
         self._guide.close()
         self.page.leave()
         for page in self._pages.values():
@@ -123,16 +128,31 @@ class Shell(FloatLayout):  # type: ignore[misc]  # kivy has no types
     def _show(self, shown: Shown) -> None:
         for place in self.ids.places.children:
             place.chosen = place.name == shown.page.value
-        page = self._pages.get(shown.page)
-        if page is None:
-            page = self._pages[shown.page] = PAGES[shown.page](self._application)
+        page = self._built(shown.page)
         if self.page is not None and self.page is not page:
             unfocus(self.page)  # or Tab would go on where nobody sees it
             self.page.leave()
+            self.page.hide()
         self.ids.body.clear_widgets()
         self.ids.body.add_widget(page)
         self.page = page
+        page.reveal()
         page.enter()
+
+    def _built(self, name: PageName) -> Any:
+        if name not in self._pages:
+            self._pages[name] = PAGES[name](self._application)
+        return self._pages[name]
+
+    def _build_ahead(self, _dt: float) -> bool:
+        """Make a page that was not seen yet while nothing moves; False when there is none left."""
+        missing = [name for name in PAGES if name not in self._pages]
+        live = self._application.live.state
+        if missing and not live.busy and not (live.moving and live.playing):
+            page = self._built(missing[0])
+            page.pos, page.size = self.ids.body.pos, self.ids.body.size
+            page.hide()
+        return bool(missing)
 
 
 Builder.load_file(str(Path(__file__).with_suffix(".kv")))

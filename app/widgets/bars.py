@@ -11,7 +11,7 @@ from kivy.properties import BooleanProperty, ListProperty, NumericProperty, Stri
 from kivy.uix.boxlayout import BoxLayout
 
 from app.figures import percent
-from app.widgets import shapes  # noqa: F401  # its names are used in the .kv
+from app.widgets import captions, shapes  # noqa: F401  # their names are used in the .kv
 from headtail.postprocess import Ranked
 
 __all__ = ["BarList", "BarRow"]
@@ -59,6 +59,6 @@ class BarList(BoxLayout):  # type: ignore[misc]  # kivy has no types
             row.label = item.label if item else ""
             row.value = percent(item.probability) if item else ""
             row.opacity = 1 if item or not ranked else 0  # before an answer there are five places
-            if item:
+            if item and row.hue != hues[place]:
                 row.hue = hues[place]
             row.go_to(item.probability if item else 0.0, grow=grow)

@@ -12,7 +12,26 @@ from kivy.clock import Clock
 
 __all__ = ["Gradual"]
 
-BUDGET_S = 0.006  # of a frame's 16 ms; at least one step is made in each
+BUDGET_S = 0.006  # of a frame's 16 ms, for all of them together
+
+
+class _Budget:
+    """What is left of this frame."""
+
+    def __init__(self) -> None:
+        self._frame, self._left_s = -1, 0.0
+
+    def left(self) -> bool:
+        """Whether another step may be made; the first one of a frame always may."""
+        if Clock.frames != self._frame:
+            self._frame, self._left_s = Clock.frames, BUDGET_S
+        return self._left_s > 0
+
+    def spend(self, seconds: float) -> None:
+        self._left_s -= seconds
+
+
+_budget = _Budget()
 
 
 class Gradual:
@@ -28,10 +47,12 @@ class Gradual:
         self._event()
 
     def _go_on(self, _dt: float) -> bool:
-        end = time.perf_counter() + BUDGET_S
-        while time.perf_counter() < end:
+        while _budget.left():
+            started = time.perf_counter()
             try:
                 next(self._steps)
             except StopIteration:
                 return False  # no more frames are wanted
+            finally:
+                _budget.spend(time.perf_counter() - started)
         return True

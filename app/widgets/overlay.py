@@ -6,10 +6,8 @@ label is drawn again only if its text was never drawn before.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any
 
-from kivy.core.text import Label as CoreLabel
 from kivy.core.window import Window  # noqa: F401  # a texture made before the window crashes kivy
 from kivy.graphics import Color, InstructionGroup, Rectangle
 from kivy.graphics.texture import Texture
@@ -20,13 +18,13 @@ from kivy.uix.widget import Widget
 from app.figures import percent
 from app.live.palette import INK, class_colour
 from app.live.state import Result
+from app.widgets.captions import line_of_text
 from app.widgets.shapes import Plate, Rim
 from headtail.postprocess import Boxes, Detection
 
 __all__ = ["Overlay"]
 
 MOST = 20  # boxes; `headtail.postprocess.find_boxes` gives no more
-KEPT_LABELS = 300
 LINE = 3  # dp, of a box
 
 
@@ -38,7 +36,6 @@ class Overlay(Widget):  # type: ignore[misc]  # kivy has no types
     def __init__(self, **properties: Any) -> None:
         super().__init__(**properties)
         self._result: Result | None = None
-        self._labels: OrderedDict[tuple[str, float], Any] = OrderedDict()
         self._mask_color = Color(1, 1, 1, 0)
         self._mask = Rectangle(size=(0, 0))
         self._mask_texture: Any = None
@@ -82,7 +79,9 @@ class Overlay(Widget):  # type: ignore[misc]  # kivy has no types
         for i, mark in enumerate(self._boxes):
             if result is not None and i < len(found):
                 box = self._placed(result, found[i].box)
-                mark.show(found[i], box, self._label(found[i]), top=self.whole[1] + self.whole[3])
+                text = f"{found[i].label}  {percent(found[i].probability)}"
+                label = line_of_text(text, sp(13), bold=True)
+                mark.show(found[i], box, label, top=self.whole[1] + self.whole[3])
             else:
                 mark.hide()
         if result is not None and result.paint is not None:
@@ -99,19 +98,6 @@ class Overlay(Widget):  # type: ignore[misc]  # kivy has no types
         x0, x1 = (x + width * (left + across * value) for value in box[::2])
         y0, y1 = (y + height * (1 - top - down * value) for value in box[1::2])
         return x0, y1, x1 - x0, y0 - y1
-
-    def _label(self, found: Detection) -> Any:
-        size = sp(13)
-        key = f"{found.label}  {percent(found.probability)}", size
-        texture = self._labels.pop(key, None)
-        if texture is None:
-            label = CoreLabel(text=key[0], font_size=size, bold=True)
-            label.refresh()
-            texture = label.texture
-        self._labels[key] = texture  # the newest last
-        if len(self._labels) > KEPT_LABELS:
-            self._labels.popitem(last=False)
-        return texture
 
 
 class _BoxMark(InstructionGroup):  # type: ignore[misc]  # kivy has no types

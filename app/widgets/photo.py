@@ -1,7 +1,7 @@
 """Pictures with round corners: the large frame, still or moving, and the thumbnails of the strip.
 
-A moving picture has two textures for as long as its size stays: one is drawn while the next picture
-is written into the other, so that the hardware need not wait, and nothing is built anew.
+A moving picture has three textures for as long as its size stays: the next picture is written into
+the one that was drawn longest ago, so that the hardware need not wait, and nothing is built anew.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from kivy.uix.behaviors import ButtonBehavior
 from kivy.uix.floatlayout import FloatLayout
 from kivy.uix.widget import Widget
 
-from app.live.state import Picture
+from app.live.picture import Picture
 from app.sources.photo import Photo
 from app.widgets import icons  # noqa: F401  # its names are used in the .kv
 from app.widgets.focus import Focusable
 from app.widgets.shapes import Corners
 
+TEXTURES = 3
 __all__ = ["FrameButton", "FramedPicture", "PhotoFrame", "RoundButton", "Thumbnail"]
 
 
@@ -51,7 +52,7 @@ class FramedPicture(Widget):  # type: ignore[misc]  # kivy has no types
 
     def __init__(self, **properties: Any) -> None:
         self._shown: Any = None
-        self._spare: Any = None  # is not drawn, and can be written without waiting
+        self._spares: list[Any] = []  # are not drawn; the first for the longest time
         self._coords: list[float] = []
         self._color, self._behind = Color(1, 1, 1, 1), Color()
         self._seen, self._corners = Rectangle(size=(0, 0)), Corners()
@@ -65,16 +66,20 @@ class FramedPicture(Widget):  # type: ignore[misc]  # kivy has no types
     def on_picture(self, _widget: FramedPicture, picture: Picture | None) -> None:
         """Write the new picture into the texture that is not drawn, and draw that one."""
         if picture is None:
-            self._shown = self._spare = None
+            self._shown, self._spares = None, []
             self._place()
             return
         size = (picture.pixels.shape[1], picture.pixels.shape[0])
         fresh = self._shown is None or tuple(self._shown.size) != size
+        if fresh:
+            self._spares = []
+        elif self._shown is not None:
+            self._spares.append(self._shown)
         # four channels: three are converted for every draw where the hardware has only four
-        texture = None if fresh else self._spare
+        texture = self._spares.pop(0) if len(self._spares) == TEXTURES else None
         texture = texture or Texture.create(size=size, colorfmt="rgba", mipmap=False)
         texture.blit_buffer(picture.rgba, colorfmt="rgba", bufferfmt="ubyte")
-        self._shown, self._spare = texture, None if fresh else self._shown
+        self._shown = texture
         self._seen.texture = texture
         if fresh:
             self._place()

@@ -10,13 +10,14 @@ A border is a `Rim`, not one plate laid on another: what is covered is painted a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from kivy.clock import Clock
 from kivy.core.window import Window  # noqa: F401  # a texture made before the window crashes kivy
 from kivy.factory import Factory
 from kivy.graphics import Mesh
@@ -103,12 +104,34 @@ def _radii(radius: float | Sequence[float], width: float, height: float) -> Any:
     return np.repeat([share * value for value in four], POINTS)
 
 
+_changed: dict[Any, None] = {}
+
+
+def _draw_changed(_dt: float) -> None:
+    while _changed:
+        _changed.popitem()[0].draw()
+
+
+_before_frame = Clock.create_trigger(_draw_changed, -1)
+
+
+def _late(shape: Any) -> Callable[[], None]:
+    """What has `shape` drawn once before the next frame, however often it is moved until then."""
+
+    def changed() -> None:
+        _changed[shape] = None
+        _before_frame()
+
+    return changed
+
+
 class _Shape(Mesh):  # type: ignore[misc]  # kivy has no types
     """`pos`, `size` and `radius` (one, or four from the top left on) as of kivy's shapes."""
 
     triangles = PLATE
 
     def __init__(self, **properties: Any) -> None:
+        self._draw = _late(self)
         self._pos: tuple[float, float] = (0.0, 0.0)
         self._size: tuple[float, float] = (0.0, 0.0)
         self._radius: float | Sequence[float] = 0.0
@@ -148,12 +171,12 @@ class _Shape(Mesh):  # type: ignore[misc]  # kivy has no types
         self._radius = radius
         self._draw()
 
-    def _draw(self) -> None:
-        if min(self._size) <= 0:
-            self.vertices, self.indices = [], []
-            return
-        self.vertices = self._outline((*self._pos, *self._size)).reshape(-1)
-        self.indices = self.triangles
+    def draw(self) -> None:
+        """Make the vertices."""
+        seen = min(self._size) > 0
+        nothing: list[float] = []
+        outline = self._outline((*self._pos, *self._size)).reshape(-1) if seen else nothing
+        self.vertices, self.indices = outline, self.triangles if seen else nothing
 
     def _outline(self, box: tuple[float, ...]) -> Any:
         raise NotImplementedError

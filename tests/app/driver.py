@@ -6,6 +6,7 @@ left). Beside the picture lies `<picture>.label.png`, the texture of the best cl
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ SETTLED = {
 }
 STILL = 5  # frames without a change before the picture
 PATIENCE = 3000  # frames; at 60 a second 50 s
+GL_SAMPLES, GL_SAMPLES_PASSED, GL_QUERY_RESULT = 0x80A9, 0x8914, 0x8866
 
 
 class Driver:
@@ -86,6 +88,8 @@ class Driver:
             "thumbnails": len(root.ids.strip.children),
             "marks": root.ids.overlay.marks(),
             "whole": list(root.ids.photo.whole),
+            "samples": samples(),
+            "painted": painted(),
             "widgets": {name: _box(widget) for name, widget in root.ids.items()},
         }
 
@@ -112,13 +116,35 @@ def _bar(row: Any) -> dict[str, Any]:
         "fraction": row.fraction,
         "hue": list(row.hue),
         "track": _box(track),
-        "label_box": _box(label),
+        "label_box": list(label.box),
     }
 
 
 def _box(widget: Any) -> list[float]:
     x, y = widget.to_window(widget.x, widget.y)
     return [x, y, widget.width, widget.height]
+
+
+def samples() -> int:
+    """Samples of each pixel of the window; 0 without multisampling."""
+    from kivy.graphics.opengl import glGetIntegerv
+
+    return int(glGetIntegerv(GL_SAMPLES)[0])
+
+
+def painted() -> float:
+    """How often a pixel of the window is painted in one frame, on average."""
+    from kivy.core.window import Window
+
+    gl = ctypes.CDLL("libGL.so.1")
+    query, found = ctypes.c_uint(), ctypes.c_uint()
+    gl.glGenQueries(1, ctypes.byref(query))
+    gl.glBeginQuery(GL_SAMPLES_PASSED, query)
+    Window.canvas.ask_update()
+    Window.dispatch("on_draw")
+    gl.glEndQuery(GL_SAMPLES_PASSED)
+    gl.glGetQueryObjectuiv(query, GL_QUERY_RESULT, ctypes.byref(found))
+    return float(found.value / (Window.width * Window.height))
 
 
 def main() -> None:

@@ -3,8 +3,9 @@ from typing import Any
 import numpy as np
 
 from app.live.inbox import Inbox
+from app.live.picture import Picture
 from app.live.readings import Readings
-from app.live.state import Answered, Opened, Picture, Pictured
+from app.live.state import Answered, Opened, Pictured
 from tests.app.live.results import card, result
 
 
