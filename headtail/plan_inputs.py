@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from headtail.errors import UnknownName, UsageFault
 
 if TYPE_CHECKING:
-    from headtail.manifest import Agreement, Artifact, Cut
+    from headtail.manifest import Artifact, Cut
 
 __all__ = [
     "Constraints",
@@ -20,7 +20,6 @@ __all__ = [
     "Problem",
     "Quality",
     "ServerTimes",
-    "split_agreements",
     "split_fidelity",
     "wire_bytes_of",
 ]
@@ -148,34 +147,31 @@ def wire_bytes_of(cuts: Iterable[Cut]) -> dict[str, dict[str, int]]:
     return {cut.id: dict(cut.wire_bytes) for cut in cuts if cut.materialised}
 
 
-def split_agreements(
-    artifact: Artifact | None, cuts: Iterable[Cut]
-) -> dict[str, dict[str, Agreement]]:
-    """What is known, by cut and codec, of answers that begin in the heads of `artifact`.
-
-    The cut's own figures are those of fp32 heads, which are proven to be the model's. Another
-    precision's heads have their own, or none: what they cost is not in the cut's.
-    """
-    if artifact is None:
-        return {}
-    if artifact.precision == _EXACT:
-        return {cut.id: artifact.splits.get(cut.id, cut.fidelity) for cut in cuts}
-    return {cut.id: artifact.splits[cut.id] for cut in cuts if cut.id in artifact.splits}
-
-
 def split_fidelity(
     artifact: Artifact | None, cuts: Iterable[Cut], wanted: Mapping[str, Iterable[str]]
 ) -> dict[str, dict[str, float]]:
-    """`Quality.split` for the cuts and codecs of `wanted`; what does not classify has none."""
-    known = split_agreements(artifact, cuts)
+    """`Quality.split` for the cuts and codecs of `wanted`; what does not classify has none.
+
+    A cut's figures are those of fp32 heads, which are proven to be the model's. Another precision's
+    heads need their own as well: those are of fewer inputs, so the lower of both is believed.
+    """
+    held = {cut.id: cut for cut in cuts}
     return {
         cut: {
-            codec: found.top1
+            codec: share
             for codec in codecs
-            if (found := known.get(cut, {}).get(codec)) and found.top1 is not None
+            if artifact is not None and (share := _proven(artifact, held[cut], codec)) is not None
         }
         for cut, codecs in wanted.items()
     }
+
+
+def _proven(artifact: Artifact, cut: Cut, codec: str) -> float | None:
+    figures = [cut.fidelity.get(codec)]
+    if artifact.precision != _EXACT:
+        figures.append(artifact.splits.get(cut.id, {}).get(codec))
+    shares = [one.top1 for one in figures if one is not None and one.top1 is not None]
+    return min(shares) if len(shares) == len(figures) else None
 
 
 def _check_times(name: str, values: Iterable[float]) -> None:

@@ -264,15 +264,22 @@ def test_what_a_manifest_says_of_splits_is_that_of_the_artifacts_own_heads():
     """The cut's figures are those of fp32 heads, which stand for no other's."""
     manifest = manifest_of(golden_tensors(), name="tiny")
     exact, wanted = manifest.artifacts[0], {"early": ["raw32", "aq4c"], "late": []}
-    own = {"early": {"raw32": dataclasses.replace(exact.agreement, top1=0.5)}}
+    worse, lucky = (
+        {"early": {"raw32": dataclasses.replace(exact.agreement, top1=share)}}
+        for share in (0.5, 1.0)
+    )
     half = dataclasses.replace(exact, precision="fp16")
     for artifact, shares in [
         (exact, {"early": {"raw32": 1.0}, "late": {}}),
         (half, {"early": {}, "late": {}}),
-        (dataclasses.replace(half, splits=own), {"early": {"raw32": 0.5}, "late": {}}),
+        (dataclasses.replace(half, splits=worse), {"early": {"raw32": 0.5}, "late": {}}),
         (None, {"early": {}, "late": {}}),
     ]:
         assert split_fidelity(artifact, manifest.cuts, wanted) == shares
+    seldom = {"raw32": dataclasses.replace(exact.agreement, top1=0.9)}
+    cut = dataclasses.replace(manifest.cuts[0], fidelity=seldom)
+    found = split_fidelity(dataclasses.replace(half, splits=lucky), [cut], {"early": ["raw32"]})
+    assert found == {"early": {"raw32": 0.9}}  # heads of more noise are not better
 
 
 def test_a_model_that_does_not_classify_has_no_fidelity():
