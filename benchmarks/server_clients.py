@@ -19,10 +19,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.peers.tail import PeerTail
 from benchmarks.server_rig import Subject
-from headtail.tensors import Array
 from headtail.wire import boundary, oip, split
 
 TOLERANCE = 1e-3  # a batch is computed in another order than a single sample
@@ -39,7 +39,7 @@ class Question:
     """One request as bytes, and its right answer: all outputs, one behind the other."""
 
     request: bytes
-    expected: Array
+    expected: npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ def questions(
         headers |= {"Host": "127.0.0.1", "Content-Length": str(len(body))}
         lines = "".join(f"{name}: {text}\r\n" for name, text in headers.items())
         outputs, _ = tail.run(boundary.decode_boundary(frame, cut))
-        expected = np.concatenate([output.reshape(-1) for output in outputs])
+        flat = [output.reshape(-1).astype(np.float32, copy=False) for output in outputs]
+        expected = np.concatenate(flat)
         found.append(Question(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body, expected))
     closest = min(
         (float(np.abs(a.expected - b.expected).max()) for a in found for b in found if a is not b),
@@ -129,9 +130,9 @@ class Client(asyncio.Protocol):
             async with asyncio.timeout(self._give_up_s):
                 head, body = await self._answer
         except (TimeoutError, ConnectionError) as error:
-            kind = HANGS if isinstance(error, TimeoutError) else LOST
             self.close()
-            return Outcome(kind, sent, time.perf_counter() - sent, self.number)
+            lost = HANGS if isinstance(error, TimeoutError) else LOST
+            return Outcome(lost, sent, time.perf_counter() - sent, self.number)
         took_s = time.perf_counter() - sent
         status = int(head[9:12])
         if status != 200:
@@ -168,7 +169,7 @@ class Client(asyncio.Protocol):
             self._answer.set_exception(ConnectionResetError("the server closed the connection"))
 
 
-def _is_right(head: bytes, body: bytes, expected: Array) -> bool:
+def _is_right(head: bytes, body: bytes, expected: npt.NDArray[np.float32]) -> bool:
     length = _JSON_LENGTH.search(head)
     raw = body[int(length[1]) :] if length else b""
     if len(raw) != expected.nbytes:

@@ -10,7 +10,9 @@ are in it. Two figures say what an arm adds:
 The second pairs each request with its own compute, so it still means something on a machine that is
 busy with other things, where the first is mostly their noise. The goals are on the second for p50
 and p99 of `aq8t`, and on the ratio of the best peer's p50 to ours, whichever protocol makes it the
-best; the floor is no peer.
+best; the floors are no peers. `ledger_p50_ms` says where an arm's time goes, as far as client and
+server measure it themselves; `elsewhere` is HTTP at both ends, the kernel, the way to the process
+that computes and back, and all that is cold after some ms of computing.
 
     tail         the bare call of the tail, in this process
     aq8t, raw32  the companion server, asked by headtail.offload's client over HTTP; aq8t is
@@ -34,7 +36,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.tail import PeerTail
-from benchmarks.server_peers import FLOOR, Answer, Arm, peer_versions, peers
+from benchmarks.server_peers import BARE, FLOORS, Answer, Arm, peer_versions, peers
 from benchmarks.server_rig import EAGER, OurServer, Subject, free_port
 from headtail.metrics import max_abs_diff
 from headtail.offload.client import Companion
@@ -49,6 +51,7 @@ SETTLE = 2  # calls at the start of a block that are not counted: its connection
 DEADLINE_S = 60.0  # never the thing that is measured
 TOLERANCE = 1e-4
 PERCENTILES = ("p50", "p90", "p99")
+LOSSY = "aq8t+deflate"
 
 
 def companion_arm(companion: Companion | StreamCompanion, subject: Subject, codec: str) -> Arm:
@@ -59,7 +62,8 @@ def companion_arm(companion: Companion | StreamCompanion, subject: Subject, code
         reply = companion.infer_tail(
             manifest.name, manifest.bundle_id, cut, codec, arrays, deadline_ms=DEADLINE_S * 1e3
         )
-        return Answer(reply.outputs, reply.server, reply.bytes_up)
+        client = {"client_encode_ms": reply.encode_ms, "round_trip_ms": reply.round_trip_ms}
+        return Answer(reply.outputs, reply.server | client, reply.bytes_up)
 
     return ask
 
@@ -127,7 +131,7 @@ def alternate(
 
 
 def check_answers(arms: dict[str, Arm], subject: Subject) -> dict[str, dict[str, float]]:
-    """Largest difference from the bare tail's outputs; all arms but `aq8t*` must be close."""
+    """Largest difference from the bare tail's outputs; all but quantised ones must be close."""
     found = {}
     for name, arm in arms.items():
         worst, answer = 0.0, Answer([], {})
@@ -135,7 +139,8 @@ def check_answers(arms: dict[str, Arm], subject: Subject) -> dict[str, dict[str,
             reference, answer = arms["tail"](arrays).outputs, arm(arrays)
             pairs = zip(answer.outputs, reference, strict=True)
             worst = max(worst, *(max_abs_diff(reference=r, candidate=c) for c, r in pairs))
-        if not name.startswith("aq8t") and worst > TOLERANCE:
+        lossy = name.startswith("aq8t") or name == BARE
+        if not lossy and worst > TOLERANCE:
             raise SystemExit(f"{name} answers otherwise than the tail: by {worst}")
         found[name] = {"max_abs_diff": worst, "bytes_up": answer.bytes_up}
     return found
@@ -158,11 +163,22 @@ def figures_of(samples: Samples, tail: Samples) -> dict[str, Any]:
         p: round(getattr(trip, f"{p}_ms") - getattr(bare, f"{p}_ms"), 3) for p in PERCENTILES
     }
     figures["over_compute_ms"] = {p: round(getattr(paired, f"{p}_ms"), 3) for p in PERCENTILES}
-    figures["server_p50_ms"] = {
-        stage: round(float(np.median([s[stage] for s in samples.server_ms])), 3)
-        for stage in samples.server_ms[0]
+    figures["ledger_p50_ms"] = {
+        stage: round(float(np.median(times)), 3) for stage, times in _ledger(samples).items()
     }
     return figures
+
+
+def _ledger(samples: Samples) -> dict[str, list[float]]:
+    """Stage -> ms of every call, which add up to its round trip."""
+    told = {stage: [s[stage] for s in samples.server_ms] for stage in samples.server_ms[0]}
+    if "round_trip_ms" in told:
+        there = told.pop("round_trip_ms")
+        sent = zip(samples.round_trip_ms, told["client_encode_ms"], there, strict=True)
+        told["client_decode_ms"] = [whole - before - between for whole, before, between in sent]
+    known = zip(*told.values(), strict=True)
+    parts = zip(samples.round_trip_ms, known, strict=True)
+    return told | {"elsewhere": [whole - sum(stages) for whole, stages in parts]}
 
 
 def judged(figures: dict[str, dict[str, Any]], rivals: Sequence[str]) -> dict[str, Any]:
@@ -173,11 +189,15 @@ def judged(figures: dict[str, dict[str, Any]], rivals: Sequence[str]) -> dict[st
     return {
         "added_p50_ms": ours["p50"],
         "added_p99_ms": ours["p99"],
+        "added_by_the_floor_p50_ms": figures[BARE]["over_compute_ms"]["p50"],
+        "added_beyond_the_floor_p50_ms": round(
+            ours["p50"] - figures[BARE]["over_compute_ms"]["p50"], 3
+        ),
         "best_peer": best,
         "best_peer_over_ours": round(ratio, 2),
         "each_over_ours": {
             name: round(figures[name]["over_compute_ms"]["p50"] / ours["p50"], 2)
-            for name in (*rivals, FLOOR)
+            for name in (*rivals, *FLOORS)
         },
         "goals": {
             f"added p50 <= {GOAL_P50_MS} ms": ours["p50"] <= GOAL_P50_MS,
@@ -189,19 +209,22 @@ def judged(figures: dict[str, dict[str, Any]], rivals: Sequence[str]) -> dict[st
 
 def our_arms(ours: OurServer, guarded: OurServer, subject: Subject) -> dict[str, Arm]:
     """Every way to ask the companion server."""
-    lossy = "aq8t+deflate"
     plain = {
-        name: companion_arm(Companion(ours.url, timeout_s=DEADLINE_S), subject, codec)
-        for name, codec in (("aq8t", lossy), ("aq8t_packed", "aq8t"), ("raw32", "raw32"))
+        name: _own_arm(ours.url, subject, codec)
+        for name, codec in (("aq8t", LOSSY), ("aq8t_packed", "aq8t"), ("raw32", "raw32"))
     }
     stream = StreamCompanion(ours.url, timeout_s=DEADLINE_S)
     pin, key = guarded.told["fingerprint"], guarded.told["key"]
     secure = Companion(guarded.url, timeout_s=DEADLINE_S, pin=pin, key=key)
     return plain | {
-        "aq8t_stream": companion_arm(stream, subject, lossy),
-        "aq8t_grpc": grpc_arm(ours.told["grpc"], subject, lossy),
-        "aq8t_tls": companion_arm(secure, subject, lossy),
+        "aq8t_stream": companion_arm(stream, subject, LOSSY),
+        "aq8t_grpc": grpc_arm(ours.told["grpc"], subject, LOSSY),
+        "aq8t_tls": companion_arm(secure, subject, LOSSY),
     }
+
+
+def _own_arm(url: str, subject: Subject, codec: str = LOSSY) -> Arm:
+    return companion_arm(Companion(url, timeout_s=DEADLINE_S), subject, codec)
 
 
 def measure(subject: Subject, *, blocks: int, requests: int) -> dict[str, Any]:
@@ -210,13 +233,13 @@ def measure(subject: Subject, *, blocks: int, requests: int) -> dict[str, Any]:
     with (
         OurServer([subject.path], {**EAGER, "grpc_port": port}) as ours,
         OurServer([subject.path], {**EAGER, "tls": "true", "auth": "true"}) as guarded,
-        peers(subject) as others,
+        peers(subject, lambda url: _own_arm(url, subject)) as others,
     ):
         arms = {"tail": tail_arm(subject)} | our_arms(ours, guarded, subject) | others
         checked = check_answers(arms, subject)
         samples = alternate(arms, subject.inputs, blocks=blocks, requests=requests)
     figures = {name: figures_of(s, samples["tail"]) | checked[name] for name, s in samples.items()}
-    rivals = [name for name in others if name != FLOOR]
+    rivals = [name for name in others if name not in FLOORS]
     return {"arms": figures, "peers": peer_versions()} | judged(figures, rivals)
 
 

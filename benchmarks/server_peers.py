@@ -7,6 +7,8 @@
     mlserver_grpc   the same over gRPC with raw contents, asked by tritonclient
     fastapi_bytes   bare FastAPI, raw float32, nothing checked: no peer but the floor of Python's
                     HTTP, reported so that it is known how much of our overhead is ours
+    bare_asyncio    our own client and message, answered by one asyncio protocol in one process that
+                    checks nothing: the floor of what this client can see on this machine
 
 Each answer names its own compute time, taken around the same call of the same program.
 """
@@ -29,7 +31,7 @@ from benchmarks.peers.install import installed, python_of
 from benchmarks.server_rig import Subject, child, free_port
 from headtail.tensors import Array
 
-FLOOR = "fastapi_bytes"
+FLOORS = FASTAPI_BYTES, BARE = ("fastapi_bytes", "bare_asyncio")
 _UP, _READY = "/health", "/v2/models/tail/ready"
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _JSON = {"Content-Type": "application/json"}
@@ -154,12 +156,16 @@ def _mlserver_grpc_arm(port: int, subject: Subject) -> Arm:
 
 
 @contextlib.contextmanager
-def peers(subject: Subject) -> Iterator[dict[str, Arm]]:
-    """Every peer as a process of its own; yields how to ask it."""
+def peers(subject: Subject, bare: Callable[[str], Arm]) -> Iterator[dict[str, Arm]]:
+    """Every peer as a process of its own; yields how to ask it.
+
+    `bare` makes of an address the arm of our own client, for the floor.
+    """
     arguments = [str(subject.path.resolve()), subject.cut.id]
-    plain, lit, ml = free_port(), free_port(), free_port(2)
+    plain, lit, least, ml = free_port(), free_port(), free_port(), free_port(2)
     started = [
         ("fastapi", [sys.executable, str(FOLDER / "fastapi_tail.py")], plain, _UP),
+        (BARE, [sys.executable, str(FOLDER / "bare_tail.py")], least, _UP),
         ("litserve", [str(python_of("litserve")), str(FOLDER / "litserve_tail.py")], lit, _UP),
         ("mlserver", [str(python_of("mlserver")), str(FOLDER / "mlserver_tail.py")], ml, _READY),
     ]
@@ -172,12 +178,13 @@ def peers(subject: Subject) -> Iterator[dict[str, Arm]]:
                 child(command, ready=lambda w=web, p=path: w.ready(p), log=folder / f"{name}.log")
             )
         yield {
+            BARE: bare(f"http://127.0.0.1:{least}"),
             "fastapi_json": _json_arm(plain),
             "litserve_json": _json_arm(lit),
             "litserve": _bytes_arm(lit, "/predict", subject),
             "mlserver_json": _mlserver_json_arm(ml),
             "mlserver_grpc": _mlserver_grpc_arm(ml + 1, subject),
-            FLOOR: _bytes_arm(plain, "/bytes", subject),
+            FASTAPI_BYTES: _bytes_arm(plain, "/bytes", subject),
         }
 
 
