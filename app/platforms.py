@@ -22,7 +22,7 @@ __all__ = ["PLATFORMS", "Platform", "find_platform"]
 class Platform:
     """`device` as it reads in a sentence; `runtimes()` in order of preference, several may be of
     one format. `code_reader()` reads QR codes. `picker` is None where the system shows no photos to
-    choose from.
+    choose from; there `chooser()` asks for the file of a picture.
     """
 
     device: str
@@ -30,6 +30,7 @@ class Platform:
     camera: Callable[[], FrameSource]
     code_reader: Callable[[], CodeReader]
     picker: Callable[[], PhotoPicker] | None = None
+    chooser: Callable[[], PhotoPicker] | None = None
 
 
 def _desk_runtimes() -> tuple[Runtime, ...]:
@@ -72,6 +73,12 @@ def _desk_reader() -> CodeReader:
     return ZXingDesk()
 
 
+def _desk_chooser() -> PhotoPicker:
+    from app.sources.picker_desk import FileDialog
+
+    return FileDialog()
+
+
 def _android_camera() -> FrameSource:
     from app.sources.camera_android import ask_for_camera, back_camera
     from app.sources.camera_kivy import PhoneCamera
@@ -110,8 +117,8 @@ def _ios_picker() -> PhotoPicker:
     return PhotosPicker()
 
 
-_DESK = Platform("this computer", _desk_runtimes, _desk_camera, _desk_reader)
-_MAC = Platform("this computer", _mac_runtimes, _desk_camera, _desk_reader)
+_DESK = Platform("this computer", _desk_runtimes, _desk_camera, _desk_reader, chooser=_desk_chooser)
+_MAC = Platform("this computer", _mac_runtimes, _desk_camera, _desk_reader, chooser=_desk_chooser)
 _ANDROID = Platform(
     "this phone", _android_runtimes, _android_camera, _android_reader, _android_picker
 )

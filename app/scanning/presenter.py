@@ -36,7 +36,9 @@ class ScanPresenter(Presenter[ScanState]):
     def __init__(
         self, platform: Platform, *, found: Callable[[str], None], hand_over: HandOver
     ) -> None:
-        super().__init__(ScanState(can_pick=platform.picker is not None))
+        self._picker = platform.picker or platform.chooser
+        super().__init__(ScanState(can_pick=self._picker is not None, can_drop=not platform.picker))
+        self._closed = self.state
         self._platform = platform
         self._found = found
         self._hand_over = hand_over
@@ -49,7 +51,7 @@ class ScanPresenter(Presenter[ScanState]):
         """Show the scanner and, if codes can be read here, start the camera."""
         if self.state.opened:
             return
-        self._show(ScanState(can_pick=self.state.can_pick, opened=True))
+        self._show(replace(self._closed, opened=True))
         self._reader = self._reader or self._platform.code_reader()
         capability = self._reader.probe()
         if capability.available:
@@ -61,7 +63,7 @@ class ScanPresenter(Presenter[ScanState]):
         """Put it away; the camera is released before this returns."""
         self.leave()
         if self.state.opened:
-            self._show(ScanState(can_pick=self.state.can_pick))
+            self._show(self._closed)
 
     def back(self) -> bool:
         """What the back button does: close it; False if it is not open."""
@@ -93,8 +95,8 @@ class ScanPresenter(Presenter[ScanState]):
 
     def pick(self) -> None:
         """Let the person choose a picture of the code."""
-        if self._platform.picker is not None and self.state.opened:
-            self._platform.picker().pick(
+        if self._picker is not None and self.state.opened:
+            self._picker().pick(
                 lambda photo: self._hand_over(lambda: self._read(photo)),
                 lambda error: self._hand_over(lambda: self._fail(error)),
             )

@@ -53,7 +53,7 @@ HEADTAIL_PICTURES_EXPORT int32_t headtail_pictures_pick(int64_t *ticket,
 
 // Wait so long for the answer, on any thread but the main one. OK: `path` becomes that of a file
 // with the photo as the system gave it (JPEG where it can; its orientation in EXIF), which is the
-// caller's to delete. A ticket is answered once.
+// caller's to delete.
 HEADTAIL_PICTURES_EXPORT int32_t headtail_pictures_wait(int64_t ticket, int32_t milliseconds,
                                                         headtail_pictures_text *path,
                                                         headtail_pictures_text *error);

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ from app.platforms import PLATFORMS
 from app.sources.base import Deliver, Failed
 from app.sources.camera_opencv import DeskCamera
 from app.sources.replay import open_replay
-from tests.app.drawing import Artist
+from tests.app.drawing import Artist, draw
 
 
 class PlayedCamera:
@@ -56,8 +53,8 @@ class Unplugged:
 class Scanner(Artist):
     """Steps on when the scanner has said what is waited for."""
 
-    def __init__(self, app: Any, scenes: list[dict[str, Any]], camera: PlayedCamera) -> None:
-        super().__init__(app, scenes)
+    def __init__(self, app: Any, job: dict[str, Any], camera: PlayedCamera) -> None:
+        super().__init__(app, job)
         self.camera = camera
         self.awaited = ""
 
@@ -100,31 +97,11 @@ class Scanner(Artist):
 
 def main() -> None:
     """Run one job."""
-    job = json.loads(sys.stdin.read())
-    from kivy.config import Config
-
-    Config.set("graphics", "width", str(job["size"][0]))
-    Config.set("graphics", "height", str(job["size"][1]))
-    Config.set("graphics", "maxfps", "60")
-    from kivy.clock import Clock
     from kivy.utils import platform
-
-    from app.kivy_app import HeadtailApp
 
     camera = PlayedCamera()
     PLATFORMS[platform] = dataclasses.replace(PLATFORMS[platform], camera=lambda: camera)
-    folder = Path(os.environ["KIVY_HOME"]) / "own"
-    app = HeadtailApp(bundle=None, server="", photos=None, folder=folder)
-    app.application.preferences.change(guide_done=True)
-    artist = Scanner(app, job["scenes"], camera)
-
-    def begin(_dt: float) -> None:
-        app.application.settings.enter()  # asks the machine, which every scene waits for
-        Clock.schedule_interval(artist.step, 0)
-
-    Clock.schedule_once(begin)
-    app.run()
-    print(json.dumps(artist.told))
+    draw(lambda app, job: Scanner(app, job, camera))
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ def made(ui):
             camera=lambda: camera,
             code_reader=lambda: reader,
             picker=None if picker is None else lambda: picker,
+            chooser=None,
         )
         scanner = ScanPresenter(platform, found=found.append, hand_over=ui.hand_over)
         scanner.subscribe(ui.listen)
