@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ KEYS = {"tab": 9, "enter": 13, "escape": 27, "right": 275, "left": 276}
 class Artist:
     """Steps once a frame: open the page, gesture, gesture, ..., picture, next scene."""
 
-    def __init__(self, app: Any, scenes: list[dict[str, Any]]) -> None:
+    def __init__(self, app: Any, job: dict[str, Any]) -> None:
         self.app = app
-        self.scenes = scenes
+        self.job = job
+        self.scenes: list[dict[str, Any]] = job["scenes"]
         self.told: list[dict[str, Any]] = []
         self.steps: list[Any] = []
         self.stops: list[str] = []  # of the last walk
@@ -205,8 +207,8 @@ def box(widget: Any) -> list[float]:
     return [value / dp(1) for value in (x, y, widget.width, widget.height)]
 
 
-def main() -> None:
-    """Run one job."""
+def draw(artist_of: Callable[[Any, dict[str, Any]], Artist] = Artist) -> None:
+    """Run one job by an artist of the app and the job."""
     job = json.loads(sys.stdin.read())
     from kivy.config import Config
 
@@ -220,7 +222,7 @@ def main() -> None:
     folder = Path(os.environ["KIVY_HOME"]) / "own"
     app = HeadtailApp(bundle=None, server="", photos=None, folder=folder)
     app.application.preferences.change(guide_done=True)
-    artist = Artist(app, job["scenes"])
+    artist = artist_of(app, job)
 
     def begin(_dt: float) -> None:
         app.application.settings.enter()  # asks the machine, which every scene waits for
@@ -232,4 +234,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    draw()

@@ -6,22 +6,14 @@ an address that `["serve"]` sets.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import sys
-from pathlib import Path
 from typing import Any
 
-from tests.app.drawing import Artist
+from tests.app.drawing import Artist, draw
 
 
 class ModelsArtist(Artist):
     """Waits for what the page does, and sees the question over it as well."""
-
-    def __init__(self, app: Any, job: dict[str, Any]) -> None:
-        super().__init__(app, job["scenes"])
-        self.job = job
 
     def calm(self) -> bool:
         from app.models.state import Check, Phase, Reach
@@ -73,26 +65,5 @@ class ModelsArtist(Artist):
         Window.dispatch("on_drop_file", path.encode(), 0, 0)
 
 
-def main() -> None:
-    """Run one job."""
-    job = json.loads(sys.stdin.read())
-    from kivy.config import Config
-
-    Config.set("graphics", "width", str(job["size"][0]))
-    Config.set("graphics", "height", str(job["size"][1]))
-    Config.set("graphics", "maxfps", "60")
-    from kivy.clock import Clock
-
-    from app.kivy_app import HeadtailApp
-
-    folder = Path(os.environ["KIVY_HOME"]) / "own"
-    app = HeadtailApp(bundle=None, server="", photos=None, folder=folder)
-    app.application.preferences.change(guide_done=True)
-    artist = ModelsArtist(app, job)
-    Clock.schedule_once(lambda _dt: Clock.schedule_interval(artist.step, 0))
-    app.run()
-    print(json.dumps(artist.told))
-
-
 if __name__ == "__main__":
-    main()
+    draw(ModelsArtist)
