@@ -3,8 +3,9 @@
 Tracing and lowering spend much of their time on what no file contains: provenance copied at every
 pass, the operator registry walked for every decomposition, patterns compiled for operators that the
 model has not, libraries imported in case somebody passes their models. Everything here is switched
-off for the one process that converts (`exporters.worker`), and tests/exporters/test_lean.py holds
-that the files are the same, and that each switch still switches something.
+off for the one process that converts or runs a file (`exporters.worker`), and
+tests/exporters/test_lean.py holds that the files are the same, and that each switch still switches
+something.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import fx
 
-__all__ = ["lean", "plain_imports"]
+__all__ = ["lean", "plain_imports", "reading_only"]
 
 # coremltools imports every library whose models it could convert, if it is there: 6 s of processor
 # time for seven of them. Our programs are torch's. https://docs.python.org/3/reference/import.html:
@@ -39,6 +43,21 @@ _UNUSED = {
 # Millions of small objects that live until the file is written: with the default of 700 the
 # collector walks them over and over.
 _COLLECT_AFTER = (200_000, 20, 50)
+
+
+def reading_only(format_name: str) -> None:
+    """Leave out what writes files of the format, for a process of its own that reads them.
+
+    Any part of ExecuTorch's compiler imports all of it first, 4 s of processor time; a file's
+    reader is one small part. A package is what has a `__path__`:
+    https://docs.python.org/3/reference/import.html#packages
+    """
+    name = "executorch.exir"
+    if format_name != "executorch" or name in sys.modules or find_spec("executorch") is None:
+        return
+    package = ModuleType(name)
+    package.__path__ = [f"{path}/exir" for path in import_module("executorch").__path__]
+    sys.modules[name] = package
 
 
 def plain_imports(format_name: str) -> None:

@@ -14,9 +14,11 @@ def runtime_for(format: str) -> Runtime:  # noqa: A002  # the field's word
     Core ML is evaluated by the reference interpreter everywhere: it reads the file as the MIL
     specification says; it is not Apple hardware, and its name in every report says so.
     """
-    from exporters.mil.runtime import MilRuntime
+    if format == "coreml":
+        from exporters.mil.runtime import MilRuntime  # it computes with torch, the others need none
 
-    runtimes: dict[str, Runtime] = {**desk_runtimes(), "coreml": MilRuntime()}
+        return MilRuntime()
+    runtimes = desk_runtimes()
     if format not in runtimes:
-        raise UnknownName("format", format, runtimes)
+        raise UnknownName("format", format, {*runtimes, "coreml"})
     return runtimes[format]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporters.conversion import PlannedProgram
 from exporters.explained import told_in_full
-from exporters.lean import plain_imports
+from exporters.lean import plain_imports, reading_only
 from exporters.metadata import Metadata
 from headtail.errors import ConversionFailed, HeadtailError, UnknownName
 from headtail.manifest import FORWARD, Coverage, Entry
@@ -249,6 +249,8 @@ def _run(body: dict[str, Any], emit: Emit) -> None:
 
 
 def _observed(request: RunRequest) -> Mapping[str, Any]:
+    reading_only(request.format)
+
     from exporters.exchange import read_samples
     from exporters.runtimes import runtime_for
     from headtail.tensorfile import write_tensors

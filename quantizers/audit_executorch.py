@@ -25,6 +25,7 @@ from quantizers.audit import Audit
 __all__ = ["read"]
 
 _MARK = b"XH00"
+_SCHEMA = "backends/xnnpack/serialization/schema.fbs"
 _NOT_FINITE = re.compile(r"(?<=: )(-?)(inf|nan)\b")
 _FLOATS = ("f16", "f32", "f64", "bf16")
 # XNNDatatype -> ours: q = quantized, c = per channel, d = dynamic, p = packed
@@ -141,14 +142,13 @@ def _xnnpack_graph(backend: str, payload: bytes, path: Path) -> dict[str, Any]:
             expected="Only XNNPACK delegates say which dtypes they hold.",
             remedy="Export with the XNNPACK delegate.",
         )
-    import executorch.backends.xnnpack.serialization as schema_home
     from executorch.exir._serialize._flatbuffer import _flatc_decompile
 
     start = int.from_bytes(payload[10:14], "little")
     size = int.from_bytes(payload[14:18], "little")
     with tempfile.TemporaryDirectory() as folder:
         schema, graph = Path(folder, "schema.fbs"), Path(folder, "graph.bin")
-        schema.write_bytes(resources.files(schema_home).joinpath("schema.fbs").read_bytes())
+        schema.write_bytes(resources.files("executorch").joinpath(_SCHEMA).read_bytes())
         graph.write_bytes(payload[start : start + size])
         _flatc_decompile(folder, str(schema), str(graph), ["--raw-binary"])
         # flatc writes the upper bound of a ReLU as `inf`, which Python's JSON calls Infinity

@@ -1,7 +1,9 @@
 """What the lean process leaves out is still there to be left out, and no byte depends on it."""
 
+import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from torch.fx.traceback import NodeSource
 from exporters import lean as leaving
 from exporters.capture import capture, flat_graph
 from exporters.lean import lean
+from quantizers.audit import audit
+from tests.exporters.converted import converted
 
 # of torch's own calls and executorch's imports, which converter processes do not show either
 pytestmark = [
@@ -137,3 +141,33 @@ def test_unused_libraries_are_absent_for_a_process_of_its_own(monkeypatch):
         assert gc.get_threshold() > before
     finally:
         gc.set_threshold(*before)
+
+
+READ = """
+import sys
+from pathlib import Path
+from exporters.lean import reading_only
+from exporters.runtimes import runtime_for
+from quantizers.audit import audit
+
+reading_only(sys.argv[2])
+path = Path(sys.argv[1])
+print(audit(path, sys.argv[2]))
+runtime_for(sys.argv[2])
+print(sorted({"executorch.exir.program", "torch"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("format_name", "needed"), [("executorch", ["torch"]), ("litert", [])])
+def test_a_file_is_read_as_well_without_what_writes_it(tmp_path_factory, format_name, needed):
+    made = converted(tmp_path_factory.getbasetemp(), format_name, "Ordered")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", READ, str(made.path), format_name],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines() == [str(audit(made.path, format_name)), str(needed)]
