@@ -16,18 +16,19 @@ from headtail.tensors import TensorSpec, oip_datatype
 from headtail.wire.boundary import INPUT_NAME
 from headtail.wire.codecs import CODEC_IDS
 
-__all__ = ["EXTENSIONS", "model_configuration", "model_metadata", "server_metadata"]
+__all__ = ["model_configuration", "model_metadata", "server_metadata"]
 
 EXTENSIONS = ("binary_tensor_data", "classification", "model_configuration", "split/1")
+REST_EXTENSIONS = ("model_repository", "model_repository(unload_dependents)")  # and not over gRPC
 PLATFORM = "pytorch_export"
 
 
-def server_metadata() -> dict[str, Any]:
-    """Name, version and extensions."""
+def server_metadata(*, rest: bool) -> dict[str, Any]:
+    """Name, version, and the extensions that are offered over REST, or over gRPC."""
     return {
         "name": "headtail",
         "version": headtail.__version__,
-        "extensions": list(EXTENSIONS),
+        "extensions": sorted([*EXTENSIONS, *(REST_EXTENSIONS if rest else ())]),
     }
 
 

@@ -100,7 +100,7 @@ class Calls:
         return message("ServerReadyResponse")(ready=_holds(self._service.check_ready))
 
     async def _metadata(self, _data: bytes, _call: Call) -> Any:
-        return message("ServerMetadataResponse")(**descriptions.server_metadata())
+        return message("ServerMetadataResponse")(**descriptions.server_metadata(rest=False))
 
     async def _model_ready(self, data: bytes, call: Call) -> Any:
         stored = self._asked("ModelReady", data, call)

@@ -69,7 +69,7 @@ class _Delegated(Response):
 def _health(routes: APIRouter, service: Service) -> None:
     @routes.get("/v2", summary="Name, version and extensions of the server")
     async def server() -> dict[str, Any]:
-        return descriptions.server_metadata()
+        return descriptions.server_metadata(rest=True)
 
     @routes.get("/v2/health/live", summary="The process answers")
     async def live() -> dict[str, bool]:

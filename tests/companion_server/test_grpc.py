@@ -74,7 +74,10 @@ def test_health_and_metadata(triton, bundle):
     assert triton.is_server_live()
     assert triton.is_server_ready()
     assert triton.is_model_ready("toy", bundle.manifest.bundle_id)
-    assert triton.get_server_metadata().name == "headtail"
+    server = triton.get_server_metadata()
+    assert server.name == "headtail"
+    # the repository is changed over HTTP only
+    assert not [name for name in server.extensions if "repository" in name]
     metadata = triton.get_model_metadata("toy")
     assert list(metadata.versions) == [bundle.manifest.bundle_id]
     assert [(t.name, t.datatype, list(t.shape)) for t in metadata.inputs] == [

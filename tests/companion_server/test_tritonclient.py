@@ -54,6 +54,8 @@ def test_server_metadata(triton):
         "binary_tensor_data",
         "classification",
         "model_configuration",
+        "model_repository",
+        "model_repository(unload_dependents)",
         "split/1",
     ]
 
