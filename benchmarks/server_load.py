@@ -30,7 +30,7 @@ from benchmarks.tail_nets import DENSE_CLASSIFIER, write_bundle
 GOAL_GAIN, GOAL_ADDED_MS, GOAL_FAIRNESS = 3.0, 10.0, 1.2
 GOAL_GOODPUT, GOAL_GROWTH = 0.9, 0.05
 OVERLOAD = 3.0
-CONCURRENT = (8, 16, 32, 64)
+CONCURRENT = (8, 12, 16, 32, 64)
 WARM_S = 1.0
 SINGLE = {**EAGER, "max_batch": "1"}
 
