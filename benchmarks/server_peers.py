@@ -16,6 +16,7 @@ Each answer names its own compute time, taken around the same call of the same p
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import json
 import sys
@@ -174,9 +175,8 @@ def peers(subject: Subject, bare: Callable[[str], Arm]) -> Iterator[dict[str, Ar
         for name, program, port, path in started:
             web = _Web(port)
             command = [*program, *arguments, str(port)]
-            stack.enter_context(
-                child(command, ready=lambda w=web, p=path: w.ready(p), log=folder / f"{name}.log")
-            )
+            ready = functools.partial(web.ready, path)
+            stack.enter_context(child(command, ready=ready, log=folder / f"{name}.log"))
         yield {
             BARE: bare(f"http://127.0.0.1:{least}"),
             "fastapi_json": _json_arm(plain),

@@ -19,8 +19,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PEERS = ("litserve", "mlserver")
-PACKAGES = ("fastapi", "grpcio", "litserve", "mlserver", "numpy", "orjson", "starlette", "torch")
-PACKAGES += ("uvicorn", "uvloop")
+PACKAGES = (
+    *("fastapi", "grpcio", "litserve", "mlserver", "numpy", "orjson"),
+    *("starlette", "torch", "uvicorn", "uvloop"),
+)
 _ASK = """
 import importlib.metadata as metadata, json, sys
 found = {}
