@@ -151,7 +151,9 @@ def test_sigterm_lets_running_requests_finish(server, bundle):
     clients = [Asking(server.url, bundle) for _ in range(4)]
     for client in clients:
         client.start()
+    deadline = time.monotonic() + TIMEOUT_S
     while min(len(client.answers) for client in clients) < 20:
+        assert time.monotonic() < deadline, server.log.read_text()
         time.sleep(0.01)
     assert server.end() == 0
     for client in clients:

@@ -51,6 +51,11 @@ def ask(sock, size):
     return found, time.monotonic() - started
 
 
+def quickest(sock, size):
+    """The seconds of the best of three: a busy machine only adds to what the link takes."""
+    return min(ask(sock, size)[1] for _ in range(3))
+
+
 def test_a_good_link_passes_everything_on(proxy):
     with connect(proxy) as sock:
         assert ask(sock, 100_000)[0] == bytes(100_000)
@@ -60,7 +65,7 @@ def test_a_good_link_passes_everything_on(proxy):
 def test_shaping(proxy):
     proxy.fault = Fault(mbit_s=1.0, rtt_s=0.1)
     with connect(proxy) as sock:
-        _, seconds = ask(sock, 10_000)  # 80 ms each way, overlapping but for the last segment
+        seconds = quickest(sock, 10_000)  # 80 ms each way, overlapping but for the last segment
     assert 0.18 < seconds < 0.5
 
 
@@ -84,4 +89,4 @@ def test_flipping_bits(proxy):
 def test_holding_back(proxy):
     proxy.fault = Fault(hold_s=0.2)
     with connect(proxy) as sock:
-        assert 0.2 <= ask(sock, 10)[1] < 0.6
+        assert 0.2 <= quickest(sock, 10) < 0.6

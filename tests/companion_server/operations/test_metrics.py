@@ -163,13 +163,14 @@ def test_every_reason_is_there_before_it_happens():
 
 
 def test_a_request_costs_less_than_20_us(metrics):
-    """The best of several short runs: what others do on this machine is no cost of ours."""
+    """Of this thread's time, the best of several runs: what others do on this machine is no cost
+    of ours."""
 
     def run():
         count = 500
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(count):
             metrics.observe(split_record())
-        return (time.perf_counter() - started) / count * 1e6
+        return (time.thread_time() - started) / count * 1e6
 
     assert min(run() for _ in range(20)) < 20

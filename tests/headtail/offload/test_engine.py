@@ -290,16 +290,17 @@ def test_a_device_slower_than_the_deadline_waits_for_the_reply(engine_of, server
 
 
 def test_a_probe_never_holds_a_frame_up(engine_of, server):
-    engine = engine_of(deadline_ms=300)
+    engine = engine_of(deadline_ms=1000)
     image = next(images(1))
-    server.mode = "hang"
+    server.mode = "close in body"
     assert answered(engine, image).where == LOST
-    end = time.monotonic() + 10
+    server.mode = "hang"
+    end = time.monotonic() + 20
     slowest_ms = 0.0
     while server.requests < 3:  # two probes more, which both hang
         assert time.monotonic() < end
         slowest_ms = max(slowest_ms, answered(engine, image).total_ms)
-    assert slowest_ms < 150
+    assert slowest_ms < 500  # half of what a probe takes; a busy machine takes its share
     server.release.set()
 
 

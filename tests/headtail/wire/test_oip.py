@@ -322,11 +322,11 @@ def test_attack_header_length(length):
     "shape", [[2**26 + 1], [2**13, 2**14], [HUGE], [HUGE, HUGE], [0, HUGE], [0] + [2**26] * 15]
 )
 def test_attack_huge_shapes(shape):
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(TooLarge, match=r"At most 67108864") as caught:
         decode_request(*message({"inputs": [tensor(shape=shape)]}, bytes(8)))
     assert len(str(caught.value)) < 1000
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.parametrize(
