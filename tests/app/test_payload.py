@@ -35,7 +35,7 @@ def check(payload, interpreter, *packages):
     site = payload.install(interpreter, *packages, *TOOLS)
     facts = payload.imported(interpreter, site)
     assert all(
-        name == "app.kivy_app" or name.startswith(("app.screens.", "app.widgets."))
+        name == "app.kivy_app" or name.startswith(("app.screens", "app.widgets"))
         or name.endswith("_kivy")
         for name in facts["kivy"]
     )  # fmt: skip
