@@ -123,6 +123,7 @@ def test_same_inputs_same_bundle(exported, tmp_path):
         calibration=images(8, 1),
         evaluation=images(6, 2),
         cuts=["stem", "down"],
+        rebuild=True,  # or the cache would answer
     )
     ours, theirs = exported.bundle.manifest.files, again.bundle.manifest.files
     assert {path: ours[path] for path in ours if ours[path] != theirs.get(path)} == {}
