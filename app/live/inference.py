@@ -61,8 +61,8 @@ class Inference:
                 address = self._servers.pair(address)
                 yield Paired(request.ticket, address)
             self._link(model, address)
-        except HeadtailError as error:  # an address that is no address: answer here, and say so
-            yield Failed(request.ticket, problem_of(error))
+        except HeadtailError as error:  # no address, or no server there to pair with: answer here
+            yield Failed(request.ticket, problem_of(error), goes_on=True)
             self._link(model, "")
 
     def answer(self, frame: Frame, *, handed_s: float) -> Result | None:

@@ -249,7 +249,8 @@ class LivePresenter(Presenter[LiveState]):
                 self._resume()  # a replay of the samples has others now
         if isinstance(event, Paired):
             self._preferences.change(server=event.address)
-        if isinstance(event, Failed) and self.state.moving and event.ticket == self.state.ticket:
+        stops = isinstance(event, Failed) and not event.goes_on
+        if stops and self.state.moving and event.ticket == self.state.ticket:
             self.play(playing=False)
 
 

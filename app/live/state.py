@@ -221,10 +221,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class Failed:
-    """Something went wrong; an `Answered` may still follow."""
+    """Something went wrong; `goes_on` if frames are answered all the same."""
 
     ticket: int
     problem: Problem
+    goes_on: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ def _changes(event: Paired | Pictured | Answered | Failed | Stopped) -> dict[str
         return {"result": event.result, "readings": event.readings, "busy": False, **shown}
     if isinstance(event, Stopped):
         return {"obstacle": event.problem, "busy": False, "playing": False}
-    return {"problem": event.problem, "busy": False}
+    return {"problem": event.problem} | ({} if event.goes_on else {"busy": False})
 
 
 def _opened(state: LiveState, event: Opened) -> LiveState:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from app.settings.preferences import PreferenceStore
 from app.sources.base import SourceFrame
 from app.sources.photo import folder_photos, photo_file
 from headtail.errors import UsageFault
+from headtail.offload.pairing import PairingCode, build_uri
 from headtail.preprocess import load_image
 
 pytestmark = pytest.mark.slow
@@ -228,6 +230,23 @@ def test_frames_of_a_camera_are_answered_and_counted(filmed, ui, colour_bundle):
     assert state.result.ranked[0].label == "blue"
     assert (state.picture.pixels == (0, 0, 255)).all()
     assert state.readings.counts == Counts(handed=2, answered=2)
+
+
+def test_a_code_with_no_server_there_is_said_and_the_camera_goes_on(filmed, ui, colour_bundle):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and it does not listen
+        url = f"https://127.0.0.1:{nobody.getsockname()[1]}"
+        code = build_uri(PairingCode(url, "0" * 64, "t" * 22))
+        ui.preferences.change(server=code, mode="force")  # as the command line does
+        filmed.open_bundle(colour_bundle)
+        filmed.choose_source(SourceKind.CAMERA)
+        state = ui.until(lambda s: s.bundle is not None and s.problem is not None)
+        assert url.removeprefix("https://") in state.problem.full_text
+        assert (state.playing, filmed.camera.running) == (True, True)
+        filmed.camera.deliver(shade((0, 0, 255)))
+        state = ui.until(answered)
+    assert (state.result.badge, state.result.ranked[0].label) == ("local", "blue")
+    assert state.playing
 
 
 def test_leaving_gives_the_camera_back_and_coming_again_takes_it(filmed, ui):

@@ -92,6 +92,11 @@ def test_an_error_may_be_followed_by_the_local_answer_and_both_are_shown():
     assert (state.problem, state.result, state.busy) == (PROBLEM, answer, False)
 
 
+def test_an_error_with_which_it_goes_on_leaves_the_answer_awaited():
+    state = after(LiveState(chosen=photo("a")).asking(), Failed(1, PROBLEM, goes_on=True))
+    assert (state.problem, state.busy) == (PROBLEM, True)
+
+
 def test_opening_fills_the_strip_once_and_keeps_the_thumbnails():
     a = photo("a")
     state = after(LiveState(bundle_path=Path("x")).asking(), Opened(1, card(), (a,)))
