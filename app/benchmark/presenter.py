@@ -20,6 +20,7 @@ from app.benchmark.measure import Measured
 from app.benchmark.records import Records, Run
 from app.benchmark.state import AXES, RUNS, BenchmarkState, Phase, Progress, Row
 from app.benchmark.wording import notes_of
+from app.pages import PageName
 from app.presenter import HandOver, Presenter
 from app.problems import problem_of
 from headtail.errors import UnknownName
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 class Holdable(Protocol):
     """What else computes here, and can wait."""
 
-    def hold(self) -> None:
-        """Begin nothing new until `release`."""
+    def hold(self, by: str) -> None:
+        """Begin nothing new until `release`; `by` is the page that needs the whole device."""
         ...
 
     def release(self) -> None:
@@ -103,7 +104,7 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
             return
         course = self._course = Course.usual(self.state.runs, cool_down_s=self._cool_down_s)
         if self._live is not None:
-            self._live.hold()
+            self._live.hold(PageName.BENCHMARK.value)
         table = {"rows": (), "notes": (), "measured_at": "", "compared_with": ""}
         self._change(phase=Phase.RUNNING, problem=None, **table)
         self._begin(lambda: self._measure(survey, cells, course))

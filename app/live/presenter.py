@@ -64,7 +64,6 @@ class LivePresenter(Presenter[LiveState]):
         self._thumbnails = Thumbnails(self._inbox.put)
         self._rack = SourceRack(platform)
         self._here = True  # whether the page is looked at
-        self._held = False  # whether something else needs the device
         self._end = preferences.subscribe(self._prefer)
 
     def open_bundle(self, path: Path) -> None:
@@ -153,14 +152,14 @@ class LivePresenter(Presenter[LiveState]):
         self._here = False
         self._rack.stop()
 
-    def hold(self) -> None:
-        """Something else needs the whole device: no frame is taken until `release`."""
-        self._held = True
+    def hold(self, by: str) -> None:
+        """The page called `by` needs the whole device: no frame is taken until `release`."""
         self._rack.stop()
+        self._show(dataclasses.replace(self.state, held=by))
 
     def release(self) -> None:
         """Go on, if anybody looks."""
-        self._held = False
+        self._show(dataclasses.replace(self.state, held=""))
         self._resume()
 
     def counts(self) -> Counts:
@@ -210,7 +209,7 @@ class LivePresenter(Presenter[LiveState]):
 
     def _resume(self) -> None:
         state = self.state
-        if self._held or not (self._here and state.playing):
+        if state.held or not (self._here and state.playing):
             return
         run, ticket = state.run, state.ticket
 
@@ -249,8 +248,12 @@ class LivePresenter(Presenter[LiveState]):
                 self._resume()  # a replay of the samples has others now
         if isinstance(event, Paired):
             self._preferences.change(server=event.address)
-        stops = isinstance(event, Failed) and not event.goes_on
-        if stops and self.state.moving and event.ticket == self.state.ticket:
+        if (
+            isinstance(event, Failed)
+            and not event.goes_on
+            and self.state.moving
+            and event.ticket == self.state.ticket
+        ):
             self.play(playing=False)
 
 

@@ -134,7 +134,8 @@ class LiveState:
 
     `own` photos are the person's, `samples` came with the bundle. `replay` is the name of what
     plays, "" for the photos of the strip. `playing` is whether frames are wanted; a photo that was
-    answered plays on. `obstacle` says why the source gives none.
+    answered plays on. `obstacle` says why the source gives none. `held` is the page that needs the
+    whole device, so that no frame is taken until it is done; "" for none.
     """
 
     device: str = "this computer"
@@ -148,6 +149,7 @@ class LiveState:
     can_pick: bool = False
     playing: bool = True
     obstacle: Problem | None = None
+    held: str = ""
     picture: Picture | None = None
     choices: Choices = field(default_factory=Choices)
     ticket: int = 0
@@ -166,6 +168,11 @@ class LiveState:
     def moving(self) -> bool:
         """Whether frames come by themselves."""
         return self.source is not SourceKind.PHOTOS
+
+    @property
+    def waits(self) -> bool:
+        """Whether frames are wanted that cannot be had while the device is `held`."""
+        return bool(self.held) and (self.playing if self.moving else self.busy)
 
     def asking(self, **changes: object) -> LiveState:
         """The state after the person asked for something else: a new ticket, no old error."""

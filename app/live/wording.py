@@ -55,7 +55,8 @@ def headline(state: LiveState) -> str:
     if state.bundle is None:
         return "Opening the bundle" if state.busy else "The bundle could not be opened"
     if state.moving:
-        return "" if state.picture else "Waiting for the first picture"
+        awaited = state.held if state.waits else "the first picture"
+        return "" if state.picture else f"Waiting for {awaited}"
     return "Choose a photo" if state.chosen is None else ""
 
 
@@ -69,17 +70,23 @@ def hint(state: LiveState) -> str:
         )
     if state.bundle is None:
         return "Every file is checked against its hash" if state.busy else "See the message below"
-    if not state.moving and state.chosen is None:
-        if state.can_pick:
-            return "Press the picture below"
-        phone = "phone" in state.device
-        return "This bundle brought no photos: use the camera" if phone else "Drop an image here"
-    return ""
+    if state.waits and not state.picture:
+        return f"It goes on when {state.held} is done"
+    return _unchosen(state) if not state.moving and state.chosen is None else ""
+
+
+def _unchosen(state: LiveState) -> str:
+    if state.can_pick:
+        return "Press the picture below"
+    phone = "phone" in state.device
+    return "This bundle brought no photos: use the camera" if phone else "Drop an image here"
 
 
 def pace(state: LiveState) -> str:
     """How fast: one answer's time for a photo, percentiles and rate for what moves."""
     result, readings = state.result, state.readings
+    if state.waits:
+        return f"waiting for {state.held}"
     if not state.moving:
         if state.busy and state.chosen is not None:
             return "running"

@@ -61,6 +61,7 @@ class LiveScreen(Page):
     failed = BooleanProperty(False)
     blocked = BooleanProperty(False)
     moving = BooleanProperty(False)
+    can_pause = BooleanProperty(False)
     playing = BooleanProperty(True)
     can_pick = BooleanProperty(False)
     needs_server = BooleanProperty(False)
@@ -97,6 +98,7 @@ class LiveScreen(Page):
         self.asked = state.bundle_path is not None
         self.blocked = state.obstacle is not None
         self.moving, self.playing = state.moving, state.playing
+        self.can_pause = state.moving and not self.blocked and not state.held
         self.can_pick = state.can_pick
         self.needs_server = state.choices.mode != "off" and not state.choices.server
         self.fills = card is None or card.task == "classification"
@@ -154,7 +156,7 @@ class LiveScreen(Page):
         self.badge = result.badge if result else ""
         self._show_bars(state, result)
         self.ids.overlay.show(result)
-        if state.moving and state.playing and _same_place(self._told, result):
+        if state.moving and state.playing and not state.held and _same_place(self._told, result):
             self._figures()  # where it ran and what was seen is shown at once, how fast soon
         else:
             self._show_figures()

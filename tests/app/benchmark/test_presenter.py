@@ -15,8 +15,8 @@ class Live:
     def __init__(self):
         self.calls = []
 
-    def hold(self):
-        self.calls.append("hold")
+    def hold(self, by):
+        self.calls.append(f"held by {by}")
 
     def release(self):
         self.calls.append("release")
@@ -122,10 +122,10 @@ def test_measuring_holds_live_fills_the_table_and_keeps_the_run(make, bench, bun
     looked(presenter, ui)
     presenter.set_runs(10)
     presenter.start()
-    assert live.calls == ["hold"]
+    assert live.calls == ["held by Benchmark"]
     assert presenter.state.phase is Phase.RUNNING
     state = ui.until(lambda state: ready(state) and state.measured_at)
-    assert live.calls == ["hold", "release"]
+    assert live.calls == ["held by Benchmark", "release"]
     assert [row.measured.timing.runs for row in state.rows] == [10, 10]
     assert [row.best for row in state.rows].count(True) == 1
     assert state.compared_with == ""
@@ -170,7 +170,7 @@ def test_what_is_cancelled_stops_and_what_was_measured_stays(make, bench, bundle
     assert Phase.STOPPING in [s.phase for s in ui.states]
     assert [row.measured.cell.threads for row in state.rows] == [1]
     assert any("Stopped before the end" in note for note in state.notes)
-    assert live.calls == ["hold", "release"]
+    assert live.calls == ["held by Benchmark", "release"]
 
 
 def test_heat_is_said(make, bundle, ui):

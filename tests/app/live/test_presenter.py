@@ -265,6 +265,20 @@ def test_leaving_gives_the_camera_back_and_coming_again_takes_it(filmed, ui):
     assert filmed.camera.running
 
 
+def test_while_another_page_holds_the_device_it_says_so_and_goes_on_afterwards(filmed, ui):
+    filmed.choose_source(SourceKind.CAMERA)
+    filmed.hold("Benchmark")
+    assert (filmed.camera.running, filmed.state.held, filmed.state.waits) == (
+        False,
+        "Benchmark",
+        True,
+    )
+    filmed.choose_source(SourceKind.CAMERA)  # a gesture takes it no more than the page did
+    assert (filmed.camera.running, filmed.state.waits) == (False, True)
+    filmed.release()
+    assert (filmed.camera.running, ui.states[-1].held, ui.states[-1].waits) == (True, "", False)
+
+
 def test_nothing_is_taken_while_nobody_looks(filmed, ui):
     filmed.leave()
     filmed.choose_source(SourceKind.CAMERA)

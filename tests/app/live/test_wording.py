@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app import figures
@@ -8,6 +9,7 @@ from app.live import wording
 from app.live.readings import Counts, Readings
 from app.live.state import LiveState, Place, SourceKind
 from app.problems import Problem, problem_of
+from app.sources.photo import Photo
 from headtail.errors import UsageFault
 from tests.app.live.results import card, result
 
@@ -115,6 +117,26 @@ def test_a_photo_has_one_time_and_what_moves_has_percentiles_once_they_say_somet
     assert wording.pace(replace(DEMO, readings=many)) == "9 fps  \u00b7  p50 10.0, p95 30.0 ms"
     paused = replace(DEMO, readings=many, playing=False)
     assert wording.pace(paused) == "p50 10.0, p95 30.0 ms"
+
+
+def test_what_cannot_go_on_says_what_it_waits_for_and_claims_no_rate():
+    readings = Readings(n=30, p50_ms=10.0, p95_ms=30.0, fps=9.0)
+    held = replace(DEMO, readings=readings, held="Benchmark")
+    assert wording.pace(held) == "waiting for Benchmark"
+    assert wording.headline(held) == "Waiting for Benchmark"  # there is no picture yet
+    assert wording.hint(held) == "It goes on when Benchmark is done"
+    paused = replace(held, playing=False)
+    assert wording.pace(paused) == "p50 10.0, p95 30.0 ms"
+    assert wording.headline(paused) == "Waiting for the first picture"
+
+
+def test_a_photo_is_not_running_while_the_device_is_held():
+    photo = Photo("a", "a", lambda: np.zeros((1, 1, 3), np.uint8))
+    chosen = replace(OPEN, chosen=photo, busy=True)
+    assert wording.pace(chosen) == "running"
+    assert wording.pace(replace(chosen, held="Benchmark")) == "waiting for Benchmark"
+    answered = replace(chosen, held="Benchmark", busy=False, result=LOCAL)
+    assert wording.pace(answered) == "20.0 ms"
 
 
 def test_the_empty_page_says_what_to_do_and_asks_no_phone_to_drop_files():
