@@ -31,6 +31,11 @@ class Caller:
         """Whom a request counts for in the queue."""
         return self.principal.key_id or self.address
 
+    @property
+    def holder(self) -> str:
+        """Whom its memory counts for: without the port, since a phone opens many connections."""
+        return self.principal.key_id or self.address.rpartition(":")[0]
+
 
 @contextmanager
 def counted(

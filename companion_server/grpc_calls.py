@@ -69,7 +69,7 @@ class Calls:
         arrived = time.monotonic()
         with (
             counted(self._telemetry, "grpc", call.caller, bytes_in=len(data)) as record,
-            self._bodies.holding(len(data)),
+            self._bodies.holding(len(data), call.caller.holder),
         ):
             if len(data) > INLINE_BYTES:
                 prepared = await asyncio.to_thread(self._prepared, data, call, arrived)

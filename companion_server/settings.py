@@ -55,7 +55,12 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(default=64 << 20, ge=1)
     """Largest request body, both as it comes and after decompression."""
     max_body_memory: int = Field(default=256 << 20, ge=1)
-    """Bytes of request bodies in memory at once; a request over it is shed."""
+    """Bytes of request bodies in memory at once, of one key half of what others leave; a request
+    over that is shed."""
+    min_body_bytes_per_s: int = Field(default=8192, ge=1)
+    """Slowest pace of a body once `body_grace_s` is over; below it the request is a 408."""
+    body_grace_s: float = Field(default=10.0, gt=0)
+    """Seconds that a body may take beside those that it has at its slowest pace."""
     max_connections: int = Field(default=2048, ge=1, le=1_000_000)
     """Open connections; one more is refused."""
     threads: int = Field(default=1, ge=1)

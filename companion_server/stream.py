@@ -101,7 +101,7 @@ class StreamEndpoint:
         size = LENGTH_BYTES + len(call.body)
         with (
             counted(self._telemetry, "ws", call.caller, bytes_in=size) as record,
-            self._bodies.holding(size),
+            self._bodies.holding(size, call.caller.holder),
         ):
             if self._gate is not None:
                 self._gate.check_again(call.caller.principal)

@@ -75,7 +75,12 @@ class _Server(uvicorn.Server):
 def _config(app: FastAPI, settings: Settings, guard: Guard, metrics: Metrics) -> uvicorn.Config:
     context = None if guard.certificate is None else tls_context(guard.certificate)
     connections = ConnectionGuard(
-        ConnectionLimits(connections=settings.max_connections), metrics.refused
+        ConnectionLimits(
+            connections=settings.max_connections,
+            body_s=settings.body_grace_s,
+            body_bytes_per_s=settings.min_body_bytes_per_s,
+        ),
+        metrics.refused,
     )
     metrics.connections = lambda: connections.count
     raise_descriptor_limit(settings.max_connections)

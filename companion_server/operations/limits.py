@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import contextlib
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from companion_server.conditions import Shed
 from companion_server.operations.records import current_record
 from companion_server.operations.telemetry import Application, Message, Receive, Scope, Send
+from companion_server.origins import holder_of
 from companion_server.problems import problem
 
 __all__ = ["Bodies", "BodyBudget", "ConnectionLimits", "raise_descriptor_limit"]
@@ -43,7 +45,7 @@ class ConnectionLimits:
     head_bytes: int = 16 << 10
     headers: int = 64
     body_s: float = 10.0
-    body_bytes_per_s: int = 4096
+    body_bytes_per_s: int = 8192  # a link of 0.1 Mbit/s carries 12,500
     idle_s: float = 75.0  # longer than a pause between two pictures: a new one costs a round trip
 
     @property
@@ -67,31 +69,49 @@ def raise_descriptor_limit(connections: int) -> int:
 
 
 class Bodies:
-    """Bytes of inference requests in memory at once, `limit` at most; `held` are there now."""
+    """Bytes of inference requests in memory at once, `limit` at most; `held` are there now.
+
+    A client (`holder_of`) may hold half of what the others leave, so whatever some of them hold,
+    there is room for the next one; only where nothing is held may a body take more. It is how
+    switches share a buffer among queues: Choudhury and Hahne, "Dynamic queue length thresholds for
+    shared-memory packet switches", 1998, https://doi.org/10.1109/90.664262.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
+        self._held_of: Counter[str] = Counter()
 
-    def take(self, size: int) -> None:
-        """Hold `size` bytes more; raises `Shed` over the limit."""
-        if self.held + size > self.limit:
+    def take(self, size: int, holder: str) -> None:
+        """Hold `size` bytes more for a client; raises `Shed` over its share or the limit."""
+        own = self._held_of[holder] + size
+        share = (self.limit - self.held + self._held_of[holder]) // 2 if self.held else self.limit
+        if size and own > share:
             raise Shed(
                 f"There is no room for a body of {size} bytes beside the {self.held} in flight.",
-                expected=f"This server holds at most {self.limit} bytes of request bodies.",
+                expected=f"This server holds at most {self.limit} bytes of request bodies, and of "
+                "one client half of what the others leave.",
                 retry_after_s=RETRY_AFTER_S,
                 reason="memory",
             )
+        self._held_of[holder] = own
         self.held += size
 
+    def give_back(self, size: int, holder: str) -> None:
+        """Hold `size` bytes of a client's no longer."""
+        self.held -= size
+        self._held_of[holder] -= size
+        if not self._held_of[holder]:
+            del self._held_of[holder]
+
     @contextlib.contextmanager
-    def holding(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes until the block ends; raises as `take`."""
-        self.take(size)
+    def holding(self, size: int, holder: str) -> Iterator[None]:
+        """Hold `size` bytes for a client until the block ends; raises as `take`."""
+        self.take(size, holder)
         try:
             yield
         finally:
-            self.held -= size
+            self.give_back(size, holder)
 
 
 class BodyBudget:
@@ -116,9 +136,9 @@ class BodyBudget:
         if declared is not None and declared > self._max_body_bytes:
             await self._app(scope, receive, send)  # which says 413 without reading it
             return
-        reserved = _Reserved(self._bodies, declared or 0)
+        reserved = _Reserved(self._bodies, holder_of(scope), declared or 0)
         try:
-            self._bodies.take(reserved.size)
+            self._bodies.take(reserved.size, reserved.holder)
         except Shed as shed:
             await _refuse(shed, scope, receive, send)
             return
@@ -126,12 +146,13 @@ class BodyBudget:
             counted = receive if declared is not None else reserved.counting(receive)
             await self._app(scope, counted, send)
         finally:
-            self._bodies.held -= reserved.size
+            self._bodies.give_back(reserved.size, reserved.holder)
 
 
 @dataclass
 class _Reserved:
     bodies: Bodies
+    holder: str
     size: int
 
     def counting(self, receive: Receive) -> Receive:
@@ -140,7 +161,7 @@ class _Reserved:
         async def counted() -> Message:
             message = await receive()
             piece = len(message.get("body", b""))
-            self.bodies.take(piece)
+            self.bodies.take(piece, self.holder)
             self.size += piece
             return message
 

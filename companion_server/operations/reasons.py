@@ -6,7 +6,7 @@ __all__ = ["CONNECTION_REASONS", "SHED_REASONS"]
 
 SHED_REASONS = {
     "queue": "as many requests waited as may",
-    "memory": "bodies in flight, or tensors that waited, were at their limit",
+    "memory": "bodies in flight, a client's share of them, or waiting tensors were at their limit",
     "wait": "a request without a deadline would have waited for too long",
     "deadline": "the deadline would have passed in the queue",
     "late": "the deadline did pass in the queue (504)",
