@@ -29,6 +29,7 @@ from companion_server.grpc_calls import Call, Calls, Unary
 from companion_server.grpc_messages import SERVICE, UNIMPLEMENTED, message
 from companion_server.grpc_tensors import request_id, set_parameter
 from companion_server.security.gate import Gate
+from companion_server.security.scopes import admit
 from headtail.errors import HeadtailError, UsageFault, WireFault
 from headtail.wire.traceparent import HEADER
 
@@ -206,6 +207,7 @@ def _call(name: str, context: Any, gate: Gate) -> Call:
     metadata = context.invocation_metadata()
     address = context.peer().partition(":")[2]  # behind ipv4: or ipv6:
     principal = gate.check_rpc(f"/{SERVICE}/{name}", metadata, peer=address)
+    admit(principal)
     trace = next((str(value) for key, value in metadata if key == HEADER), "")
     left_s = context.time_remaining()
     deadline = None if left_s is None else time.monotonic() + left_s

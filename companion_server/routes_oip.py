@@ -19,6 +19,7 @@ from companion_server.infer_route import InferEndpoint
 from companion_server.inference import Service
 from companion_server.jobs import Engine
 from companion_server.problems import NotReady, problem
+from companion_server.security.scopes import NO_NAME, sees
 from companion_server.store import BundleStore
 from companion_server.stream import StreamEndpoint
 
@@ -78,7 +79,8 @@ def _health(routes: APIRouter, service: Service) -> None:
     @routes.get("/v2/health/ready", summary="Every tail is loaded")
     async def ready() -> dict[str, Any]:
         service.check_ready()
-        withdrawn = sorted(service.store.faults)
+        store = service.store
+        withdrawn = sorted(key for key in store.faults if sees(store.model_of(key) or NO_NAME))
         return {"ready": True, **({"withdrawn": withdrawn} if withdrawn else {})}
 
 

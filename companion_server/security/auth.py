@@ -32,6 +32,7 @@ from companion_server.security.access import OPEN
 from companion_server.security.audit import REFUSED, AuditLog
 from companion_server.security.gate import Gate
 from companion_server.security.refusals import headers_of
+from companion_server.security.scopes import admit, principal_of
 from companion_server.security.watching import Watched, changes, refusal_event
 from headtail.errors import HeadtailError
 
@@ -70,6 +71,7 @@ class AuthMiddleware:
                 self._audit.write(refusal_event(scope, error.http_status))
             await _refuse(error, scope, receive, send)
             return
+        admit(principal_of(scope))
         audit = self._audit
         verb = admission.verb
         if audit is None or verb == OPEN or not audit.wants(verb, changes=changes(scope)):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,10 @@ __all__ = [
     "VERBS",
     "Principal",
     "Scope",
+    "admit",
     "principal_of",
     "require",
+    "sees",
 ]
 
 VERBS = ("infer", "read", "publish", "admin", "metrics")
@@ -81,11 +84,27 @@ class Principal:
             for scope in self.scopes
         )
 
+    def sees(self, model: str) -> bool:
+        """Whether it may know that there is a model of this name: it may do something to it."""
+        return any(self.allows(verb, model) for verb in VERBS)
+
 
 ANONYMOUS = Principal("", "anonymous", tuple(Scope(verb, "*") for verb in VERBS))
 """Everybody, on a server without keys: all of them are processes of this machine."""
 NOBODY = Principal("", "nobody", ())
 """A caller of an open route, of whom nothing is known."""
+# of the request that this task answers; whoever asks the store without one is the server itself
+_caller: ContextVar[Principal] = ContextVar("caller", default=ANONYMOUS)
+
+
+def admit(principal: Principal) -> None:
+    """From here on this task, and threads that it asks, work for `principal`."""
+    _caller.set(principal)
+
+
+def sees(model: str) -> bool:
+    """Whether the caller may know of a model: what an error lists is asked here."""
+    return _caller.get().sees(model)
 
 
 def principal_of(scope: MutableMapping[str, Any]) -> Principal:

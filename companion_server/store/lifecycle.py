@@ -137,7 +137,7 @@ class Lifecycle:
             return {**told, "state": "incoming", "received": upload[0], "bytes": upload[1]}
         if refusal := self._refusals.get(bundle_id):
             return {**told, "state": "refused", "error": str(refusal)}
-        raise UnknownName("bundle", bundle_id, self.store.bundles)
+        raise UnknownName("bundle", bundle_id, self.store.visible)
 
     def known(self, bundle_id: str) -> bool:
         """Whether an upload would be in vain: it is served, or about to be."""

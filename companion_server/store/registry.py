@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from companion_server.security.scopes import sees
 from companion_server.store.aliases import LATEST, Aliases, check_alias
 from companion_server.store.changes import Changes
 from companion_server.store.faults import StoreConflict
@@ -112,19 +113,24 @@ class BundleStore:
         return self._bundles
 
     def bundle(self, bundle_id: str) -> StoredBundle:
-        """The bundle of an id; `UnknownName` lists the ids held, a fault is raised as it is."""
+        """The bundle of an id; `UnknownName` lists `visible`, a fault is raised as it is."""
         if bundle_id in self.faults:
             # one exception for many requests: each raising would add to its traceback
             raise self.faults[bundle_id].with_traceback(None)
         if bundle_id not in self._bundles:
-            raise UnknownName("bundle", bundle_id, self._bundles)
+            raise UnknownName("bundle", bundle_id, self.visible)
         return self._bundles[bundle_id]
 
+    @property
+    def visible(self) -> dict[str, str]:
+        """Bundle id -> model, of the models that the caller may know of."""
+        return {key: held.model for key, held in self._bundles.items() if sees(held.model)}
+
     def versions(self, model: str) -> list[StoredBundle]:
-        """Every bundle of a model name, the newest last; `UnknownName` lists the models held."""
+        """Every bundle of a model, the newest last; `UnknownName` lists those of `visible`."""
         found = [stored for stored in self._bundles.values() if stored.model == model]
         if not found:
-            raise UnknownName("model", model, {stored.model for stored in self._bundles.values()})
+            raise UnknownName("model", model, set(self.visible.values()))
         return found
 
     def version(self, model: str, version: str = "") -> StoredBundle:
