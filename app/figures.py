@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["RUNTIME_NAMES", "byte_size", "drawable", "milliseconds", "percent"]
+__all__ = ["RUNTIME_NAMES", "byte_size", "drawable", "milliseconds", "percent", "shortened"]
 
 RUNTIME_NAMES = {"coreml": "Core ML", "executorch": "ExecuTorch", "litert": "LiteRT"}  # by format
 MS_DIGITS = ((1.0, 2), (100.0, 1), (math.inf, 0))  # below so many ms, so many decimals
 BYTE_UNITS = (("GB", 1_000_000_000), ("MB", 1_000_000), ("KB", 1_000))
+LONGEST = 200  # letters of a name that are drawn
 LEAST = 0.001  # the least probability that the screen shows as a number
 
 
@@ -33,6 +34,12 @@ def percent(probability: float) -> str:
     if 1 - LEAST < probability < 1:
         return "> 99.9 %"
     return f"{probability * 100:.1f} %"
+
+
+def shortened(text: str, *, most: int = LONGEST) -> str:
+    """The first letters of a name or label, `most` with an ellipsis where there are more: a file
+    may hold any, and drawing a hundred thousand would halt the screen."""
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
 
 
 def drawable(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.figures import byte_size
+from app.figures import byte_size, shortened
 from app.models.phrases import DOT, ago, host
 from app.models.state import CatalogueCard, InstalledCard, ModelsState, Reach
 
@@ -74,4 +74,4 @@ def question(card: InstalledCard) -> tuple[str, str]:
     """Title and text of the question before a bundle is deleted."""
     closed = "It is open now and will be closed. " if card.opened else ""
     again = "It can be downloaded again from a server that holds it."
-    return f"Delete {card.name}?", f"{closed}This frees {byte_size(card.bytes)}. {again}"
+    return f"Delete {shortened(card.name)}?", f"{closed}This frees {byte_size(card.bytes)}. {again}"

@@ -17,6 +17,7 @@ from kivy.uix.boxlayout import BoxLayout
 from kivy.utils import get_color_from_hex
 
 from app.application import Application
+from app.figures import shortened
 from app.live import wording
 from app.live.palette import class_colour
 from app.live.state import LiveState, PhotoCard, Place, Result, SourceKind
@@ -91,7 +92,7 @@ class LiveScreen(Page):
         """Draw `state`."""
         self._state = state
         card, result = state.bundle, state.result
-        self.title = card.name if card else "Headtail"
+        self.title = shortened(card.name) if card else "Headtail"
         self.subtitle, self.how = wording.subtitle(card), wording.how(card)
         self.headline, self.hint = wording.headline(state), wording.hint(state)
         self.device, self.mode = state.device, state.choices.mode

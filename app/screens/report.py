@@ -15,6 +15,7 @@ from kivy.properties import BooleanProperty, StringProperty
 from kivy.uix.boxlayout import BoxLayout
 
 from app.application import Application
+from app.figures import shortened
 from app.report.contents import Section
 from app.report.presenter import Phase, ReportState
 from app.screens.page import Page
@@ -24,6 +25,7 @@ from app.widgets.gradual import Gradual
 __all__ = ["Fact", "ReportScreen", "SectionCard"]
 
 
+MOST = 1000  # letters of a fact that are drawn; the file has them all
 MEASURED = ("Benchmark", "Live", "Offload")  # at the right where there are two columns
 
 
@@ -32,6 +34,9 @@ class Fact(BoxLayout):  # type: ignore[misc]  # kivy has no types
 
     name = StringProperty("")
     value = StringProperty("")
+
+    def __init__(self, name: str, value: str) -> None:
+        super().__init__(name=shortened(name), value=shortened(value, most=MOST))
 
 
 class SectionCard(controls.Card):

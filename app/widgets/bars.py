@@ -10,7 +10,7 @@ from kivy.lang import Builder
 from kivy.properties import BooleanProperty, ListProperty, NumericProperty, StringProperty
 from kivy.uix.boxlayout import BoxLayout
 
-from app.figures import percent
+from app.figures import percent, shortened
 from app.widgets import captions, shapes  # noqa: F401  # their names are used in the .kv
 from headtail.postprocess import Ranked
 
@@ -56,7 +56,7 @@ class BarList(BoxLayout):  # type: ignore[misc]  # kivy has no types
         rows = list(reversed(self.children))  # kivy keeps children last first
         for place, row in enumerate(rows):
             item = ranked[place] if place < len(ranked) else None
-            row.label = item.label if item else ""
+            row.label = shortened(item.label) if item else ""
             row.value = percent(item.probability) if item else ""
             row.opacity = 1 if item or not ranked else 0  # before an answer there are five places
             if item and row.hue != hues[place]:

@@ -19,7 +19,8 @@ from kivy.uix.label import Label
 from kivy.uix.modalview import ModalView
 from kivy.uix.widget import Widget
 
-from app.models.views import CALM, Button, CardView
+from app.figures import shortened
+from app.models.views import CALM, Button, CardView, Chip
 from app.widgets.controls import FlatButton
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "ShareBar",
     "Tag",
 ]
+
+PROSE = 1000  # letters of what is said of a model
 
 
 class Tag(Label):  # type: ignore[misc]  # kivy has no types
@@ -93,15 +96,16 @@ class ModelCard(BoxLayout):  # type: ignore[misc]  # kivy has no types
     def show(self, view: CardView) -> None:
         """Draw it; only what changed is made again."""
         former, self._view = self._view, view
-        self.title, self.subtitle, self.summary = view.title, view.subtitle, view.summary
+        self.title, self.subtitle = shortened(view.title), shortened(view.subtitle)
+        self.summary = shortened(view.summary, most=PROSE)
         self.progress = view.progress
         self.share = -1.0 if view.share is None else view.share
         self.what = view.problem.what if view.problem else ""
         self.remedy = view.problem.remedy if view.problem else ""
         if former is None or former.chips != view.chips:
-            self._fill(self.ids.chips, [Tag(text=c.text, hue=c.hue) for c in view.chips])
+            self._fill(self.ids.chips, [_tag(chip) for chip in view.chips])
         if former is None or former.kinds != view.kinds:
-            self._fill(self.ids.kinds, [Tag(text=c.text, hue=c.hue) for c in view.kinds])
+            self._fill(self.ids.kinds, [_tag(chip) for chip in view.kinds])
         if former is None or former.rows != view.rows:
             lines = [
                 ArtifactLine(title=r.title, detail=r.detail, note=r.note, chosen=r.chosen)
@@ -121,6 +125,10 @@ class ModelCard(BoxLayout):  # type: ignore[misc]  # kivy has no types
         place.clear_widgets()
         for widget in widgets:
             place.add_widget(widget)
+
+
+def _tag(chip: Chip) -> Tag:
+    return Tag(text=shortened(chip.text), hue=chip.hue)
 
 
 class ConfirmDialog(ModalView):  # type: ignore[misc]  # kivy has no types

@@ -12,6 +12,7 @@ from kivy.uix.behaviors import ButtonBehavior
 from kivy.uix.boxlayout import BoxLayout
 from kivy.uix.label import Label
 
+from app.figures import shortened
 from app.widgets.focus import Focusable
 from app.widgets.gradual import Gradual
 
@@ -52,7 +53,7 @@ class ChipRow(BoxLayout):  # type: ignore[misc]  # kivy has no types
         self, values: Sequence[tuple[str, str, bool]], press: Callable[[str], object]
     ) -> Iterator[None]:
         for place, (value, text, _) in enumerate(values):
-            chip = Chip(text=text, chosen=self._chosen[place])
+            chip = Chip(text=shortened(text), chosen=self._chosen[place])
             chip.bind(on_release=lambda _chip, value=value: press(value))
             self.ids.flow.add_widget(chip)
             yield

@@ -15,7 +15,7 @@ from kivy.metrics import dp, sp
 from kivy.properties import ListProperty
 from kivy.uix.widget import Widget
 
-from app.figures import percent
+from app.figures import percent, shortened
 from app.live.palette import INK, class_colour
 from app.live.state import Result
 from app.widgets.captions import line_of_text
@@ -79,7 +79,7 @@ class Overlay(Widget):  # type: ignore[misc]  # kivy has no types
         for i, mark in enumerate(self._boxes):
             if result is not None and i < len(found):
                 box = self._placed(result, found[i].box)
-                text = f"{found[i].label}  {percent(found[i].probability)}"
+                text = f"{shortened(found[i].label)}  {percent(found[i].probability)}"
                 label = line_of_text(text, sp(13), bold=True)
                 mark.show(found[i], box, label, top=self.whole[1] + self.whole[3])
             else:
@@ -125,7 +125,7 @@ class _BoxMark(InstructionGroup):  # type: ignore[misc]  # kivy has no types
     ) -> None:
         """The label stands on the box; in it where there is no room below `top`."""
         x, y, width, height = self.box = box
-        self.shown, self.text = True, found.label
+        self.shown, self.text = True, shortened(found.label)
         self._hue.rgba = (*class_colour(found.index), 1)
         self._ink.a = 1
         half = dp(LINE) / 2

@@ -16,6 +16,7 @@ from kivy.properties import BooleanProperty, NumericProperty, StringProperty
 from kivy.uix.boxlayout import BoxLayout
 from kivy.uix.label import Label
 
+from app.figures import shortened
 from app.widgets import controls  # noqa: F401  # its names are used in the .kv
 from app.widgets.gradual import Gradual
 
@@ -78,7 +79,8 @@ class TableRow(BoxLayout):  # type: ignore[misc]  # kivy has no types
         if line == self.line:
             return
         self.line = line
-        for name in ("name", "note", "figure", "share", "detail", "mark", "tone", "best", "failed"):
+        self.name, self.note = shortened(line.name), shortened(line.note)
+        for name in ("figure", "share", "detail", "mark", "tone", "best", "failed"):
             setattr(self, name, getattr(line, name))
         _fill(self.ids.cells, line.cells if self.wide else ())
 

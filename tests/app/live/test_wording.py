@@ -55,6 +55,12 @@ def test_percent_never_rounds_to_a_certainty_that_is_none(value, text):
     assert figures.percent(value) == text
 
 
+def test_a_name_is_cut_only_where_it_is_too_long():
+    assert figures.shortened("a" * 200) == "a" * 200
+    assert figures.shortened("a" * 201) == "a" * 199 + "\u2026"
+    assert figures.shortened("tomato", most=3) == "to\u2026"
+
+
 def test_subtitle_names_the_artifact_and_its_agreement():
     assert wording.subtitle(card()).split("  \u00b7  ") == [
         "LiteRT fp32",
