@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.scanning.state import ScanState
 from app.screens.page import Page
 from app.screens.scan import ScanCard
 from app.servers import Server
+from app.settings.about import Part
 from app.settings.leaving import sentences
 from app.settings.presenter import ADDING, PAIRING
 from app.settings.state import SettingsState
@@ -23,6 +24,7 @@ from app.widgets import forms  # noqa: F401  # its names are used in the .kv
 from app.widgets.controls import Banner, Card
 from app.widgets.focus import unfocus
 from app.widgets.forms import FactRow, Prose
+from app.widgets.gradual import Gradual
 
 __all__ = ["SettingsScreen"]
 
@@ -64,6 +66,7 @@ class SettingsScreen(Page):
         self.application = application
         self._drawn: dict[str, Any] = {}
         self._adding = False
+        self._parts = Gradual()
         self._scan = ScanCard(application.scanning)
         super().__init__(**properties)
         self._scan.wide = self.wide
@@ -160,10 +163,19 @@ class SettingsScreen(Page):
         self.ids.theme.options = [[name, THEMES[name]] for name in state.themes]
         self.ids.theme.value = chosen.theme
         self.ids.large.on = chosen.large_text
-        facts = [
-            (part.name, f"{part.version}  \u00b7  {part.licence}") for part in state.about or ()
-        ]
-        self._fill("about", tuple(facts), lambda fact: FactRow(name=fact[0], value=fact[1]))
+        self._show_parts(state.about or ())
+
+    def _show_parts(self, parts: Sequence[Part]) -> None:
+        if self._drawn.get("about") != parts:
+            self._drawn["about"] = parts
+            self.ids.about.clear_widgets()
+            self._parts.begin(self._rows_of(parts))
+
+    def _rows_of(self, parts: Sequence[Part]) -> Iterator[None]:
+        for part in parts:
+            value = f"{part.version}  \u00b7  {part.licence}"
+            self.ids.about.add_widget(FactRow(name=part.name, value=value))
+            yield
 
     def _show_fields(self, state: SettingsState) -> None:
         complaints = state.complaints

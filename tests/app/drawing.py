@@ -33,7 +33,7 @@ class Artist:
         self.steps: list[Any] = []
         self.stops: list[str] = []  # of the last walk
         self.lull = Lull(app.application)
-        self.frames = 0
+        self.frames = self.made = 0
 
     def step(self, _dt: float) -> None:
         self.frames += 1
@@ -54,6 +54,9 @@ class Artist:
     def calm(self) -> bool:
         application = self.app.application
         settings, live = application.settings.state, application.live.state
+        made, self.made = self.made, len(self.widgets())
+        if made != self.made:  # rows are still being made, some a frame
+            return False
         return not settings.busy and settings.about is not None and not live.busy
 
     def begin(self, scene: dict[str, Any]) -> None:
