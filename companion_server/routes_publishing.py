@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from companion_server.bodies import read_body
 from companion_server.problems import problem
-from companion_server.security.scopes import principal_of, require
+from companion_server.security.scopes import NO_NAME, principal_of, require
 from companion_server.store import Lifecycle
 from companion_server.store.uploads import Part, Piece, UploadBusy, UploadGap
 from headtail.errors import HeadtailError, SchemaFault, WireFault
@@ -44,8 +44,10 @@ def router(lifecycle: Lifecycle) -> APIRouter:
         summary="Remove a published bundle, or drop its upload",
         status_code=204,
     )
-    async def remove(bundle_id: str) -> Response:
-        await lifecycle.remove(bundle_id)
+    async def remove(bundle_id: str, request: Request) -> Response:
+        principal = principal_of(request.scope)
+        everybodys = principal.allows("admin", NO_NAME)
+        await lifecycle.remove(bundle_id, None if everybodys else principal.key_id)
         return Response(status_code=204)
 
     return routes
@@ -65,15 +67,15 @@ def _uploads(routes: APIRouter, lifecycle: Lifecycle) -> None:
             return Response(status_code=400)  # nobody hears it; what came is kept
         except HeadtailError as error:
             return await _refusal(error, request)
-        told = lifecycle.status(bundle_id)
+        told = lifecycle.status(bundle_id, _owner(request))
         return JSONResponse(told, status_code=200 if told["state"] == "live" else 202)
 
     @routes.get(
         f"{_BUNDLE}/status",
         summary="Whether a bundle is served, on its way, or refused and why",
     )
-    async def status(bundle_id: str) -> dict[str, Any]:
-        return lifecycle.status(bundle_id)
+    async def status(bundle_id: str, request: Request) -> dict[str, Any]:
+        return lifecycle.status(bundle_id, _owner(request))
 
 
 def _aliases(routes: APIRouter, lifecycle: Lifecycle) -> None:
@@ -101,14 +103,19 @@ def _aliases(routes: APIRouter, lifecycle: Lifecycle) -> None:
         return Response(status_code=204)
 
 
+def _owner(request: Request) -> str:
+    return principal_of(request.scope).key_id
+
+
 async def _receive(lifecycle: Lifecycle, bundle_id: str, request: Request) -> None:
     """Store a request's piece; the last one starts the checks."""
     length = request.headers.get("content-length", "")
     if not (length.isascii() and length.isdigit()):
         raise _LengthRequired()
-    piece = Piece.parse(bundle_id, request.headers.get("content-range", ""), int(length))
+    owner, placed = _owner(request), request.headers.get("content-range", "")
+    piece = Piece.parse(bundle_id, placed, int(length), owner=owner)
     lifecycle.store.writable()
-    if lifecycle.known(bundle_id):
+    if lifecycle.known(bundle_id, owner):
         await _read_off(request)
         return
     uploads = lifecycle.uploads

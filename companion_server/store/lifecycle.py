@@ -74,7 +74,7 @@ class Lifecycle:
         self.store = store
         self._engine = engine
         self._states: dict[str, str] = {}
-        self._refusals: OrderedDict[str, HeadtailError] = OrderedDict()
+        self._refusals: OrderedDict[tuple[str, str], HeadtailError] = OrderedDict()
         self._turn = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         folder = store.folder
@@ -120,10 +120,11 @@ class Lifecycle:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def status(self, bundle_id: str) -> dict[str, Any]:
+    def status(self, bundle_id: str, owner: str = "") -> dict[str, Any]:
         """`bundle_id`, `state`, and what belongs to it; `UnknownName` if nothing is known of it.
 
-        `received` and `bytes` while it is incoming; `error` if it was refused or withdrawn.
+        `received` and `bytes` while it is incoming; `error` if it was refused or withdrawn. Of
+        uploads, those of `owner`, a key's id.
         """
         told: dict[str, Any] = {"bundle_id": bundle_id}
         state = self._states.get(bundle_id, "")
@@ -133,32 +134,37 @@ class Lifecycle:
             return {**told, "state": "withdrawn", "error": str(fault)}
         if stored := self.store.bundles.get(bundle_id):
             return {**told, "state": state or "loading", "model": stored.model}
-        if upload := self.uploads and self.uploads.received(bundle_id):
+        if upload := self.uploads and self.uploads.received(bundle_id, owner):
+            if upload[0] == upload[1]:  # and another's of the same id is checked before it
+                return {**told, "state": "checking"}
             return {**told, "state": "incoming", "received": upload[0], "bytes": upload[1]}
-        if refusal := self._refusals.get(bundle_id):
+        if refusal := self._refusals.get((bundle_id, owner)):
             return {**told, "state": "refused", "error": str(refusal)}
         raise UnknownName("bundle", bundle_id, self.store.visible)
 
-    def known(self, bundle_id: str) -> bool:
-        """Whether an upload would be in vain: it is served, or about to be."""
+    def known(self, bundle_id: str, owner: str = "") -> bool:
+        """Whether an upload would be in vain: it is served, or the owner's is checked already."""
         busy = self._states.get(bundle_id) in ("checking", "loading")
-        return busy or bundle_id in self.store.bundles
+        own = self.uploads is not None and self.uploads.claimed(bundle_id, owner)
+        return (busy and own) or bundle_id in self.store.bundles
 
     def accept(self, part: Part, allow: Allow) -> None:
         """Check, load and serve a whole upload, in the background; `status` tells how it went.
 
         `allow` is asked with the model's name and raises if its sender may not publish that.
         """
-        self._states[part.piece.bundle_id] = "checking"
+        if part.piece.bundle_id not in self.store.bundles:
+            self._states[part.piece.bundle_id] = "checking"
         self._run(self._publish(part, allow))
 
-    async def remove(self, bundle_id: str) -> None:
+    async def remove(self, bundle_id: str, owner: str | None = "") -> None:
         """Serve a bundle no longer and delete its files; or drop its upload.
 
-        Its tail is unloaded later, when nobody can need it. Raises as `BundleStore.remove`.
+        That of `owner`, or everybody's if that is None. A tail is unloaded later, when nobody can
+        need it. Raises as `BundleStore.remove`.
         """
         async with self._turn:
-            if self.uploads and self.uploads.drop(bundle_id):
+            if self.uploads and self.uploads.drop(bundle_id, owner):
                 return
             self.store.remove(bundle_id)
             self._states.pop(bundle_id, None)
@@ -208,6 +214,10 @@ class Lifecycle:
         assert self.uploads is not None  # a part is one of its
         try:
             async with self._turn:
+                if bundle_id in self.store.bundles:  # another key's upload was checked first
+                    part.path.unlink(missing_ok=True)
+                    return
+                self._states[bundle_id] = "checking"
                 stored = await asyncio.to_thread(self.store.stage, part.path, bundle_id, allow)
                 await self._prove(stored)
                 await asyncio.to_thread(self.store.add, stored)
@@ -219,7 +229,7 @@ class Lifecycle:
             log.exception("Publishing %s failed.", bundle_id)
             self._refuse(part, _failed(error))
         finally:
-            self.uploads.release(bundle_id)
+            self.uploads.release(part.piece)
 
     async def _prove(self, stored: StoredBundle) -> None:
         try:
@@ -265,9 +275,9 @@ class Lifecycle:
         bundle_id = part.piece.bundle_id
         part.path.unlink(missing_ok=True)  # bytes that are wrong cannot be continued
         log.warning("Bundle %s was refused. %s", bundle_id, error)
-        self._refusals[bundle_id] = error
+        self._refusals[bundle_id, part.piece.owner] = error
         self._states.pop(bundle_id, None)
-        self._refusals.move_to_end(bundle_id)
+        self._refusals.move_to_end((bundle_id, part.piece.owner))
         while len(self._refusals) > MAX_REFUSALS:
             self._refusals.popitem(last=False)
         self.store.changes.announce()

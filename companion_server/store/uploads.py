@@ -1,8 +1,10 @@
-"""Uploads under way: `incoming/<bundle_id>.<bytes>.part`, in pieces, each going on where one ended.
+"""Uploads under way: `incoming/<bundle_id>.<bytes>[.<owner>].part`, each a zip in pieces.
 
 The standard thing, a partial PUT: https://www.rfc-editor.org/rfc/rfc9110#section-14.5. A piece says
 by `Content-Range` where it belongs; a lost connection costs what was not written yet, a killed
 server nothing. Pieces of two different zips of one bundle make one that is refused by its hashes.
+An upload belongs to the key that began it, so two keys may upload the same bundle side by side and
+nobody goes on with, holds up or drops what another began.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from headtail.errors import TooLarge, UsageFault, WireFault
 
 __all__ = ["Part", "Piece", "UploadBusy", "UploadGap", "Uploads"]
 
-MAX_PARTS = 8  # uploads under way; the one that stood still longest gives way
+MAX_PARTS = 8  # uploads under way of one owner; the one that stood still longest gives way
 KEEP_S = 24 * 3600  # seconds that an interrupted upload may wait to be continued
 _RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})", re.ASCII)
 
@@ -52,15 +54,16 @@ class UploadGap(StoreConflict):
 
 @dataclass(frozen=True)
 class Piece:
-    """Bytes `start` to `stop` of a bundle's zip of `total` bytes."""
+    """Bytes `start` to `stop` of a bundle's zip of `total` bytes; `owner` is the key's id."""
 
     bundle_id: str
     start: int
     stop: int
     total: int
+    owner: str = ""
 
     @classmethod
-    def parse(cls, bundle_id: str, content_range: str, length: int) -> Piece:
+    def parse(cls, bundle_id: str, content_range: str, length: int, *, owner: str = "") -> Piece:
         """From a request's headers; no `Content-Range` means the whole zip.
 
         Raises `UsageFault` for an id that is none, `WireFault` for headers that contradict each
@@ -84,7 +87,7 @@ class Piece:
                 expected=f"At most {MAX_BUNDLE_BYTES} bytes.",
                 remedy="Split the model, or leave a format out.",
             )
-        return cls(bundle_id, first, last + 1, total)
+        return cls(bundle_id, first, last + 1, total, owner)
 
 
 class Part:
@@ -118,7 +121,7 @@ class Part:
         if isinstance(error, StorageFull):
             self.path.unlink(missing_ok=True)
         if not self.complete:
-            self._uploads.release(self.piece.bundle_id)
+            self._uploads.release(self.piece)
 
     @property
     def complete(self) -> bool:
@@ -142,16 +145,21 @@ class Uploads:
     def __init__(self, folder: StoreFolder, quota_bytes: int | None = None) -> None:
         self._folder = folder
         self._quota_bytes = quota_bytes
-        self._claimed: set[str] = set()
+        self._claimed: set[tuple[str, str]] = set()
         self._turn = threading.Lock()
 
-    def received(self, bundle_id: str) -> tuple[int, int] | None:
-        """`(bytes received, bytes in all)` of an upload under way, None if there is none."""
-        path = self._find(bundle_id)
+    def received(self, bundle_id: str, owner: str = "") -> tuple[int, int] | None:
+        """`(bytes received, bytes in all)` of an owner's upload, None if there is none."""
         try:
-            return None if path is None else (path.stat().st_size, _total(path))
+            for path in self._find(bundle_id, owner):
+                return path.stat().st_size, _told(path)[1]
         except FileNotFoundError:  # finished in this instant
-            return None
+            pass
+        return None
+
+    def claimed(self, bundle_id: str, owner: str = "") -> bool:
+        """Whether an owner's upload is written to or checked at this moment."""
+        return (bundle_id, owner) in self._claimed
 
     def open(self, piece: Piece) -> Part:
         """Begin to write a piece. Blocks.
@@ -161,41 +169,42 @@ class Uploads:
         """
         self._folder.prepare()
         with self._turn:  # two requests come on two threads
-            self._check_idle(piece.bundle_id)
-            self._claimed.add(piece.bundle_id)
+            self._check_idle(piece.bundle_id, piece.owner)
+            self._claimed.add((piece.bundle_id, piece.owner))
         try:
             return Part(self, piece, self._place(piece))
         except BaseException:
-            self.release(piece.bundle_id)
+            self.release(piece)
             raise
 
-    def release(self, bundle_id: str) -> None:
+    def release(self, piece: Piece) -> None:
         """Let the next request write."""
-        self._claimed.discard(bundle_id)
+        self._claimed.discard((piece.bundle_id, piece.owner))
 
-    def drop(self, bundle_id: str) -> bool:
-        """Forget an upload; whether there was one. Raises as `open` while it is written to."""
-        path = self._find(bundle_id)
-        if path is None:
-            return False
+    def drop(self, bundle_id: str, owner: str | None = "") -> bool:
+        """Forget an owner's upload, or everybody's; whether there was one. Raises `UploadBusy`."""
+        found = self._find(bundle_id, owner)
         with self._turn:
-            self._check_idle(bundle_id)
-            path.unlink(missing_ok=True)
-        return True
+            for path in found:
+                self._check_idle(bundle_id, _told(path)[2])
+            for path in found:
+                path.unlink(missing_ok=True)
+        return bool(found)
 
-    def _check_idle(self, bundle_id: str) -> None:
-        if bundle_id in self._claimed:
+    def _check_idle(self, bundle_id: str, owner: str) -> None:
+        if self.claimed(bundle_id, owner):
             raise UploadBusy(bundle_id)
 
     def _place(self, piece: Piece) -> Path:
-        path = self._folder.incoming / f"{piece.bundle_id}.{piece.total}{PART}"
-        old = self._find(piece.bundle_id)
-        if old is not None and old != path:
-            old.unlink()  # another zip of the same bundle
+        owner = f".{piece.owner}" if piece.owner else ""
+        path = self._folder.incoming / f"{piece.bundle_id}.{piece.total}{owner}{PART}"
+        for old in self._find(piece.bundle_id, piece.owner):
+            if old != path:
+                old.unlink()  # another zip of the same bundle
         received = path.stat().st_size if path.exists() else 0
         if piece.start > received:
             raise UploadGap(piece, received)
-        self._make_room(path)
+        self._make_room(path, piece.owner)
         self._check_room(piece, received)
         return path
 
@@ -213,32 +222,34 @@ class Uploads:
                 remedy="Remove versions that no phone uses, or raise the store's quota.",
             )
 
-    def _make_room(self, path: Path) -> None:
-        """Drop what has waited too long, and whatever stood still longest over `MAX_PARTS`."""
+    def _make_room(self, path: Path, owner: str) -> None:
+        """Drop what has waited too long, and the owner's that stood still longest."""
         others = sorted(
             (found.stat().st_mtime, found)
-            for found in self._folder.incoming.glob(f"*{PART}")
-            if found != path and found.name.partition(".")[0] not in self._claimed
+            for found in self._parts("*")
+            if found != path and not self.claimed(*_told(found)[::2])
         )
         oldest = time.time() - KEEP_S
-        surplus = len(others) - (MAX_PARTS - 1)
-        for index, (written, found) in enumerate(others):
-            if index < surplus or written < oldest:
+        own = [found for _, found in others if _told(found)[2] == owner]
+        surplus = own[: max(0, len(own) - (MAX_PARTS - 1))]
+        for written, found in others:
+            if found in surplus or written < oldest:
                 found.unlink(missing_ok=True)
 
-    def _find(self, bundle_id: str) -> Path | None:
+    def _find(self, bundle_id: str, owner: str | None) -> list[Path]:
         if not is_bundle_id(bundle_id) or not self._folder.incoming.is_dir():
-            return None
-        found = [
-            path
-            for path in self._folder.incoming.glob(f"{bundle_id}.*{PART}")
-            if path.name.split(".")[1].isdigit()
-        ]
-        return found[0] if found else None
+            return []
+        return [path for path in self._parts(bundle_id) if owner in (None, _told(path)[2])]
+
+    def _parts(self, bundle_id: str) -> list[Path]:
+        found = self._folder.incoming.glob(f"{bundle_id}.*{PART}")
+        return [path for path in found if path.name.split(".")[1].isdigit()]
 
 
-def _total(path: Path) -> int:
-    return int(path.name.split(".")[1])
+def _told(path: Path) -> tuple[str, int, str]:
+    """Bundle id, bytes in all and owner, from the name."""
+    bundle_id, total, *owner = path.name.removesuffix(PART).split(".")
+    return bundle_id, int(total), owner[0] if owner else ""
 
 
 def _malformed(what: str) -> WireFault:

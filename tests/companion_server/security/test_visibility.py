@@ -29,11 +29,11 @@ def hidden(tmp_path_factory):
     return write_bundle(tmp_path_factory.mktemp("hidden"), name=SECRET, seed=5)
 
 
-def asked(port, method, path, headers):
+def asked(port, method, path, headers, body=b""):
     """Status and text of the answer to one request."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     with contextlib.closing(connection):
-        connection.request(method, path, headers=headers)
+        connection.request(method, path, body, headers)
         reply = connection.getresponse()
         return reply.status, reply.read().decode()
 
@@ -42,10 +42,10 @@ class Served:
     def __init__(self, port, keys):
         self._port, self._keys = port, keys
 
-    def ask(self, who, method, path, **headers):
+    def ask(self, who, method, path, body=b"", **headers):
         """The same with that key."""
         key = {"Authorization": f"Bearer {self._keys[who]}"}
-        return asked(self._port, method, path, {**key, **headers})
+        return asked(self._port, method, path, {**key, **headers}, body)
 
 
 def scopes(glob):
@@ -59,6 +59,7 @@ def served(tmp_path_factory, bundle, hidden):
     guard = Guard.of(chosen, "http://127.0.0.1:8707", None)
     assert guard.keys is not None
     keys = {"some": guard.keys.add("some", scopes("toy*"))[0]}
+    keys["others"] = guard.keys.add("others", scopes("toy*"))[0]
     keys["all"] = guard.keys.add("all", scopes("*"))[0]
     paths = [bundle.path, hidden.path]
     with contextlib.closing(BundleStore(paths, root=folder / "store")) as store:
@@ -109,6 +110,26 @@ def test_a_list_has_what_the_key_may_see(served, method, path):
         status, told = served.ask(who, method, path)
         assert status == 200
         assert {row.get("model", row.get("name")) for row in json.loads(told)} == models
+
+
+def test_an_upload_is_its_key_s(served):
+    path = f"/v2/bundles/{'1' * 64}"
+
+    def piece(who, start, body):
+        placed = f"bytes {start}-{start + len(body) - 1}/100"
+        return served.ask(who, "PUT", path, body, **{"Content-Range": placed})
+
+    assert piece("some", 0, bytes(10))[0] == 202
+    status, told = piece("others", 10, bytes(5))
+    assert (status, json.loads(told)["received"]) == (409, 0)
+    assert piece("others", 0, b"spoilt")[0] == 202
+    assert served.ask("others", "DELETE", path)[0] == 204
+    assert served.ask("others", "DELETE", path)[0] == 404
+    assert served.ask("others", "GET", f"{path}/status")[0] == 404
+    assert json.loads(served.ask("some", "GET", f"{path}/status")[1])["received"] == 10
+    assert piece("some", 10, bytes(5))[0] == 202
+    assert served.ask("all", "DELETE", path)[0] == 204  # an admin's key
+    assert served.ask("some", "GET", f"{path}/status")[0] == 404
 
 
 @pytest.mark.parametrize("method", ["ModelMetadata", "ModelInfer", "ModelStreamInfer"])

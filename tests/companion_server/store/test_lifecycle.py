@@ -36,10 +36,10 @@ async def until(condition):
             await asyncio.sleep(0.002)
 
 
-def accept(lifecycle, bundle, allow=lambda _model: None):
+def accept(lifecycle, bundle, allow=lambda _model: None, *, owner="", data=None):
     """The upload's last byte has come."""
-    data, bundle_id = zipped(bundle), bundle.manifest.bundle_id
-    with lifecycle.uploads.open(Piece(bundle_id, 0, len(data), len(data))) as part:
+    data, bundle_id = data or zipped(bundle), bundle.manifest.bundle_id
+    with lifecycle.uploads.open(Piece(bundle_id, 0, len(data), len(data), owner)) as part:
         part.write(data)
     lifecycle.accept(part, allow)
     return bundle_id
@@ -73,6 +73,34 @@ def test_a_version_is_visible_when_its_tail_is_loaded_and_not_before(root, tiny)
             await until(lambda: state(lifecycle, bundle_id) == "live")
             assert lifecycle.store.version("tiny", "latest").bundle_id == bundle_id
             assert engine.events == [("load", bundle_id)]
+
+    asyncio.run(story())
+
+
+def test_what_another_key_sends_under_the_same_id_spoils_nothing(root, tiny):
+    async def story():
+        async with running([root]) as lifecycle:
+            bundle_id = tiny.manifest.bundle_id
+            accept(lifecycle, tiny, owner="bad", data=b"nonsense")
+            accept(lifecycle, tiny, owner="good")
+            accept(lifecycle, tiny, owner="late")
+            seen = set()
+
+            def done():
+                seen.add(lifecycle.status(bundle_id, "good")["state"])
+                return "live" in seen
+
+            await until(done)
+            assert seen <= {"checking", "loading", "live"}
+            await until(lambda: names(root / "incoming") == [])
+            assert lifecycle.status(bundle_id, "late")["state"] == "live"
+            accept(lifecycle, tiny, owner="later")  # the last byte came after it was live
+            await until(lambda: names(root / "incoming") == [])
+            assert lifecycle.status(bundle_id)["state"] == "live"
+            await lifecycle.remove(bundle_id)
+            assert lifecycle.status(bundle_id, "bad")["state"] == "refused"
+            with pytest.raises(UnknownName):
+                lifecycle.status(bundle_id, "good")
 
     asyncio.run(story())
 

@@ -30,8 +30,8 @@ def uploads(folder):
     return Uploads(folder)
 
 
-def write(uploads, start, data, total, bundle_id=A):
-    with uploads.open(Piece(bundle_id, start, start + len(data), total)) as part:
+def write(uploads, start, data, total, bundle_id=A, owner=""):
+    with uploads.open(Piece(bundle_id, start, start + len(data), total, owner)) as part:
         part.write(data)
     return part
 
@@ -63,7 +63,7 @@ def test_the_first_uploads_into_a_folder_come_together(tmp_path):
             assert all(uploads.received(f"{n:064x}") == (1, 2) for n in range(len(parts)))
 
 
-class Hesitant(set[str]):
+class Hesitant(set[tuple[str, str]]):
     """Lets other threads go on between a question and what follows from its answer."""
 
     def __contains__(self, value):
@@ -110,7 +110,7 @@ def test_pieces_join(uploads):
     assert part.path.read_bytes() == b"0123456789"
     with pytest.raises(UploadBusy):  # until the checks are done
         write(uploads, 0, b"0", 10)
-    uploads.release(A)
+    uploads.release(part.piece)
     write(uploads, 0, b"0", 10)
     assert uploads.received(A) == (1, 10)
 
@@ -133,6 +133,28 @@ def test_another_zip_of_the_same_bundle_begins_anew(uploads, root):
     assert len(names(root / "incoming")) == 1
     assert uploads.drop(A)
     assert not uploads.drop(A)
+
+
+def test_an_upload_belongs_to_the_key_that_began_it(uploads, root):
+    write(uploads, 0, b"0123", 10, owner="one")
+    with uploads.open(Piece(A, 0, 2, 10, "two")) as slow:  # which holds up nobody but itself
+        slow.write(b"x")
+        write(uploads, 4, b"45", 10, owner="one")
+    write(uploads, 0, b"y", 20, owner="two")
+    assert uploads.received(A, "one") == (6, 10)
+    assert uploads.received(A, "two") == (1, 20)
+    assert uploads.received(A) is None
+    for number in range(MAX_PARTS + 3):  # more than one owner may have
+        write(uploads, 0, b"0", 10, f"{number:064x}", "two")
+    assert uploads.received(A, "one") == (6, 10)
+    assert len(names(root / "incoming")) == 1 + MAX_PARTS
+    assert not uploads.drop(A, "three")
+    write(uploads, 0, b"y", 20, owner="two")
+    with uploads.open(Piece(A, 0, 2, 20, "two")) as slow, pytest.raises(UploadBusy):
+        uploads.drop(A, None)
+    assert uploads.drop(A, None)
+    assert uploads.received(A, "one") is None
+    assert uploads.received(A, "two") is None
 
 
 def test_uploads_wait_to_be_continued_but_not_for_ever_and_not_all(uploads, root):
