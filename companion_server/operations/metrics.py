@@ -27,7 +27,7 @@ from importlib import metadata
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import headtail
@@ -212,9 +212,9 @@ class Metrics(Collector):
             self._refused,
         ):
             yield tally.family()
-        yield from self._gauges()
+        yield from self._asked()
 
-    def _gauges(self) -> Iterable[Metric]:
+    def _asked(self) -> Iterable[Metric]:
         told = self.engine_status()
         queue = told.get("queue", {})
         yield _gauge("headtail_queue_jobs", "Jobs that wait.", queue.get("jobs", 0))
@@ -230,7 +230,7 @@ class Metrics(Collector):
             f"Clients (keys, or addresses without keys) seen within {self.rolling.window_s:g} s.",
             self.rolling.connected,
         )
-        yield _gauge(
+        yield CounterMetricFamily(
             "headtail_executor_restarts",
             "Times that a process that computes had to be replaced.",
             sum(executor.get("restarts", 0) for executor in told.get("executors", ())),

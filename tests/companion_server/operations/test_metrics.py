@@ -135,7 +135,8 @@ def test_the_engine_is_asked_at_each_scrape(metrics):
     assert value(metrics, "headtail_queue_bytes") == 4096
     assert value(metrics, "headtail_tail_entries", bundle="abababababab") == 2
     assert value(metrics, "headtail_tail_memory_bytes", bundle="abababababab") == 123
-    assert value(metrics, "headtail_executor_restarts") == 2
+    assert value(metrics, "headtail_executor_restarts_total") == 2
+    assert families(metrics)["headtail_executor_restarts"].type == "counter"
     told["queue"]["jobs"] = 5
     assert value(metrics, "headtail_queue_jobs") == 5
 
