@@ -21,6 +21,7 @@ from companion_server.conditions import Shed
 from companion_server.inference import INLINE_BYTES, Origin, Prepared, Service, computed, prepare
 from companion_server.operations.limits import Bodies
 from companion_server.operations.telemetry import Telemetry
+from companion_server.operations.upgrades import WebSocketProtocol
 from companion_server.problems import problem
 from companion_server.security.gate import Gate
 from companion_server.security.scopes import principal_of
@@ -51,7 +52,7 @@ def websocket_options(max_body_bytes: int) -> dict[str, Any]:
     once more. uvicorn pauses reading as long as a message waits to be taken.
     """
     return {
-        "ws": "websockets-sansio",
+        "ws": WebSocketProtocol,
         "ws_max_size": min(max_body_bytes, MAX_MESSAGE_BYTES) + LENGTH_BYTES,
         "ws_per_message_deflate": False,
         "ws_ping_interval": PING_S,

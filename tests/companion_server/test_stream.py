@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import socket
 import struct
 
@@ -20,6 +21,7 @@ from headtail.wire.split import SplitParameters
 from headtail.wire.stream import pack, unpack
 from tests.companion_server.conftest import running
 from tests.companion_server.held_engine import HeldEngine
+from tests.companion_server.operations.conftest import poll
 
 LIMIT = 64 << 20
 
@@ -113,9 +115,17 @@ def test_a_version_in_the_path(server, bundle, sample):
         (f"/v2/models/toy/versions/{'f' * 64}/stream", 409),
     ],
 )
-def test_what_is_not_held_is_refused_before_the_handshake(server, path, status):
-    with pytest.raises(InvalidStatus) as caught, opened(server, path):
+def test_what_is_not_held_is_refused_before_the_handshake(server, caplog, path, status):
+    with (
+        caplog.at_level(logging.INFO, "companion_server"),
+        pytest.raises(InvalidStatus) as caught,
+        opened(server, path),
+    ):
         pass
+    assert poll(lambda: not server.server.server_state.tasks)  # its task is at its end
+    (line,) = caplog.records  # and not an error of uvicorn's
+    assert line.levelno == logging.INFO
+    assert line.getMessage() == f"The WebSocket {path} was refused to 127.0.0.1: {status}."
     response = caught.value.response
     assert response.status_code == status
     assert "toy" in json.loads(response.body)["error"]
