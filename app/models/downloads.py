@@ -95,12 +95,18 @@ class Downloads:
         """Download `offer` from the server at `address`, or go on with it, when its turn comes.
 
         It is refused before a byte is fetched if the installed bundles would exceed `quota` bytes.
+        One that was stopped and has not ended yet goes on after its end.
         """
         with self._lock:
-            if offer.bundle_id not in self._running:
+            if not self._runs(offer.bundle_id):
                 transfer = Transfer(_Teller(offer.bundle_id, self._told))
                 job = self._thread.submit(self._run, offer, address, quota, transfer)
                 self._running[offer.bundle_id] = transfer, job
+
+    def runs(self, bundle_id: str) -> bool:
+        """Whether it runs or waits for its turn, and was not stopped."""
+        with self._lock:
+            return self._runs(bundle_id)
 
     def stop(self, bundle_id: str) -> bool:
         """Stop it, waiting or running; it ends as an `Ended` without path and error, unless it was
@@ -112,7 +118,7 @@ class Downloads:
             return False
         transfer.stop()
         if job.cancel():
-            self._end(bundle_id, None, None)
+            self._end(bundle_id, transfer, None, None)
         return True
 
     def close(self, *, timeout_s: float = 5.0) -> bool:
@@ -134,7 +140,7 @@ class Downloads:
         except Exception as error:  # whatever it was, the next download must run
             dropped = transfer.stopped and isinstance(error, ServerUnreachable)
             problem = None if dropped else error
-        self._end(offer.bundle_id, path, problem)
+        self._end(offer.bundle_id, transfer, path, problem)
 
     def _fetch(self, offer: Offer, address: str, quota: int, transfer: Transfer) -> Path:
         library = self._library
@@ -146,9 +152,19 @@ class Downloads:
             transfer.begin(companion.abort)
             return companion.download(offer.bundle_id, destination, transfer=transfer).path
 
-    def _end(self, bundle_id: str, path: Path | None, error: Exception | None) -> None:
+    def _runs(self, bundle_id: str) -> bool:
+        return bundle_id in self._running and not self._running[bundle_id][0].stopped
+
+    def _end(
+        self, bundle_id: str, transfer: Transfer, path: Path | None, error: Exception | None
+    ) -> None:
         with self._lock:
-            self._running.pop(bundle_id, None)
+            latest, job = self._running.get(bundle_id, (None, None))
+            if latest is transfer:
+                del self._running[bundle_id]
+            elif path is not None and job is not None:  # it was finished before it could stop
+                job.cancel()
+                del self._running[bundle_id]
         self._told(Ended(bundle_id, path, error))
 
 

@@ -138,6 +138,7 @@ class ModelsPresenter(Presenter[ModelsState]):
             self.fail(UnknownName("bundle of the server's list", bundle_id, names))
             return
         now = self.state.downloads.get(bundle_id) or Download(bundle_id, offer.name, offer.bytes)
+        self._cancelled.discard(bundle_id)  # it was thought better of
         self._put(dataclasses.replace(now, phase=Phase.WAITING, problem=None))
         self._downloads.start(offer, self._server.card.server, quota=self.state.quota)
 
@@ -262,6 +263,8 @@ class ModelsPresenter(Presenter[ModelsState]):
                 now = dataclasses.replace(now, mbit_s=event.mbit_s, remaining_s=event.remaining_s)
                 self._put(dataclasses.replace(now, phase=phase, held=event.held))
             return
+        if event.path is None and self._downloads.runs(event.bundle_id):
+            return  # it was stopped, and is wanted again by now
         cancelled = event.bundle_id in self._cancelled
         self._cancelled.discard(event.bundle_id)
         if event.path is not None:

@@ -1,6 +1,7 @@
 """Downloads: how fast, how far, stopped, cut, out of room."""
 
 import contextlib
+import queue
 import subprocess
 import threading
 
@@ -45,21 +46,20 @@ class Told:
 
     def __init__(self):
         self.events = []
-        self.begun, self.gate, self.ended = (threading.Event() for _ in range(3))
+        self.begun, self.gate = threading.Event(), threading.Event()
+        self.ends: queue.SimpleQueue[Ended] = queue.SimpleQueue()
 
     def __call__(self, event):
         self.events.append(event)
         if isinstance(event, Ended):
-            self.ended.set()
+            self.ends.put(event)
         elif 0 < event.held < event.size:
             self.begun.set()
             assert self.gate.wait(LIMIT_S)
 
     def end(self):
-        """The `Ended` of the download."""
-        assert self.ended.wait(LIMIT_S)
-        self.ended.clear()
-        return self.events[-1]
+        """The next `Ended`."""
+        return self.ends.get(timeout=LIMIT_S)
 
     def first(self):
         """How much was there when the download began."""
@@ -115,6 +115,22 @@ def test_stopped_it_keeps_what_it_has(library, told, origin):
         downloads.stop(offer.bundle_id)  # nothing runs
     (part,) = library.look().parts
     assert 0 < part.held < offer.bytes
+
+
+def test_stopped_and_wanted_again_before_it_ended(library, told, origin, bundle):
+    offer = offer_of(origin.listing[0])
+    with downloading(library, told) as downloads:
+        downloads.start(offer, origin.url, quota=QUOTA)
+        assert told.begun.wait(LIMIT_S)
+        downloads.stop(offer.bundle_id)
+        assert not downloads.runs(offer.bundle_id)
+        downloads.start(offer, origin.url, quota=QUOTA)
+        assert downloads.runs(offer.bundle_id)
+        told.gate.set()
+        assert told.end() == Ended(offer.bundle_id, None, None)
+        ended = told.end()
+    assert open_bundle(ended.path).manifest == bundle.manifest
+    assert not downloads.runs(offer.bundle_id)
 
 
 def test_a_server_that_is_not_there(library, told, origin):

@@ -254,6 +254,22 @@ def test_a_download_is_paused_while_the_server_is_silent_and_gone_on_with(start,
     assert origin.ranges == [None, f"bytes={kept}-"]
 
 
+@pytest.mark.parametrize("gesture", ["pause", "cancel"])
+def test_a_download_that_is_wanted_again_at_once_goes_on_with_what_came(start, ui, origin, gesture):
+    origin.stall = threading.Event()
+    presenter = start(server=origin.url)
+    offer = download(ui, presenter)
+    ui.until(lambda s: s.downloads[offer.bundle_id].held > 0)
+    getattr(presenter, gesture)(offer.bundle_id)
+    stall, origin.stall = origin.stall, None
+    presenter.download(offer.bundle_id)  # the former one is still ending, or nobody heard of it
+    stall.set()
+    ui.until(lambda s: s.holds(offer.bundle_id))
+    first, second = origin.ranges
+    assert (first, second[:6]) == (None, "bytes=")
+    assert not any(paused(offer)(state) for state in ui.states)
+
+
 @pytest.mark.parametrize("when", ["running", "paused", "waiting"])
 def test_a_download_that_is_cancelled_leaves_nothing(start, ui, origin, tmp_path, when):
     origin.stall = threading.Event()

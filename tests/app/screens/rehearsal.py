@@ -113,6 +113,8 @@ class Rehearsal:
 
         page, live = self.app.shell.page, self.app.application.live
         changes: list[tuple[str, float]] = []
+        for _ in range(5):  # what was asked before is drawn, and frames are short again
+            yield
         page.bind(pace=lambda _page, pace: changes.append((pace, Clock.get_time())))
         for number in range(STATES):
             live._show(_moving(live.state, p50_ms=number + 1.0))
