@@ -17,7 +17,7 @@ from companion_server.operations.limits import ConnectionLimits, raise_descripto
 from companion_server.operations.metrics import Metrics
 from companion_server.operations.protocol import ConnectionGuard, guarded_protocol
 from companion_server.scheduler import LocalEngine
-from companion_server.security.certificates import tls_context
+from companion_server.security.certificates import Renewal, tls_context
 from companion_server.store import BundleStore
 from companion_server.stream import websocket_options
 from companion_server.surroundings import announced, surroundings
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from companion_server.settings import Settings
 
 __all__ = ["serve_web"]
+
+RENEWAL_S = 60  # how often the files of an authority's certificate are looked at
 
 
 def serve_web(
@@ -73,7 +75,11 @@ class _Server(uvicorn.Server):
 
 
 def _config(app: FastAPI, settings: Settings, guard: Guard, metrics: Metrics) -> uvicorn.Config:
-    context = None if guard.certificate is None else tls_context(guard.certificate)
+    certificate = guard.certificate
+    context = None if certificate is None else tls_context(certificate)
+    renewal = None
+    if certificate is not None and context is not None and not certificate.pinned:
+        renewal = Renewal(certificate, context)
     connections = ConnectionGuard(
         ConnectionLimits(
             connections=settings.max_connections,
@@ -97,5 +103,7 @@ def _config(app: FastAPI, settings: Settings, guard: Guard, metrics: Metrics) ->
         proxy_headers=False,
         timeout_graceful_shutdown=round(settings.drain_s),
         ssl_context_factory=None if context is None else lambda *_: context,
+        callback_notify=None if renewal is None else renewal.check,
+        timeout_notify=RENEWAL_S,
         **websocket_options(settings.max_body_bytes),
     )

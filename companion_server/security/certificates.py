@@ -27,7 +27,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from companion_server.security.private_files import private_folder, read_private, write_private
 from headtail.errors import EnvironmentFault
 
-__all__ = ["Certificate", "ensure_certificate", "load_certificate", "machine_names", "tls_context"]
+__all__ = [
+    "Certificate",
+    "Renewal",
+    "ensure_certificate",
+    "load_certificate",
+    "machine_names",
+    "tls_context",
+]
 
 log = logging.getLogger(__name__)
 VALID = datetime.timedelta(days=825)
@@ -122,6 +129,36 @@ def tls_context(certificate: Certificate) -> ssl.SSLContext:
     return _context(certificate.chain, certificate.key)
 
 
+class Renewal:
+    """Brings a certificate whose files were replaced into a context that is in use.
+
+    Connections that are open keep the one that they began with. Files that do not fit together are
+    an error in the log, and what was loaded before stays.
+    """
+
+    def __init__(self, certificate: Certificate, context: ssl.SSLContext) -> None:
+        self._certificate, self._context = certificate, context
+        self._seen = self._stamp()
+
+    async def check(self) -> None:
+        """Look at the files; for uvicorn's `callback_notify`."""
+        stamp, files = self._stamp(), (self._certificate.chain, self._certificate.key)
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            # apart first: a context in use must not be left with a certificate and another's key
+            found = load_certificate(*files)
+            self._context.load_cert_chain(*files, password="")
+        except (EnvironmentFault, OSError) as error:
+            log.error("The certificate was replaced and cannot be used. %s", error)
+        else:
+            log.info("The certificate %s is used from now on.", found.fingerprint)
+
+    def _stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(_file_stamp(path) for path in (self._certificate.chain, self._certificate.key))
+
+
 def machine_names() -> tuple[str, ...]:
     """Names and addresses by which this machine can be reached, the likeliest address first.
 
@@ -172,6 +209,13 @@ def _context(chain: Path, key: Path) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(chain, key, password="")  # without one, OpenSSL asks on the terminal
     return context
+
+
+def _file_stamp(path: Path) -> tuple[int, int, int] | None:
+    with contextlib.suppress(OSError):  # between two renames it may be nowhere
+        found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    return None
 
 
 def _extensions(names: Iterable[str]) -> list[tuple[x509.ExtensionType, bool]]:

@@ -1,5 +1,6 @@
 """The server's own certificate: its form, its life, and what cannot take its place."""
 
+import asyncio
 import datetime
 import hashlib
 import socket
@@ -11,14 +12,22 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from fastapi import FastAPI
 
+from companion_server.guard import Guard
+from companion_server.operations.metrics import Metrics
 from companion_server.security.certificates import (
+    Renewal,
     ensure_certificate,
     load_certificate,
     machine_names,
     tls_context,
 )
+from companion_server.settings import Settings
+from companion_server.web import _config
 from headtail.errors import EnvironmentFault
+from tests.companion_server.operations.conftest import poll, serving
+from tests.companion_server.security.conftest import greet
 
 NOW = datetime.datetime(2026, 11, 21, tzinfo=datetime.UTC)
 
@@ -162,3 +171,40 @@ def test_tls_is_modern(folder):
     client.set_ciphers("AES128-SHA:ECDHE-ECDSA-AES128-SHA")
     with pytest.raises(ssl.SSLError):
         handshake(context, client)
+
+
+def shown(port):
+    """SHA-256 of the certificate that a server shows to who connects."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
+
+
+def test_an_authority_s_certificate_is_renewed_while_it_is_served(tmp_path, caplog):
+    first, second = (ensure_certificate(tmp_path / name) for name in ("first", "second"))
+    files = tmp_path / "chain.pem", tmp_path / "key.pem"
+    for path, part in zip(files, reversed(split(first)), strict=True):
+        path.write_bytes(part)
+    context = tls_context(load_certificate(*files))
+    renewal = Renewal(load_certificate(*files), context)
+    options = {"callback_notify": renewal.check, "timeout_notify": 0}
+    with serving(greet, ssl_context_factory=lambda *_: context, **options) as port:
+        assert shown(port) == first.fingerprint
+        for path, part in zip(files, reversed(split(second)), strict=True):
+            path.write_bytes(part)  # the server may look between the two
+        assert poll(lambda: shown(port) == second.fingerprint)
+    files[0].write_bytes(split(first)[1])  # and the key is the second's
+    caplog.clear()
+    with serving(greet, ssl_context_factory=lambda *_: context, **options) as port:
+        assert poll(lambda: "was replaced and cannot be used" in caplog.text)
+        assert shown(port) == second.fingerprint
+        files[0].unlink()
+        asyncio.run(renewal.check())
+        assert shown(port) == second.fingerprint
+
+
+def test_only_an_authority_s_certificate_is_looked_at_again(folder):
+    own = ensure_certificate(folder)
+    given = load_certificate(own.chain, own.key)
+    for certificate, looked_at in ((own, False), (given, True), (None, False)):
+        config = _config(FastAPI(), Settings.of(), Guard(certificate=certificate), Metrics())
+        assert (config.callback_notify is not None) is looked_at
