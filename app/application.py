@@ -10,6 +10,7 @@ from pathlib import Path
 from app.benchmark.bench import Bench
 from app.benchmark.presenter import BenchmarkPresenter
 from app.benchmark.records import Records
+from app.ending import ENDS_S, close_all
 from app.guide.presenter import GuidePresenter
 from app.live.presenter import LivePresenter
 from app.live.state import LiveState
@@ -119,11 +120,11 @@ class Application:
         self.navigation.go(PageName.SETTINGS)
         self.scanning.open()
 
-    def close(self) -> bool:
-        """Stop every thread; False if one was still at work after five seconds."""
-        self.offloading.close()
-        ended = [self.settings.close(), self.models.close(), self.benchmark.close()]
-        return all([*ended, self.report.close(), self.scanning.shut(), self.live.close()])
+    def close(self, *, timeout_s: float = ENDS_S) -> bool:
+        """Stop every thread; False if one was still at work after so many seconds."""
+        pages = (self.offloading, self.settings, self.models, self.benchmark, self.report)
+        parts = [*(page.close for page in pages), self.scanning.shut, self.live.close]
+        return close_all(parts, timeout_s=timeout_s)
 
     def _seen(self) -> Seen:
         trace = self.live.trace()

@@ -20,6 +20,7 @@ from app.benchmark.measure import Measured
 from app.benchmark.records import Records, Run
 from app.benchmark.state import AXES, RUNS, BenchmarkState, Phase, Progress, Row
 from app.benchmark.wording import notes_of
+from app.ending import ENDS_S
 from app.pages import PageName
 from app.presenter import HandOver, Presenter
 from app.problems import problem_of
@@ -119,13 +120,13 @@ class BenchmarkPresenter(Presenter[BenchmarkState]):
         """Put the error away."""
         self._change(problem=None)
 
-    def close(self) -> bool:
-        """Stop measuring; False if a run was still at work after five seconds."""
+    def close(self, *, timeout_s: float = ENDS_S) -> bool:
+        """Stop measuring; False if a run was still at work after so many seconds."""
         if self._course is not None:
             self._course.cancel.set()
         if self._thread is None:
             return True
-        self._thread.join(5.0)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _busy(self) -> bool:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.ending import ENDS_S, close_all
 from app.live.inbox import Inbox
 from app.live.inference import Inference
 from app.live.pipeline import Pipeline
@@ -174,16 +175,16 @@ class LivePresenter(Presenter[LiveState]):
         """Put the error away."""
         self._show(dataclasses.replace(self.state, problem=None))
 
-    def close(self) -> bool:
-        """Stop every thread; False if an inference is still running after five seconds.
+    def close(self, *, timeout_s: float = ENDS_S) -> bool:
+        """Stop every thread; False if one was still at work after so many seconds.
 
         Closing twice is closing.
         """
         self._end()
         self._end = _nothing
         self._rack.stop()
-        self._thumbnails.close()
-        return self._pipeline.stop()
+        parts = (self._thumbnails.close, self._pipeline.stop)
+        return close_all(parts, timeout_s=timeout_s)
 
     def _prefer(self, preferences: Preferences) -> None:
         choices = Choices.of(preferences)

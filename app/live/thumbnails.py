@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from app.ending import ended
 from app.live.picture import Picture
 from app.live.state import Event, Thumbnailed
 from app.sources.photo import Photo, square
@@ -25,9 +26,10 @@ class Thumbnails:
         for photo in photos:
             self._thread.submit(self._draw, photo)
 
-    def close(self) -> None:
-        """Drop what waits; returns when the one being drawn is done."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    def close(self, *, timeout_s: float) -> bool:
+        """Drop what waits; False if one is still being drawn after so many seconds."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        return ended(self._thread, timeout_s=timeout_s)
 
     def _draw(self, photo: Photo) -> None:
         try:

@@ -70,9 +70,9 @@ class Following:
         """The bundle with that id in the list."""
         return next((o for o in self.card.offers if o.bundle_id == bundle_id), None)
 
-    def close(self) -> bool:
-        """Stop asking; False if the thread is still at it after five seconds."""
-        return self._watch.close()
+    def close(self, *, timeout_s: float) -> bool:
+        """Stop asking; False if the thread is still at it after so many seconds."""
+        return self._watch.close(timeout_s=timeout_s)
 
     def _begin(self) -> None:
         if not self.card.server:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from app.ending import ENDS_S, close_all
 from app.figures import drawable
 from app.models.downloads import Downloads, Ended, Progress
 from app.models.following import Following
@@ -170,11 +171,12 @@ class ModelsPresenter(Presenter[ModelsState]):
         """Put the error away."""
         self._render(problem=None)
 
-    def close(self) -> bool:
-        """Stop every thread; False if one was still at work after five seconds each."""
+    def close(self, *, timeout_s: float = ENDS_S) -> bool:
+        """Stop every thread; False if one was still at work after so many seconds."""
         end, self._end = self._end, lambda: None  # kivy says twice that an app ends
         end()
-        return all([self._downloads.close(), self._server.close(), self._files.close()])
+        parts = (self._downloads.close, self._server.close, self._files.close)
+        return close_all(parts, timeout_s=timeout_s)
 
     # on the folder's thread
 

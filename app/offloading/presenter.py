@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from app.ending import ENDS_S, ended
 from app.live.state import LiveState, Result
 from app.offloading.choices import cut_choices, usable_codecs
 from app.offloading.export import Saved, TraceExport
@@ -143,9 +144,11 @@ class OffloadingPresenter(Presenter[OffloadingState]):
         """Put the error away."""
         self._show(replace(self.state, problem=None))
 
-    def close(self) -> None:
-        """End the thread once it has done what was asked of it."""
-        self._thread.shutdown(wait=True)
+    def close(self, *, timeout_s: float = ENDS_S) -> bool:
+        """End the thread once it has done what was asked of it; False if it is still at that after
+        so many seconds."""
+        self._thread.shutdown(wait=False)
+        return ended(self._thread, timeout_s=timeout_s)
 
     def _forget(self) -> None:
         """What was seen of another bundle says nothing of this one, or of none."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.benchmark.records import Run, now_utc
+from app.ending import ENDS_S, ended
 from app.live.state import LiveState
 from app.machine.facts import Machine
 from app.offloading.state import OffloadingState
@@ -125,10 +126,10 @@ class ReportPresenter(Presenter[ReportState]):
         """Put the error away."""
         self._change(problem=None)
 
-    def close(self) -> bool:
-        """Let what is being written end."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        return True
+    def close(self, *, timeout_s: float = ENDS_S) -> bool:
+        """Let what is being written end; False if it has not after so many seconds."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        return ended(self._thread, timeout_s=timeout_s)
 
     def _change(self, **changed: object) -> None:
         self._show(dataclasses.replace(self.state, **changed))  # type: ignore[arg-type]  # checked at run time

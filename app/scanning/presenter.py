@@ -7,11 +7,13 @@ through `hand_over`; what belongs to an earlier start changes nothing any more.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from app.ending import ENDS_S
 from app.live.state import Picture
 from app.platforms import Platform
 from app.presenter import HandOver, Presenter
@@ -26,7 +28,6 @@ from headtail.runtimes.base import Capability
 
 __all__ = ["ScanPresenter"]
 
-ENDS_S = 5.0
 PREVIEW = 640  # pixels of the picture's longer side
 
 
@@ -101,11 +102,13 @@ class ScanPresenter(Presenter[ScanState]):
                 lambda error: self._hand_over(lambda: self._fail(error)),
             )
 
-    def shut(self) -> bool:
-        """The app ends: release everything; False if a picture was still being read after 5 s."""
+    def shut(self, *, timeout_s: float = ENDS_S) -> bool:
+        """The app ends: release everything; False if a picture was still being read after so many
+        seconds."""
         self.close()
-        ended = [thread.join(ENDS_S) for thread in self._ended]  # every one is waited for
-        return all(ended)
+        end_s = time.monotonic() + timeout_s
+        ended = [t.join(max(0.0, end_s - time.monotonic())) for t in self._ended]
+        return all(ended)  # every one was waited for
 
     def _begin(self, reader: CodeReader) -> None:
         if self._camera is None:

@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from app.ending import ENDS_S
 from app.figures import milliseconds
 from app.live.state import Result
 from app.presenter import HandOver, Presenter
@@ -30,7 +31,6 @@ __all__ = ["ADDING", "PAIRING", "SettingsPresenter"]
 
 T = TypeVar("T")
 PAIRING, ADDING = "Pairing", "Adding"
-CLOSED_S = 5.0
 
 
 class SettingsPresenter(Presenter[SettingsState]):
@@ -196,12 +196,13 @@ class SettingsPresenter(Presenter[SettingsState]):
         """Put the error away."""
         self._change(problem=None)
 
-    def close(self) -> bool:
-        """Drop what waits and who is being asked; False if that is still at work after 5 s."""
+    def close(self, *, timeout_s: float = ENDS_S) -> bool:
+        """Drop what waits and who is being asked; False if that is still at work after so many
+        seconds."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         if self._tried is not None:
             self._tried.close()
-        return not wait((job for job in self._jobs if not job.cancelled()), CLOSED_S).not_done
+        return not wait((job for job in self._jobs if not job.cancelled()), timeout_s).not_done
 
     # -- what came back from the thread ------------------------------------------------------------
 
