@@ -65,7 +65,7 @@ def test_an_unknown_key_is_refused_with_its_line_and_what_exists(write, text, li
         read_config(path)
     message = str(raised.value)
     assert f"server.toml, line {line}: Unknown server setting 'prot'." in message
-    assert "Known: auth, burst, " in message
+    assert "Known: auth, body_grace_s, burst, " in message
     assert "Did you mean 'port'?" in message
 
 
