@@ -10,8 +10,8 @@ configure("json", stream=adopt_native_output())
 os.write(2, b"[cpuinfo_utils.cpp:71] Reading file\\n")
 os.write(2, b"corrupted double-linked list\\n\\xff\\n")
 logging.getLogger("own").warning("ours")
-os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the end of what is read; 2 stays open for the exit
 [thread] = [t for t in threading.enumerate() if t.name == "native output"]
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the end of what is read; 2 stays open for the exit
 thread.join(10)
 """
 
