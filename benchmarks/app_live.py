@@ -5,8 +5,8 @@
 For each bundle the whole app is drawn offscreen (llvmpipe) while a source gives 640 x 480 frames
 faster than they are answered, so that inference never rests:
 
-- `ui_fps`: frames drawn per second, of at most about 60; the goal is 50. A turn of the event loop
-  in which nothing changed draws nothing and does not count;
+- `ui_fps`: frames drawn per second; the goal is 50, and kivy's `maxfps` of 60 lets up to about 70
+  through. A turn of the event loop in which nothing changed draws nothing and does not count;
 - `processor_ms`: processor time of each frame drawn, of the UI's thread and of llvmpipe's, which a
   graphics chip would spare (Linux);
 - `callbacks_ms`: time per frame that the event loop spends in callbacks (ours, and those of kivy

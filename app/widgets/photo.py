@@ -1,7 +1,8 @@
 """Pictures with round corners: the large frame, still or moving, and the thumbnails of the strip.
 
-A moving picture has three textures for as long as its size stays: the next picture is written into
-the one that was drawn longest ago, so that the hardware need not wait, and nothing is built anew.
+Every picture gets a texture of its own. To write into one that was drawn before waits up to a frame,
+until whatever draws has caught up: measured where a processor draws (`benchmarks/app_live.py`), also
+with three or six textures in turn.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from app.widgets import icons  # noqa: F401  # its names are used in the .kv
 from app.widgets.focus import Focusable
 from app.widgets.shapes import Corners
 
-TEXTURES = 3
 __all__ = ["FrameButton", "FramedPicture", "PhotoFrame", "RoundButton", "Thumbnail"]
 
 
@@ -52,7 +52,6 @@ class FramedPicture(Widget):  # type: ignore[misc]  # kivy has no types
 
     def __init__(self, **properties: Any) -> None:
         self._shown: Any = None
-        self._spares: list[Any] = []  # are not drawn; the first for the longest time
         self._coords: list[float] = []
         self._color, self._behind = Color(1, 1, 1, 1), Color()
         self._seen, self._corners = Rectangle(size=(0, 0)), Corners()
@@ -64,24 +63,18 @@ class FramedPicture(Widget):  # type: ignore[misc]  # kivy has no types
         self._place()
 
     def on_picture(self, _widget: FramedPicture, picture: Picture | None) -> None:
-        """Write the new picture into the texture that is not drawn, and draw that one."""
+        """Draw the new picture where the former one was, if it has the same size."""
         if picture is None:
-            self._shown, self._spares = None, []
+            self._shown = None
             self._place()
             return
         size = (picture.pixels.shape[1], picture.pixels.shape[0])
-        fresh = self._shown is None or tuple(self._shown.size) != size
-        if fresh:
-            self._spares = []
-        elif self._shown is not None:
-            self._spares.append(self._shown)
+        resized = self._shown is None or tuple(self._shown.size) != size
         # four channels: three are converted for every draw where the hardware has only four
-        texture = self._spares.pop(0) if len(self._spares) == TEXTURES else None
-        texture = texture or Texture.create(size=size, colorfmt="rgba", mipmap=False)
-        texture.blit_buffer(picture.rgba, colorfmt="rgba", bufferfmt="ubyte")
-        self._shown = texture
-        self._seen.texture = texture
-        if fresh:
+        self._shown = Texture.create(size=size, colorfmt="rgba", mipmap=False)
+        self._shown.blit_buffer(picture.rgba, colorfmt="rgba", bufferfmt="ubyte")
+        self._seen.texture = self._shown
+        if resized:
             self._place()
         else:
             self._seen.tex_coords = self._coords  # a texture brings those of all of it
