@@ -1,8 +1,8 @@
 """Pictures with round corners: the large frame, still or moving, and the thumbnails of the strip.
 
-Every picture gets a texture of its own. To write into one that was drawn before waits up to a frame,
-until whatever draws has caught up: measured where a processor draws (`benchmarks/app_live.py`), also
-with three or six textures in turn.
+Every picture gets a texture of its own. To write into one that was drawn before waits up to a
+frame, until whatever draws has caught up: measured where a processor draws
+(`benchmarks/app_live.py`), also with three or six textures in turn.
 """
 
 from __future__ import annotations
