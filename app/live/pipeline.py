@@ -45,6 +45,7 @@ class Answerer(Protocol):
 class _Waiting(NamedTuple):
     frame: Frame
     handed_s: float
+    shown: threading.Event  # set once its picture was told, where that is told ahead
 
 
 class Pipeline:
@@ -80,9 +81,13 @@ class Pipeline:
         pixels = upright(frame)
         request = self._counted_in(run)
         if request is not None:
-            self._offer(run, _Waiting(pixels, handed_s))
-            if request.ahead:  # after the offer: what is drawn must not keep inference waiting
-                self._tell(Pictured(run, Picture.of(shrunk(pixels))))
+            shown = threading.Event()
+            self._offer(run, _Waiting(pixels, handed_s, shown))
+            try:
+                if request.ahead:  # after the offer: what is drawn must not keep inference waiting
+                    self._tell(Pictured(run, Picture.of(shrunk(pixels))))
+            finally:
+                shown.set()
 
     def counts(self) -> Counts:
         """What became of the frames so far."""
@@ -169,6 +174,7 @@ class Pipeline:
             self._meter.add(result.frame_ms, at_s=time.monotonic())
             readings = self._meter.read(counts)
             picture = None if request.ahead else Picture.of(shrunk(waiting.frame))
+            waiting.shown.wait()  # an answer to a picture that nobody saw yet would be another's
             self._tell(Answered(request.ticket, request.run, result, readings, picture))
         elif not request.ahead:
             self._tell(Pictured(request.run, Picture.of(shrunk(waiting.frame))))
