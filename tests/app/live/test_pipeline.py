@@ -71,24 +71,24 @@ def bench():
 
 
 def test_no_answer_is_told_before_its_picture():
-    answered, order = threading.Event(), []
+    answered, order = threading.Event(), list[Any]()
+    own = Bench()
 
     def tell(event):
         if isinstance(event, Pictured):
-            assert bench.begun.get(timeout=SOON_S) == 5
+            assert own.begun.get(timeout=SOON_S) == 5
             answered.wait(0.2)  # the answer is there: nothing but the order holds it back
         order.append(type(event))
         if isinstance(event, Answered):
             answered.set()
 
-    bench = Bench()
-    pipeline = Pipeline(bench, tell=tell)
+    pipeline = Pipeline(own, tell=tell)
     pipeline.ask(request())
     pipeline.hand_in(1, frame(5))
     assert answered.wait(SOON_S)
     assert order == [Opened, Pictured, Answered]
     assert pipeline.stop()
-    assert bench.pipeline.stop()
+    assert own.pipeline.stop()
 
 
 def test_a_frame_is_shown_and_answered_with_its_numbers(bench):
